@@ -1,0 +1,142 @@
+/**
+ * jax-js, everything under `jit`. It ships no optimizer, so Adam is written as in optax.
+ *
+ * @module
+ */
+import * as data from "../data.ts";
+import { type Case, operation, training } from "../measure.ts";
+import type { Contestant } from "./contestant.ts";
+import { type JaxArray, type JaxTree, loadJax } from "./peers.ts";
+
+/** Loads the library. */
+export async function load(): Promise<Contestant> {
+  const jax = await loadJax();
+  const { jit, nn, numpy: np, tree } = jax;
+
+  const array = ({ data, shape }: data.Values) => np.array(data).reshape(shape);
+  const arrays = (weights: data.Weights): JaxTree =>
+    Object.fromEntries(Object.entries(weights).map(([name, values]) => [name, array(values)]));
+  const mapTree = (f: (x: JaxArray, name: string) => JaxArray, x: JaxTree): JaxTree =>
+    Object.fromEntries(Object.keys(x).map((name) => [name, f(x[name]!, name)]));
+  const single = (run: () => JaxArray): Case =>
+    operation({
+      run,
+      wait: (results) => jax.blockUntilReady(results),
+      free: (result) => result.dispose(),
+      read: async (result) => ({ sample: data.sample(await result.ref.data()) }),
+    });
+
+  /** All arguments are consumed. */
+  const adam = (params: JaxTree, gradient: JaxTree, m: JaxTree, v: JaxTree, t: JaxArray) => {
+    const { rate, beta1, beta2, epsilon } = data.mlp;
+    const c1 = np.subtract(1, np.power(beta1, t.ref));
+    const c2 = np.subtract(1, np.power(beta2, t));
+    const means = mapTree((m, k) => m.mul(beta1).add(gradient[k]!.ref.mul(1 - beta1)), m);
+    const squares = mapTree(
+      (v, k) => v.mul(beta2).add(np.square(gradient[k]!).mul(1 - beta2)),
+      v,
+    );
+    const next = mapTree((p, k) => {
+      const deviation = np.sqrt(squares[k]!.ref.div(c2.ref)).add(epsilon);
+      return p.sub(means[k]!.ref.div(c1.ref).div(deviation).mul(rate));
+    }, params);
+    c1.dispose();
+    c2.dispose();
+    return [next, means, squares] as const;
+  };
+
+  return {
+    matmul(m, k, n) {
+      const [a, b] = data.matmulData(m, k, n).map(array) as [JaxArray, JaxArray];
+      const product = jit((a: JaxArray, b: JaxArray) => np.matmul(a, b));
+      return single(() => product(a.ref, b.ref));
+    },
+
+    elementwise(n) {
+      const x = array(data.vectorData(n));
+      const f = jit((x: JaxArray) => {
+        const y = np.tanh(x.mul(1.1).add(0.1)).mul(0.7).add(0.3);
+        const z = np.reciprocal(np.exp(y.mul(-1)).add(1));
+        const r = np.maximum(z.mul(2).sub(0.9), 0);
+        return r.ref.mul(r);
+      });
+      return single(() => f(x.ref));
+    },
+
+    softmax(rows, columns) {
+      const x = array(data.rowData(rows, columns));
+      const f = jit((x: JaxArray) => nn.softmax(x));
+      return single(() => f(x.ref));
+    },
+
+    layerNorm(rows, columns) {
+      const x = array(data.rowData(rows, columns));
+      const scale = np.ones([columns]), bias = np.zeros([columns]);
+      const f = jit((x: JaxArray, scale: JaxArray, bias: JaxArray) =>
+        nn.standardize(x, -1, { epsilon: 1e-5 }).mul(scale).add(bias)
+      );
+      return single(() => f(x.ref, scale.ref, bias.ref));
+    },
+
+    mlp(batch) {
+      const { weights, x: inputs, labels } = data.mlpData(batch);
+      const x = array(inputs), y = nn.oneHot(np.array(labels), data.mlp.classes);
+      let params = arrays(weights), t = 0;
+      let m = mapTree(({ shape }) => np.zeros(shape), params);
+      let v = mapTree(({ shape }) => np.zeros(shape), params);
+      const loss = (params: JaxTree, x: JaxArray, y: JaxArray) => {
+        let h = x;
+        for (let i = 0; i < 3; i++) {
+          h = np.matmul(h, params[`w${i}`]!).add(params[`b${i}`]!);
+          if (i < 2) h = nn.relu(h);
+        }
+        return nn.logSoftmax(h).mul(y).sum().mul(-1 / batch);
+      };
+      const step = jit(
+        (params: JaxTree, m: JaxTree, v: JaxTree, t: JaxArray, x: JaxArray, y: JaxArray) => {
+          const [value, gradient] = jax.valueAndGrad(loss)(tree.ref(params), x, y);
+          return [value, ...adam(params, gradient, m, v, t)] as const;
+        },
+      );
+      return training(async () => {
+        let value: JaxArray;
+        const time = np.array(++t, { dtype: np.float32 });
+        [value, params, m, v] = step(params, m, v, time, x.ref, y.ref);
+        return (await value.data())[0]!;
+      });
+    },
+
+    tinyMatmuls(count) {
+      const [x, w] = data.tinyData().map(array) as [JaxArray, JaxArray];
+      const f = jit((x: JaxArray, w: JaxArray) => {
+        let h = x;
+        for (let i = 0; i < count; i++) h = np.matmul(h, w.ref);
+        w.dispose();
+        return h;
+      });
+      return single(() => f(x.ref, w.ref));
+    },
+
+    chain(depth) {
+      const { weights, x: inputs } = data.chainData(depth);
+      const params = arrays(weights), x = array(inputs);
+      const loss = (params: JaxTree, x: JaxArray) => {
+        let h = x;
+        for (let i = 0; i < depth; i++) {
+          h = h.ref.add(np.tanh(np.matmul(h, params[`w${i}`]!).add(params[`b${i}`]!)));
+        }
+        return h.ref.mul(h).mean();
+      };
+      const f = jit((params: JaxTree, x: JaxArray) => jax.valueAndGrad(loss)(params, x));
+      return operation({
+        run: () => f(tree.ref(params), x.ref),
+        wait: (results) => jax.blockUntilReady(results),
+        free: (result) => tree.dispose(result),
+        read: async ([value, gradient]) => ({
+          "loss": [...await value.ref.data()],
+          "gradient of the first bias": data.sample(await gradient["b0"]!.ref.data()),
+        }),
+      });
+    },
+  };
+}

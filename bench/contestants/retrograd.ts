@@ -1,0 +1,139 @@
+/**
+ * Our side, as a user would write it: compiled functions, the training state donated.
+ *
+ * @module
+ */
+import * as rg from "../../mod.ts";
+import * as data from "../data.ts";
+import { type Case, operation, training } from "../measure.ts";
+import type { Contestant } from "./contestant.ts";
+
+type Params = Readonly<Record<string, rg.Tensor>>;
+
+/** Opens the device. */
+export async function load(): Promise<Contestant> {
+  await rg.init({ software: "allow" });
+
+  // Realised at once, so that no upload counts to the first call, as with the others.
+  const tensor = ({ data, shape }: data.Values) => rg.realize(rg.tensor(data, { shape }));
+  const tensors = (weights: data.Weights): Promise<Params> =>
+    rg.realize(
+      Object.fromEntries(
+        Object.entries(weights).map(([name, { data, shape }]) =>
+          [name, rg.tensor(data, { shape })] as const
+        ),
+      ),
+    );
+  const single = (run: () => rg.Tensor): Case =>
+    operation({
+      run,
+      wait: rg.synchronize,
+      free: (result) => result.dispose(),
+      read: async (result) => ({ sample: data.sample(await result.data()) }),
+    });
+
+  return {
+    async matmul(m, k, n) {
+      const [a, b] = data.matmulData(m, k, n);
+      const [x, y] = [await tensor(a), await tensor(b)];
+      const product = rg.compile((a: rg.Tensor, b: rg.Tensor) => a.matmul(b));
+      return single(() => product(x, y));
+    },
+
+    async elementwise(n) {
+      const x = await tensor(data.vectorData(n));
+      const f = rg.compile((x: rg.Tensor) => {
+        const y = x.mul(1.1).add(0.1).tanh().mul(0.7).add(0.3);
+        const z = y.mul(-1).exp().add(1).reciprocal();
+        const r = z.mul(2).sub(0.9).maximum(0);
+        return r.mul(r);
+      });
+      return single(() => f(x));
+    },
+
+    async softmax(rows, columns) {
+      const x = await tensor(data.rowData(rows, columns));
+      const f = rg.compile((x: rg.Tensor) => x.softmax(-1));
+      return single(() => f(x));
+    },
+
+    async layerNorm(rows, columns) {
+      const x = await tensor(data.rowData(rows, columns));
+      const layer = rg.nn.layerNorm(columns);
+      const params = await rg.realize(layer.init(rg.random.key(0)));
+      const f = rg.compile((p: rg.nn.LayerNormParams, x: rg.Tensor) => layer.apply(p, x));
+      return single(() => f(params, x));
+    },
+
+    async mlp(batch) {
+      const { weights, x: inputs, labels } = data.mlpData(batch);
+      const { rate, beta1, beta2, epsilon } = data.mlp;
+      const x = await tensor(inputs), y = await rg.realize(rg.tensor(labels));
+      const loss = (params: Params, x: rg.Tensor, y: rg.Tensor) => {
+        let h = x;
+        for (let i = 0; i < 3; i++) {
+          h = h.matmul(params[`w${i}`]!).add(params[`b${i}`]!);
+          if (i < 2) h = h.relu();
+        }
+        return rg.nn.crossEntropy(h, y);
+      };
+      const optimizer = rg.optim.adam({ rate, beta1, beta2, epsilon });
+      let state = await rg.realize(optimizer.init(await tensors(weights)));
+      const step = rg.compile((state: rg.optim.State<Params>, x: rg.Tensor, y: rg.Tensor) => {
+        const [value, gradient] = rg.valueAndGrad(loss)(state.params, x, y);
+        return [optimizer.update(state, gradient), value] as const;
+      }, { donate: [0] });
+      return training(async () => {
+        let value: rg.Tensor;
+        [state, value] = step(state, x, y);
+        return await value.item();
+      });
+    },
+
+    async tinyMatmuls(count) {
+      const [a, b] = data.tinyData();
+      const [x, w] = [await tensor(a), await tensor(b)];
+      const f = rg.compile((x: rg.Tensor, w: rg.Tensor) => {
+        let h = x;
+        for (let i = 0; i < count; i++) h = h.matmul(w);
+        return h;
+      });
+      return single(() => f(x, w));
+    },
+
+    async elementwiseChain(count) {
+      const x = await tensor(data.tinyData()[0]);
+      const f = rg.compile((x: rg.Tensor) => {
+        let h = x;
+        for (let i = 0; i < count; i += 2) h = h.mul(1.01).tanh();
+        return h;
+      });
+      return single(() => f(x));
+    },
+
+    async chain(depth) {
+      const { weights, x: inputs } = data.chainData(depth);
+      const params = await tensors(weights), x = await tensor(inputs);
+      const loss = (params: Params, x: rg.Tensor) => {
+        let h = x;
+        for (let i = 0; i < depth; i++) {
+          h = h.add(h.matmul(params[`w${i}`]!).add(params[`b${i}`]!).tanh());
+        }
+        return h.mul(h).mean();
+      };
+      const f = rg.compile((params: Params, x: rg.Tensor) => rg.valueAndGrad(loss)(params, x));
+      return operation({
+        run: () => f(params, x),
+        wait: rg.synchronize,
+        free([value, gradient]) {
+          value.dispose();
+          Object.values(gradient).forEach((x) => x.dispose());
+        },
+        read: async ([value, gradient]) => ({
+          "loss": [await value.item()],
+          "gradient of the first bias": data.sample(await gradient["b0"]!.data()),
+        }),
+      });
+    },
+  };
+}

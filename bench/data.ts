@@ -1,0 +1,116 @@
+/**
+ * Inputs and initial weights: the same numbers for every contestant, so that results and losses
+ * can be compared.
+ *
+ * @module
+ */
+
+/** Normal numbers and integers, from Mulberry32 and the Box-Muller transform. */
+export interface Numbers {
+  /** Normal numbers with a standard deviation. */
+  normal(count: number, deviation?: number): Float32Array<ArrayBuffer>;
+  /** Integers from 0 to below a bound. */
+  integers(count: number, bound: number): Int32Array<ArrayBuffer>;
+}
+
+/** A source of numbers that depend on the seed alone. */
+export function numbers(seed: number): Numbers {
+  let state = seed >>> 0;
+  const uniform = (): number => {
+    state = (state + 0x6D2B79F5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+  return {
+    normal(count, deviation = 1) {
+      const values = new Float32Array(count);
+      for (let i = 0; i < count; i += 2) {
+        const radius = deviation * Math.sqrt(-2 * Math.log(uniform() + 1e-12));
+        const angle = 2 * Math.PI * uniform();
+        values[i] = radius * Math.cos(angle);
+        if (i + 1 < count) values[i + 1] = radius * Math.sin(angle);
+      }
+      return values;
+    },
+    integers: (count, bound) =>
+      Int32Array.from({ length: count }, () => Math.floor(uniform() * bound)),
+  };
+}
+
+/** Data and its shape. */
+export interface Values {
+  readonly data: Float32Array<ArrayBuffer>;
+  readonly shape: readonly number[];
+}
+
+/** Parameters by name. */
+export type Weights = Readonly<Record<string, Values>>;
+
+const normals = (source: Numbers, shape: readonly number[], deviation?: number): Values => ({
+  data: source.normal(shape.reduce((a, b) => a * b, 1), deviation),
+  shape,
+});
+
+/** The operands of a product. */
+export function matmulData(m: number, k: number, n: number): readonly [Values, Values] {
+  const source = numbers(m);
+  return [normals(source, [m, k]), normals(source, [k, n])];
+}
+
+/** The input of the element-wise workload. */
+export const vectorData = (n: number): Values => normals(numbers(7), [n]);
+
+/** The input of the row-wise workloads. */
+export const rowData = (rows: number, columns: number): Values =>
+  normals(numbers(8), [rows, columns]);
+
+/** Two matrices of 16×16; multiplying by the second keeps a vector's length about the same. */
+export function tinyData(): readonly [Values, Values] {
+  const source = numbers(9);
+  return [normals(source, [16, 16]), normals(source, [16, 16], 0.25)];
+}
+
+/** Widths of the perceptron, and Adam's numbers. */
+export const mlp = {
+  widths: [784, 512, 512, 10],
+  classes: 10,
+  rate: 1e-3,
+  beta1: 0.9,
+  beta2: 0.999,
+  epsilon: 1e-8,
+} as const;
+
+/** Weights (He), inputs and labels of the perceptron. */
+export function mlpData(batch: number): {
+  readonly weights: Weights;
+  readonly x: Values;
+  readonly labels: Int32Array<ArrayBuffer>;
+} {
+  const source = numbers(1);
+  const weights: Record<string, Values> = {};
+  mlp.widths.slice(1).forEach((to, i) => {
+    const from = mlp.widths[i]!;
+    weights[`w${i}`] = normals(source, [from, to], Math.sqrt(2 / from));
+    weights[`b${i}`] = { data: new Float32Array(to), shape: [to] };
+  });
+  const x = normals(source, [batch, mlp.widths[0]]);
+  return { weights, x, labels: source.integers(batch, mlp.classes) };
+}
+
+/** Weights and input of the residual chain. */
+export function chainData(depth: number): { readonly weights: Weights; readonly x: Values } {
+  const source = numbers(4);
+  const weights: Record<string, Values> = {};
+  for (let i = 0; i < depth; i++) {
+    weights[`w${i}`] = normals(source, [256, 256], 0.03);
+    weights[`b${i}`] = normals(source, [256], 0.01);
+  }
+  return { weights, x: normals(source, [256, 256]) };
+}
+
+/** Some of an array's elements, spread evenly: enough to see that two results are the same. */
+export function sample(data: ArrayLike<number>): number[] {
+  const count = Math.min(data.length, 32);
+  return Array.from({ length: count }, (_, i) => data[Math.floor(i * data.length / count)]!);
+}

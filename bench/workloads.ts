@@ -1,0 +1,117 @@
+/**
+ * What is measured, how, and the bars. A workload names a kind of computation and its sizes; the
+ * contestants implement kinds.
+ *
+ * @module
+ */
+
+/** The kinds of computation, and the sizes each is given. */
+export interface Sizes {
+  /** C = A·B, for [m, k] and [k, n]. */
+  matmul: readonly [m: number, k: number, n: number];
+  /** 13 element-wise operations on n elements. */
+  elementwise: readonly [n: number];
+  /** Softmax of every row. */
+  softmax: readonly [rows: number, columns: number];
+  /** Layer norm of every row, with scale and bias. */
+  layerNorm: readonly [rows: number, columns: number];
+  /** A step of Adam for the multilayer perceptron, with cross-entropy; the loss is read back. */
+  mlp: readonly [batch: number];
+  /** So many products of 16×16 matrices, each with the result of the last. */
+  tinyMatmuls: readonly [count: number];
+  /** So many element-wise operations on a 16×16 matrix, each on the result of the last. */
+  elementwiseChain: readonly [count: number];
+  /** Loss and gradient of so many layers h + tanh(h·W + b), of width 256 for batch 256. */
+  chain: readonly [depth: number];
+}
+
+/** What is asked of our side. */
+export interface Bar {
+  /** The peer's median time over ours is at least this. */
+  readonly faster?: number;
+  /** Our first call over the peer's is at most this. */
+  readonly firstShare?: number;
+  /** Our first call takes at most so many milliseconds. */
+  readonly firstMs?: number;
+  /** A run has at most so many dispatches. */
+  readonly dispatches?: number;
+  /** At most so many bytes of device buffers are alive at once. */
+  readonly peakBytes?: number;
+}
+
+/** How far values may differ, by the name that the contestants give them. */
+export type Tolerances = Readonly<Record<string, number>>;
+
+/** One row of the table. */
+export interface Workload<K extends keyof Sizes = keyof Sizes> {
+  readonly title: string;
+  readonly kind: K;
+  readonly sizes: Sizes[K];
+  readonly bar: Bar;
+  /**
+   * Runs that are timed together: a wait for the device costs 11 ms, in which a short run would
+   * drown.
+   */
+  readonly inner: number;
+  /** Processes that share the rounds, each of which gives one more first call. */
+  readonly launches: number;
+  readonly tolerances: Tolerances;
+  /** Measured only when asked for. */
+  readonly optional?: boolean;
+}
+
+function workload<K extends keyof Sizes>(
+  title: string,
+  kind: K,
+  sizes: Sizes[K],
+  bar: Bar,
+  rest: Partial<Workload<K>> = {},
+): Workload<K> {
+  return { title, kind, sizes, bar, inner: 1, launches: 1, tolerances: { sample: 1e-5 }, ...rest };
+}
+
+const chain = (depth: number) =>
+  workload(`residual chain, depth ${depth}`, "chain", [depth], {}, {
+    tolerances: { "loss": 1e-5, "gradient of the first bias": 1e-3 },
+    optional: true,
+  });
+
+/** The workloads by name, in the order of the table. */
+export const workloads: Readonly<Record<string, Workload>> = {
+  matmul256: workload("matmul 256", "matmul", [256, 256, 256], { faster: 2.2 }, { inner: 30 }),
+  matmul512: workload("matmul 512", "matmul", [512, 512, 512], { faster: 2.2 }, { inner: 6 }),
+  matmul1024: workload("matmul 1024", "matmul", [1024, 1024, 1024], { faster: 2.2 }),
+  matmulOdd: workload("matmul 500×333×777", "matmul", [500, 333, 777], { faster: 2 }, { inner: 6 }),
+  matmulVector: workload("matmul 1×2048×2048", "matmul", [1, 2048, 2048], { faster: 2 }, {
+    inner: 50,
+  }),
+  elementwise: workload("13 element-wise ops on 4M", "elementwise", [4 * 1024 * 1024], {
+    faster: 2,
+    dispatches: 1,
+  }, { inner: 10 }),
+  softmax: workload("softmax [4096, 1024]", "softmax", [4096, 1024], {
+    faster: 3,
+    dispatches: 1,
+  }, { inner: 8 }),
+  layerNorm: workload("layer norm [4096, 1024]", "layerNorm", [4096, 1024], {
+    faster: 2.5,
+    dispatches: 1,
+  }, { inner: 8 }),
+  mlp: workload("MLP 784-512-512-10, batch 128, Adam", "mlp", [128], {
+    faster: 2.2,
+    firstShare: 2 / 3,
+    dispatches: 20,
+    peakBytes: 12e6,
+  }, { launches: 3, tolerances: { "loss at step 0": 1e-5, "loss at step 9": 1e-3 } }),
+  tinyMatmuls: workload("300 tiny matmuls", "tinyMatmuls", [300], { faster: 6 }, {
+    inner: 10,
+    // Rounding adds up over the products, whatever their order of sums.
+    tolerances: { sample: 1e-3 },
+  }),
+  elementwiseChain: workload("3000 element-wise ops in a chain", "elementwiseChain", [3000], {
+    firstMs: 2000,
+  }, { inner: 10, launches: 3, tolerances: { sample: 1e-3 } }),
+  chain16: chain(16),
+  chain64: chain(64),
+  chain256: chain(256),
+};

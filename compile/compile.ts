@@ -1,0 +1,144 @@
+/**
+ * Compilation, device-free: simplify and lower the graph, fuse it into regions, order them, give
+ * every value its memory, and write each region's kernel. Every stage can be printed.
+ *
+ * @module
+ */
+import { avalOf } from "../graph/build.ts";
+import { type Graph, is, type Node } from "../graph/node.ts";
+import { expression, printGraph } from "../graph/print.ts";
+import { sizeOf } from "../graph/shape.ts";
+import { simplify } from "../graph/simplify.ts";
+import { verify } from "../graph/verify.ts";
+import { topological } from "../graph/walk.ts";
+import { writeDot } from "../kernels/dot.ts";
+import { defaultMaxOperations } from "../kernels/legal.ts";
+import { writeMap } from "../kernels/map.ts";
+import type { Frame, Region } from "../kernels/region.ts";
+import { writeRows } from "../kernels/rows.ts";
+import { writeScatter } from "../kernels/scatter.ts";
+import { type Body, type Job, writeKernel } from "../kernels/shader.ts";
+import { allocate, type Allocation } from "./allocate.ts";
+import { fuse } from "./fuse.ts";
+import { lower } from "./lower.ts";
+import { order } from "./order.ts";
+import { printMemory, printRegions } from "./print.ts";
+import type { Dispatch, MemoryPlan, Program, Result, Slot, Target } from "./program.ts";
+import { shareKernels } from "./share.ts";
+import { isArgument } from "./store.ts";
+
+/** Writers of kernel bodies by the frame of the region. */
+const writers: { readonly [F in Frame["is"]]: (job: Job) => Body } = {
+  map: writeMap,
+  rows: writeRows,
+  dot: writeDot,
+  scatter: writeScatter,
+};
+
+/** Options of a compile. */
+export interface CompileOptions {
+  /** Indices of parameters whose memory may be overwritten. */
+  readonly donate?: readonly number[];
+  /** Checks every graph after every pass. @default false */
+  readonly verify?: boolean;
+  /** Operations in one kernel, at most; 1 turns fusion off, for tests. */
+  readonly maxOperations?: number;
+}
+
+/** Leaves that a graph closes over, in the order in which they become further arguments. */
+export function closedLeaves(graph: Graph): Node<"leaf">[] {
+  return topological(graph.results).filter((node) => is(node, "leaf")) as Node<"leaf">[];
+}
+
+/** Compiles a graph for a kind of device. */
+export function compileGraph(
+  graph: Graph,
+  options: CompileOptions,
+  target: Target,
+): Program {
+  const check = (roots: readonly Node[]): readonly Node[] => {
+    if (options.verify) verify(roots, graph.parameters);
+    return roots;
+  };
+  const args: Node[] = [...graph.parameters, ...closedLeaves(graph)];
+  check(graph.results);
+  const simple = check(simplify(graph.results));
+  const roots = check(simplify(lower(simple))).map(unwrapped);
+  const results = [...new Set(roots.filter((n) => !isArgument(n) && sizeOf(n.shape) > 0))];
+  const limits = {
+    maxBindings: target.maxBindings,
+    maxOperations: options.maxOperations ?? defaultMaxOperations,
+  };
+  const donated = (options.donate ?? []).map((i) => args[i]!).filter((n) => sizeOf(n.shape) > 0);
+  const { regions, takeovers } = order(fuse(results, limits), donated, results);
+  const allocation = allocate(regions, args, results, takeovers);
+  const dispatches = shareKernels(
+    regions.map((region, i) => dispatchOf(region, allocation.aliases[i]!, allocation, target)),
+  );
+  const memory = memoryOf(allocation.slots, dispatches);
+  return {
+    name: graph.name,
+    arguments: args.map(avalOf),
+    donated: options.donate ?? [],
+    slots: allocation.slots,
+    dispatches,
+    results: graph.results.map((result, i): Result => {
+      const slot = allocation.slotOf.get(roots[i]!);
+      return { shape: result.shape, dtype: result.dtype, slot: slot ?? -1 };
+    }),
+    memory,
+    print(stage) {
+      switch (stage) {
+        case "graph":
+          return printGraph({ ...graph, results: roots });
+        case "regions":
+          return printRegions(regions);
+        case "wgsl":
+          return dispatches.map(({ kernel }) => `// ${kernel.label}\n${kernel.wgsl}`).join("\n");
+        case "memory":
+          return printMemory(regions, allocation, memory);
+      }
+    },
+  };
+}
+
+/** A reshape of a stored value is that value: results carry their own shape. */
+function unwrapped(node: Node): Node {
+  while (is(node, "reshape")) node = node.inputs[0]!;
+  return node;
+}
+
+function dispatchOf(
+  region: Region,
+  aliases: ReadonlyMap<Node, Node>,
+  allocation: Allocation,
+  target: Target,
+): Dispatch {
+  const { kernel, buffers } = writeKernel(region, writers[region.frame.is], target, aliases);
+  const main = region.outputs[region.outputs.length - 1]!;
+  const source = region.outputs.map((o) => o.source).find((s) => s !== undefined);
+  return {
+    kernel,
+    slots: buffers.map((node) => allocation.slotOf.get(node)!),
+    avals: buffers.map(avalOf),
+    expression: expression(main, 4),
+    ...(source !== undefined && { source }),
+  };
+}
+
+function memoryOf(slots: readonly Slot[], dispatches: readonly Dispatch[]): MemoryPlan {
+  const sum = (role: Slot["role"]["is"]): number =>
+    slots.reduce((n, slot) => n + (slot.role.is === role ? slot.bytes : 0), 0);
+  const uniforms = dispatches.reduce(
+    (sum, { kernel }) => sum + Math.ceil((kernel.uniforms?.byteLength ?? 0) / 256) * 256,
+    0,
+  );
+  const [args, results, workspace] = [sum("argument"), sum("result"), sum("workspace")];
+  return {
+    arguments: args,
+    results,
+    workspace,
+    uniforms,
+    peak: args + results + workspace + uniforms,
+  };
+}

@@ -1,0 +1,172 @@
+/**
+ * Lowering: rewrites that make the graph fit the kernels without changing what it means. Long
+ * reductions become reductions of reductions, deep products of few elements become batches of
+ * products that are summed, wide concatenations become trees. Every rule depends on shapes alone,
+ * never on the device: that is what fixes the order of every sum.
+ *
+ * @module
+ */
+import * as build from "../graph/build.ts";
+import { dtypes } from "../graph/dtype.ts";
+import { is, type Node } from "../graph/node.ts";
+import { kinds } from "../graph/primitive.ts";
+import { sizeOf } from "../graph/shape.ts";
+import { topological } from "../graph/walk.ts";
+import { longestScatter } from "../kernels/scatter.ts";
+
+/** A rewrite of one node whose inputs are lowered already; undefined where it does not apply. */
+interface Lowering {
+  readonly name: string;
+  readonly why: string;
+  readonly apply: (node: Node) => Node | undefined;
+}
+
+/** Elements of a row that one kernel reduces: fewer where there are few rows to share the work. */
+function longestRow(rows: number): number {
+  return rows >= 256 ? 16384 : 4096;
+}
+
+/** The value that leaves a reduction as it is. */
+export const identities = {
+  sum: () => 0,
+  prod: () => 1,
+  reduceMax: (node: Node) => dtypes[node.dtype].lowest,
+  reduceMin: (node: Node) => dtypes[node.dtype].highest,
+} as const;
+
+/** x[…] over `axes`, as [rows, cols]. */
+function asRows(x: Node, axes: readonly number[]): Node {
+  const kept = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
+  const cols = axes.reduce((n, axis) => n * x.shape[axis]!, 1);
+  return build.reshape(build.permute(x, [...kept, ...axes]), [sizeOf(x.shape) / cols, cols]);
+}
+
+const lowerings: readonly Lowering[] = [
+  {
+    name: "split long reduction",
+    why: "one kernel would loop too long, and one invocation would have all the work",
+    apply: (node) => {
+      if (kinds[node.op] !== "reduce") return undefined;
+      const op = node.op as keyof typeof identities;
+      const { axes } = node.attributes as { axes: readonly number[] };
+      const [x] = node.inputs;
+      const cols = axes.reduce((n, axis) => n * x!.shape[axis]!, 1);
+      const rows = sizeOf(x!.shape) / Math.max(1, cols);
+      const longest = longestRow(rows);
+      if (cols <= longest) return undefined;
+      const parts = Math.ceil(cols / longest);
+      const flat = build.pad(
+        asRows(x!, axes),
+        [0, 0],
+        [0, parts * longest - cols],
+        identities[op](node),
+      );
+      const pieces = build.reduce(op, build.reshape(flat, [rows, parts, longest]), [2]);
+      const whole = build.reduce(op, build.reshape(pieces, [rows, parts]), [1]);
+      return build.reshape(lower([whole])[0]!, node.shape);
+    },
+  },
+  {
+    name: "turn a column",
+    why: "kernels spread columns over lanes: a product with one column is read as one row",
+    apply: (node) => {
+      if (!is(node, "dot")) return undefined;
+      const [a, b] = node.inputs as [Node, Node];
+      if (b.shape[2] !== 1 || a.shape[1] === 1) return undefined;
+      const turned = build.dot(build.permute(b, [0, 2, 1]), build.permute(a, [0, 2, 1]));
+      return build.reshape(lower([turned])[0]!, node.shape);
+    },
+  },
+  {
+    name: "split deep product",
+    why: "few results over a long k leave most of a device idle",
+    apply: (node) => {
+      if (!is(node, "dot")) return undefined;
+      const [a, b] = node.inputs as [Node, Node];
+      const [batch, m, k] = a.shape as [number, number, number], n = b.shape[2]!;
+      const few = batch * m * n <= 8192;
+      if (k < 1024 || (k <= longestProduct && !few)) return undefined;
+      const depth = few ? 256 : longestProduct / 2;
+      const parts = Math.ceil(k / depth), filled = parts * depth - k;
+      const left = build.permute(
+        build.reshape(build.pad(a, [0, 0, 0], [0, 0, filled]), [batch, m, parts, depth]),
+        [0, 2, 1, 3],
+      );
+      const right = build.reshape(build.pad(b, [0, 0, 0], [0, filled, 0]), [
+        batch,
+        parts,
+        depth,
+        n,
+      ]);
+      const pieces = build.dot(
+        build.reshape(left, [batch * parts, m, depth]),
+        build.reshape(right, [batch * parts, depth, n]),
+      );
+      const sum = build.reduce("sum", build.reshape(pieces, [batch, parts, m, n]), [1]);
+      return build.reshape(lower([sum])[0]!, node.shape);
+    },
+  },
+  {
+    name: "split long scatter",
+    why: "every result looks through all indices, and a loop may only be so long",
+    apply: (node) => {
+      if (!is(node, "scatterAdd")) return undefined;
+      const [updates, index] = node.inputs as [Node, Node];
+      const count = sizeOf(index.shape), rest = node.shape.slice(1);
+      if (count <= longestScatter) return undefined;
+      const rows = build.reshape(updates, [count, ...rest]);
+      const indices = build.reshape(index, [count]);
+      let total: Node | undefined;
+      for (let start = 0; start < count; start += longestScatter) {
+        const size = Math.min(longestScatter, count - start);
+        const part = build.scatterAdd(
+          build.slice(rows, [start, ...rest.map(() => 0)], [size, ...rest]),
+          build.slice(indices, [start], [size]),
+          node.attributes.size,
+        );
+        total = total === undefined ? part : build.binary("add", total, part);
+      }
+      return total;
+    },
+  },
+  {
+    name: "concatenate as a tree",
+    why: "a kernel binds only so many buffers",
+    apply: (node) => {
+      if (!is(node, "concatenate") || node.inputs.length <= widest) return undefined;
+      const { axis } = node.attributes;
+      const groups: Node[] = [];
+      for (let i = 0; i < node.inputs.length; i += widest) {
+        groups.push(build.concatenate(node.inputs.slice(i, i + widest), axis));
+      }
+      return lower([build.concatenate(groups, axis)])[0];
+    },
+  },
+];
+
+/** Steps of k that one kernel takes, at most. */
+const longestProduct = 32768;
+
+/** Inputs of one concatenation: with the result, four buffers. */
+const widest = 3;
+
+/** The nodes with every rule applied. */
+export function lower(roots: readonly Node[]): Node[] {
+  const done = new Map<Node, Node>();
+  for (const node of topological(roots)) {
+    const same = build.rebuild(node, node.inputs.map((input) => done.get(input)!));
+    let result = same;
+    for (const { apply } of lowerings) {
+      const next = apply(same);
+      if (next !== undefined) {
+        result = next;
+        break;
+      }
+    }
+    done.set(node, result);
+  }
+  return roots.map((root) => done.get(root)!);
+}
+
+/** The names and reasons of the rules, for printing. */
+export const loweringRules: readonly { readonly name: string; readonly why: string }[] = lowerings;

@@ -1,0 +1,187 @@
+/**
+ * The order in which regions run, and which results take over the memory of donated arguments. A
+ * region that overwrites an argument has to come after everyone else who reads it: such orders are
+ * edges like any other, and are added only where they close no circle.
+ *
+ * @module
+ */
+import { storageBytes } from "../graph/dtype.ts";
+import type { Node } from "../graph/node.ts";
+import { sizeOf } from "../graph/shape.ts";
+import { footprint, placeIn, placesOf, type Region } from "../kernels/region.ts";
+import { indexKey } from "../kernels/views.ts";
+
+/** Bytes of a stored value. */
+export function bytesOf(node: Node): number {
+  return storageBytes(node.dtype, sizeOf(node.shape));
+}
+
+/** Inputs of a region that are read element by element exactly where `output` is written. */
+export function overwritable(region: Region, output: Node): Node[] {
+  const { frame } = region;
+  if (frame.is === "scatter") return [];
+  // Invocations that share a row may still read what one of them writes for the row, unless rows
+  // are all that is written, and so at the very end.
+  const perRow = (n: Node): boolean => frame.is === "rows" && sizeOf(n.shape) === frame.rows;
+  if (perRow(output) && !region.outputs.every(perRow)) return [];
+  const places = placesOf(frame);
+  const own = placeIn(frame, places, output);
+  if (own === undefined) return [];
+  const inputs = new Set(region.inputs);
+  const found = footprint(frame, region.outputs, (n) => inputs.has(n), 1 << 20, places);
+  return region.inputs.filter((input) => {
+    if (input.dtype !== output.dtype || sizeOf(input.shape) !== sizeOf(output.shape)) return false;
+    const used = found?.reads.get(input);
+    const place = placeIn(frame, places, input);
+    return used !== undefined && place !== undefined && used.size === 1 &&
+      used.has(indexKey(place));
+  });
+}
+
+/** Regions in the order they run, and for each result the argument whose memory it takes over. */
+export interface Ordered {
+  readonly regions: readonly Region[];
+  readonly takeovers: ReadonlyMap<Node, Node>;
+}
+
+/** Orders regions (given producers first) so that little is alive at once. */
+export function order(
+  regions: readonly Region[],
+  donated: readonly Node[],
+  results: readonly Node[],
+): Ordered {
+  const home = new Map<Node, number>();
+  regions.forEach((r, i) => r.outputs.forEach((o) => home.set(o, i)));
+  const before: Set<number>[] = regions.map((r) => {
+    const set = new Set<number>();
+    for (const input of r.inputs) {
+      const producer = home.get(input);
+      if (producer !== undefined) set.add(producer);
+    }
+    return set;
+  });
+  const takeovers = chooseTakeovers(regions, before, home, donated, results);
+  return { regions: schedule(regions, before, home, new Set(results)), takeovers };
+}
+
+function chooseTakeovers(
+  regions: readonly Region[],
+  before: readonly Set<number>[],
+  home: ReadonlyMap<Node, number>,
+  donated: readonly Node[],
+  results: readonly Node[],
+): Map<Node, Node> {
+  const takeovers = new Map<Node, Node>();
+  const readers = new Map<Node, number[]>();
+  regions.forEach((r, i) =>
+    r.inputs.forEach((input) => {
+      const list = readers.get(input);
+      if (list === undefined) readers.set(input, [i]);
+      else list.push(i);
+    })
+  );
+  const free = new Set(donated.filter((d) => !results.includes(d)));
+  const claim = (result: Node, candidates: readonly Node[]): void => {
+    if (takeovers.has(result)) return;
+    const writer = home.get(result)!;
+    for (const argument of candidates) {
+      if (!free.has(argument)) continue;
+      const others = (readers.get(argument) ?? []).filter((r) => r !== writer);
+      if (others.some((r) => leadsTo(before, writer, r))) continue;
+      for (const r of others) before[writer]!.add(r);
+      free.delete(argument);
+      takeovers.set(result, argument);
+      return;
+    }
+  };
+  const stored = results.filter((r) => home.has(r));
+  // First where the result is computed from the argument in place (the nearest: a moment goes where
+  // that moment was), then wherever it fits.
+  for (const result of stored) {
+    claim(result, nearest(result, overwritable(regions[home.get(result)!]!, result)));
+  }
+  for (const result of stored) {
+    const region = regions[home.get(result)!]!;
+    claim(
+      result,
+      donated.filter((d) =>
+        bytesOf(d) === bytesOf(result) && d.dtype === result.dtype && !region.inputs.includes(d)
+      ),
+    );
+  }
+  return takeovers;
+}
+
+/** Candidates by the number of operations between them and the result. */
+function nearest(result: Node, candidates: readonly Node[]): Node[] {
+  const distance = new Map<Node, number>([[result, 0]]);
+  const queue = [result];
+  for (let i = 0; i < queue.length && i < 256; i++) {
+    const node = queue[i]!;
+    for (const input of node.inputs) {
+      if (distance.has(input)) continue;
+      distance.set(input, distance.get(node)! + 1);
+      queue.push(input);
+    }
+  }
+  const far = (node: Node): number => distance.get(node) ?? Infinity;
+  return [...candidates].sort((a, b) => far(a) === far(b) ? 0 : far(a) - far(b));
+}
+
+/** True if `to` has to run after `from`. */
+function leadsTo(before: readonly Set<number>[], from: number, to: number): boolean {
+  const seen = new Set<number>(), stack = [to];
+  while (stack.length > 0) {
+    const i = stack.pop()!;
+    if (i === from) return true;
+    if (seen.has(i)) continue;
+    seen.add(i);
+    stack.push(...before[i]!);
+  }
+  return false;
+}
+
+/** Of the regions that could run next, the one that leaves the least alive; then the oldest. */
+function schedule(
+  regions: readonly Region[],
+  before: readonly Set<number>[],
+  home: ReadonlyMap<Node, number>,
+  results: ReadonlySet<Node>,
+): Region[] {
+  const after: number[][] = regions.map(() => []);
+  const waiting = before.map((set) => set.size);
+  before.forEach((set, i) => set.forEach((j) => after[j]!.push(i)));
+  const uses = new Map<Node, number>();
+  for (const r of regions) for (const i of r.inputs) uses.set(i, (uses.get(i) ?? 0) + 1);
+  const growth = (i: number): number => {
+    const { inputs, outputs } = regions[i]!;
+    let bytes = 0;
+    for (const o of outputs) if (!results.has(o)) bytes += bytesOf(o);
+    for (const x of inputs) {
+      if (uses.get(x) === 1 && home.has(x) && !results.has(x)) bytes -= bytesOf(x);
+    }
+    return bytes;
+  };
+  const ready: number[] = [];
+  waiting.forEach((n, i) => n === 0 && ready.push(i));
+  const result: Region[] = [];
+  while (ready.length > 0) {
+    let best = 0;
+    let bestGrowth = growth(ready[0]!);
+    for (let r = 1; r < ready.length; r++) {
+      const g = growth(ready[r]!);
+      if (g < bestGrowth || (g === bestGrowth && ready[r]! < ready[best]!)) {
+        best = r;
+        bestGrowth = g;
+      }
+    }
+    const [next] = ready.splice(best, 1);
+    result.push(regions[next!]!);
+    for (const x of regions[next!]!.inputs) uses.set(x, uses.get(x)! - 1);
+    for (const i of after[next!]!) if (--waiting[i]! === 0) ready.push(i);
+  }
+  if (result.length !== regions.length) {
+    throw new Error("Cannot order regions: a circle was formed");
+  }
+  return result;
+}

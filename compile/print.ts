@@ -1,0 +1,73 @@
+/**
+ * The later stages of a compile as text: regions with what they read and write, and memory with
+ * who lies where and when.
+ *
+ * @module
+ */
+import type { Node } from "../graph/node.ts";
+import { isElementwise, kinds } from "../graph/primitive.ts";
+import { showShape } from "../graph/shape.ts";
+import { footprint, type Region } from "../kernels/region.ts";
+import type { Allocation } from "./allocate.ts";
+import { bytesOf } from "./order.ts";
+import type { MemoryPlan } from "./program.ts";
+
+function show(node: Node): string {
+  return `%${node.id} ${node.dtype}${showShape(node.shape)}`;
+}
+
+function layout({ frame }: Region): string {
+  switch (frame.is) {
+    case "map":
+      return `map ${frame.size}`;
+    case "rows":
+      return `rows ${frame.rows}×${frame.cols}`;
+    case "dot":
+      return `dot ${frame.shape.join("×")} over ${frame.k}`;
+    case "scatter":
+      return `scatter ${frame.shape.join("×")}`;
+  }
+}
+
+/** One block a region: its frame, what it reads, computes and writes. */
+export function printRegions(regions: readonly Region[]): string {
+  return regions.map((region, i) => {
+    const inputs = new Set(region.inputs);
+    const found = footprint(region.frame, region.outputs, (n) => inputs.has(n), 1 << 20);
+    const body = [...found?.body.keys() ?? []].sort((a, b) => a.id - b.id)
+      .filter((n) => isElementwise(n.op) || kinds[n.op] !== "movement")
+      .map((n) => n.op);
+    return [
+      `region ${i}: ${layout(region)}`,
+      `  reads  ${region.inputs.map(show).join(", ") || "nothing"}`,
+      `  does   ${body.join(" ")}`,
+      `  writes ${region.outputs.map(show).join(", ")}`,
+    ].join("\n");
+  }).join("\n");
+}
+
+/** One line a slot: its bytes, its role, and the values that lie in it, with the steps they live. */
+export function printMemory(
+  regions: readonly Region[],
+  allocation: Allocation,
+  memory: MemoryPlan,
+): string {
+  const first = new Map<Node, number>(), last = new Map<Node, number>();
+  regions.forEach((r, i) => {
+    r.outputs.forEach((o) => first.set(o, i));
+    r.inputs.forEach((x) => last.set(x, i));
+  });
+  const values = allocation.slots.map(() => [] as string[]);
+  for (const [node, slot] of allocation.slotOf) {
+    const from = first.get(node) ?? "start", to = last.get(node) ?? "end";
+    values[slot]!.push(`%${node.id} (${from}–${to}, ${bytesOf(node)} B)`);
+  }
+  const lines = allocation.slots.map(({ bytes, role }, i) =>
+    `slot ${i}: ${bytes} B ${role.is} ${values[i]!.join(", ")}`
+  );
+  return [
+    ...lines,
+    `arguments ${memory.arguments} + results ${memory.results} + workspace ${memory.workspace}` +
+    ` + uniforms ${memory.uniforms} = peak ${memory.peak} B`,
+  ].join("\n");
+}

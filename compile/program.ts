@@ -1,0 +1,78 @@
+/**
+ * A program is what a graph compiles to: slots of device memory and a list of dispatches over them,
+ * still without a device. Everything that will be allocated is known here, so the peak it predicts
+ * is what will be counted.
+ *
+ * @module
+ */
+import type { Aval } from "../graph/node.ts";
+import type { Kernel } from "../kernels/kernel.ts";
+
+/** What a slot of memory is for. Arguments and results come from and go to the caller. */
+export type SlotRole =
+  | { readonly is: "argument"; readonly index: number }
+  | { readonly is: "result" }
+  | { readonly is: "workspace" };
+
+/** A buffer that the program runs on. */
+export interface Slot {
+  readonly bytes: number;
+  readonly role: SlotRole;
+}
+
+/** One dispatch: a kernel over slots, in the order of the kernel's bindings. */
+export interface Dispatch {
+  readonly kernel: Kernel;
+  readonly slots: readonly number[];
+  /** What lies in each of these slots: before the dispatch if it is read, else after it. */
+  readonly avals: readonly Aval[];
+  /** The expression that the region computes, and where the user wrote it if known. */
+  readonly expression: string;
+  readonly source?: string;
+}
+
+/** Where a result of the program lies once it has run. Zero-sized results lie nowhere (-1). */
+export interface Result extends Aval {
+  readonly slot: number;
+}
+
+/** Bytes of device memory, by what they are for. */
+export interface MemoryPlan {
+  /** Arguments that the program reads, donated ones included. */
+  readonly arguments: number;
+  /** Results in memory of their own: those that took over no argument. */
+  readonly results: number;
+  readonly workspace: number;
+  readonly uniforms: number;
+  /** All of it: what is alive at the fullest moment. */
+  readonly peak: number;
+}
+
+/** A compiled graph. */
+export interface Program {
+  readonly name: string;
+  /** Shapes and dtypes of the arguments: the graph's parameters, then the leaves it closes over. */
+  readonly arguments: readonly Aval[];
+  /** Arguments whose memory the program may overwrite. */
+  readonly donated: readonly number[];
+  readonly slots: readonly Slot[];
+  readonly dispatches: readonly Dispatch[];
+  readonly results: readonly Result[];
+  readonly memory: MemoryPlan;
+  /** The stages of this compile as text, by name: graph, regions, wgsl, memory. */
+  print(stage: "graph" | "regions" | "wgsl" | "memory"): string;
+}
+
+/** What compilation must know of a device, without having one. */
+export interface Target {
+  /** Storage buffers per stage. */
+  readonly maxBindings: number;
+  /** Bytes of the largest storage binding. */
+  readonly maxBindingBytes: number;
+  readonly maxWorkgroups: number;
+  /** Which tiles to prefer. */
+  readonly kind: "software" | "integrated" | "discrete";
+  readonly f16: boolean;
+  /** Subgroups work and have exactly 8 invocations when a workgroup has 8. */
+  readonly shuffle: boolean;
+}

@@ -1,0 +1,187 @@
+/**
+ * Which values must be in memory before any fusion: results, whatever a loop of its own computes
+ * (reductions, products, scatters), operands that kernels read many times over, and cuts through
+ * expressions that grow too large for one kernel. Everything else is computed where it is used.
+ *
+ * @module
+ */
+import { is, type Node } from "../graph/node.ts";
+import { isElementwise, kinds, type Primitive } from "../graph/primitive.ts";
+import { sizeOf } from "../graph/shape.ts";
+import { factorOf, flatten, type Index, variable } from "../kernels/index.ts";
+import { isAnchor, isOperation, type Limits, mostPairs } from "../kernels/legal.ts";
+import { footprint, frameOf } from "../kernels/region.ts";
+import { operandIndices } from "../kernels/views.ts";
+
+/** Rough cost of an element-wise primitive against an addition. */
+const costs: { readonly [P in Primitive]?: number } = {
+  div: 4,
+  sqrt: 4,
+  exp: 8,
+  log: 8,
+  sin: 10,
+  cos: 10,
+  tanh: 12,
+  erf: 16,
+  pow: 20,
+  mod: 4,
+  floorDiv: 4,
+};
+
+/** Cost of one element of a node, its operands not counted. */
+export function costOf(node: Node): number {
+  return isElementwise(node.op) ? costs[node.op] ?? 1 : 0;
+}
+
+/** A value that is there already, or costs nothing to make. */
+export function isGiven(node: Node): boolean {
+  return kinds[node.op] === "leaf";
+}
+
+/** In memory already: parameters and leaves. */
+export function isArgument(node: Node): boolean {
+  return node.op === "parameter" || node.op === "leaf";
+}
+
+/** True if a kernel can read the node as an affine view of what lies below: see dot. */
+export function affineBase(node: Node): Node | undefined {
+  let index: readonly Index[] = node.shape.map((n, i) => variable(`a${i}`, n));
+  let base = node;
+  while (kinds[base.op] === "movement" && base.op !== "pad" && base.op !== "concatenate") {
+    index = operandIndices(base, index)[0]!;
+    base = base.inputs[0]!;
+  }
+  const address = flatten(index, base.shape);
+  const affine = node.shape.every((_, i) => factorOf(address, `a${i}`) !== undefined);
+  return affine ? base : undefined;
+}
+
+/** What computing a node takes, down to what is stored: see {@linkcode Limits}. */
+interface Load {
+  readonly operations: number;
+  /** Pairs of value and place. */
+  readonly pairs: number;
+  readonly reads: number;
+}
+
+const nothing: Load = { operations: 0, pairs: 0, reads: 0 };
+
+/** How far a load goes towards the limits; over 1 it exceeds one of them. */
+function fullness({ operations, pairs, reads }: Load, limits: Limits): number {
+  return Math.max(
+    operations / limits.maxOperations,
+    pairs / mostPairs(limits),
+    reads / (limits.maxBindings - 1),
+  );
+}
+
+/** Nodes that must be stored, so that each of them can be computed by a kernel of its own. */
+export function chooseStored(
+  order: readonly Node[],
+  results: readonly Node[],
+  limits: Limits,
+): Set<Node> {
+  const stored = new Set<Node>();
+  const store = (node: Node): void => {
+    if (!isArgument(node) && sizeOf(node.shape) > 0) stored.add(node);
+  };
+  for (const node of results) store(node);
+  for (const node of order) {
+    if (isAnchor(node)) store(node);
+    if (is(node, "dot")) {
+      for (const operand of node.inputs) {
+        const base = affineBase(operand);
+        store(base === undefined || base.op === "fill" || base.op === "iota" ? operand : base);
+      }
+    }
+    if (is(node, "scatterAdd")) { for (const operand of node.inputs) store(operand); }
+  }
+  // What would be computed again, per element; and upper bounds of loads (shared parts count
+  // twice), made exact only where they are over the limits.
+  const cost = new Map<Node, number>(), bounds = new Map<Node, Load>();
+  const isInput = (node: Node): boolean => stored.has(node) || isArgument(node);
+  const boundOf = (node: Node): Load =>
+    isInput(node) ? { operations: 0, pairs: 1, reads: 1 } : bounds.get(node)!;
+  const costBelow = (node: Node): number => isInput(node) ? 0 : cost.get(node)!;
+  for (const node of order) {
+    if (is(node, "broadcast")) {
+      // A value that many elements share is better computed once than by each of them.
+      const [x] = node.inputs;
+      if (costBelow(x!) >= 8 && sizeOf(node.shape) >= 16 * sizeOf(x!.shape)) store(x!);
+    }
+    let bound = boundFrom(node, node.inputs.map(boundOf));
+    if (fullness(bound, limits) > 1) {
+      bound = cutToFit(node, stored, limits, (x) => fullness(boundOf(x), limits));
+    }
+    bounds.set(node, bound);
+    cost.set(node, costOf(node) + Math.max(0, ...node.inputs.map(costBelow)));
+  }
+  // What was stored for the sake of one reader is one more buffer for others.
+  for (let settled = false; !settled;) {
+    const before = stored.size;
+    for (const node of order) {
+      if (stored.has(node)) cutToFit(node, stored, limits, (x) => fullness(boundOf(x), limits));
+    }
+    settled = stored.size === before;
+  }
+  return stored;
+}
+
+function boundFrom(node: Node, inputs: readonly Load[]): Load {
+  let { operations, pairs, reads } = nothing;
+  for (const input of inputs) {
+    operations += input.operations;
+    pairs += input.pairs;
+    reads += input.reads;
+  }
+  return { operations: operations + Number(isOperation(node)), pairs: pairs + 1, reads };
+}
+
+/** Stores operands of a node, the largest first, until its exact load is inside the limits. */
+function cutToFit(
+  node: Node,
+  stored: Set<Node>,
+  limits: Limits,
+  sizeOfOperand: (x: Node) => number,
+): Load {
+  for (;;) {
+    const load = exactLoad(node, stored, limits);
+    if (fullness(load, limits) <= 1) return load;
+    const operands = node.inputs.filter((x) => !stored.has(x) && !isArgument(x));
+    if (operands.length === 0) return load;
+    stored.add(operands.reduce((a, b) => sizeOfOperand(b) > sizeOfOperand(a) ? b : a));
+  }
+}
+
+/** The load of a node, counted until it is over the limits. */
+function exactLoad(node: Node, stored: ReadonlySet<Node>, limits: Limits): Load {
+  const isInput = (x: Node): boolean => stored.has(x) || isArgument(x);
+  let operations = 0, pairs = 0, reads = 0, moves = false;
+  const seen = new Set<Node>([node]);
+  const stack = [node];
+  while (stack.length > 0) {
+    const next = stack.pop()!;
+    pairs++;
+    if (next !== node && isInput(next)) {
+      reads++;
+      continue;
+    }
+    if (isOperation(next)) operations++;
+    moves ||= !isElementwise(next.op);
+    if (fullness({ operations, pairs, reads }, limits) > 1) break;
+    for (const input of next.inputs) {
+      if (seen.has(input)) continue;
+      seen.add(input);
+      stack.push(input);
+    }
+  }
+  const counted: Load = { operations, pairs, reads };
+  if (!moves || fullness(counted, limits) > 1) return counted;
+  // Views may ask for one value at many places.
+  const found = footprint(frameOf(node), [node], isInput, mostPairs(limits));
+  if (found === undefined) return { ...counted, pairs: Infinity };
+  const { body } = found;
+  operations = 0;
+  for (const [value, places] of body) if (isOperation(value)) operations += places.size;
+  return { ...counted, operations };
+}

@@ -1,0 +1,306 @@
+/**
+ * Building nodes. Each function checks its operands through the table in infer.ts, drops what is
+ * plainly the identity (a reshape to the same shape), and returns the hash-consed node. Transforms
+ * and tensor methods are written in these; the element-wise ones broadcast and promote as the
+ * user's operators do.
+ *
+ * @module
+ */
+import { type DType, promote, round } from "./dtype.ts";
+import { broadcastOrThrow, infer } from "./infer.ts";
+import { type CustomRule, kinds, type Primitive } from "./primitive.ts";
+import type { Attributes } from "./primitive.ts";
+import { type Aval, type Graph, is, makeNode, type Node, unique } from "./node.ts";
+import { checkShape, sameShape, type Shape, showShape, sizeOf } from "./shape.ts";
+import type { Storage } from "./storage.ts";
+
+/** Names of the one-operand element-wise primitives without attributes. */
+export type Unary =
+  | "neg"
+  | "abs"
+  | "sign"
+  | "floor"
+  | "ceil"
+  | "round"
+  | "sqrt"
+  | "exp"
+  | "log"
+  | "sin"
+  | "cos"
+  | "tanh"
+  | "erf"
+  | "not"
+  | "barrier"
+  | "stop";
+/** Names of the two-operand element-wise primitives. */
+export type Binary =
+  | "add"
+  | "sub"
+  | "mul"
+  | "div"
+  | "floorDiv"
+  | "mod"
+  | "pow"
+  | "max"
+  | "min"
+  | "and"
+  | "or"
+  | "xor"
+  | "shiftLeft"
+  | "shiftRight"
+  | "equal"
+  | "notEqual"
+  | "less"
+  | "lessEqual";
+/** Names of the reductions. */
+export type Reduction = "sum" | "prod" | "reduceMax" | "reduceMin";
+/** An operand: a node, or a number that takes the dtype of the other operands. */
+export type Operand = Node | number;
+
+const scalar: Aval = { shape: [], dtype: "f32" };
+
+/** The node of a primitive, checked; `wanted` fills in what the operands leave open. */
+export function apply<P extends Primitive>(
+  op: P,
+  inputs: readonly Node[],
+  attributes: Attributes[P],
+  wanted: Aval = scalar,
+): Node<P> {
+  const { shape, dtype } = infer[op](inputs, attributes, wanted);
+  return makeNode(op, inputs, shape, dtype, attributes);
+}
+
+/** One value everywhere. The value is rounded to the dtype. */
+export function fill(value: number, shape: Shape = [], dtype: DType = "f32"): Node {
+  checkShape(shape, "fill");
+  return makeNode("fill", [], shape, dtype, { value: round(dtype, value) });
+}
+
+/** 0, 1, 2 … along an axis. */
+export function iota(shape: Shape, axis: number, dtype: DType = "i32"): Node {
+  checkShape(shape, "iota");
+  return apply("iota", [], { axis }, { shape, dtype });
+}
+
+/** The leaf over data: one for each storage (and shape, where it is looked at in several). */
+export function leaf(storage: Storage, shape: Shape): Node {
+  const known = storage.leaf;
+  if (known !== undefined && sameShape(known.shape, shape)) return known;
+  return storage.leaf = apply("leaf", [], { storage }, { shape, dtype: storage.dtype });
+}
+
+/** A fresh placeholder for an argument. */
+export function parameter(index: number, { shape, dtype }: Aval): Node<"parameter"> {
+  return makeNode("parameter", [], shape, dtype, { index, unique: unique() });
+}
+
+/** A fresh identity on x, equal to no other. */
+export function mark(x: Node): Node {
+  return makeNode("mark", [x], x.shape, x.dtype, { unique: unique() });
+}
+
+/** One-operand element-wise. */
+export function unary(op: Unary, x: Node): Node {
+  return apply(op, [x], {});
+}
+
+/** Converts; floats to integers truncate towards zero and saturate, NaN becomes 0. */
+export function cast(x: Node, dtype: DType): Node {
+  if (x.dtype === dtype) return x;
+  if (is(x, "fill")) return fill(x.attributes.value, x.shape, dtype);
+  return apply("cast", [x], {}, { shape: x.shape, dtype });
+}
+
+/** The same bits as another dtype. */
+export function bitcast(x: Node, dtype: DType): Node {
+  if (x.dtype === dtype) return x;
+  return apply("bitcast", [x], {}, { shape: x.shape, dtype });
+}
+
+/** Operands brought to one dtype: numbers follow the nodes, i32 with u32 is an error. */
+export function unify(action: string, operands: readonly Operand[]): Node[] {
+  let dtype: DType | undefined;
+  for (const x of operands) {
+    if (typeof x === "number") continue;
+    const wider = dtype === undefined ? x.dtype : promote(dtype, x.dtype);
+    if (wider === undefined) {
+      throw new TypeError(
+        `Cannot ${action}: dtypes are ${dtype} and ${x.dtype}, expected an explicit cast (no 32-bit type holds both)`,
+      );
+    }
+    dtype = wider;
+  }
+  for (const x of operands) {
+    if (typeof x !== "number") continue;
+    // A fraction turns integers into floats; a negative number is no u32.
+    if (dtype === undefined || dtype === "bool") dtype = Number.isInteger(x) ? "i32" : "f32";
+    if (!Number.isInteger(x) && dtype !== "f16") dtype = "f32";
+    if (dtype === "u32" && x < 0) {
+      throw new TypeError(
+        `Cannot ${action}: u32 with the negative number ${x}, expected a cast to i32 first`,
+      );
+    }
+  }
+  const common = dtype ?? "f32";
+  return operands.map((x) => typeof x === "number" ? fill(x, [], common) : cast(x, common));
+}
+
+/** Two-operand element-wise, with promotion and broadcasting; `action` names it in errors. */
+export function binary(op: Binary, a: Operand, b: Operand, action: string = op): Node {
+  let [x, y] = unify(action, [a, b]) as [Node, Node];
+  if ((op === "div" || op === "pow") && x.dtype !== "f16") {
+    [x, y] = [cast(x, "f32"), cast(y, "f32")];
+  }
+  if (x.dtype === "bool" && isArithmetic(op)) [x, y] = [cast(x, "i32"), cast(y, "i32")];
+  const shape = broadcastOrThrow(action, [x, y]);
+  return apply(op, [broadcastTo(x, shape), broadcastTo(y, shape)], {});
+}
+
+function isArithmetic(op: Binary): boolean {
+  return op === "add" || op === "sub" || op === "mul" || op === "max" || op === "min" ||
+    op === "less" || op === "lessEqual" || op === "mod";
+}
+
+/** Choice by a bool condition, with promotion and broadcasting. */
+export function where(condition: Node, a: Operand, b: Operand): Node {
+  const [x, y] = unify("where", [a, b]) as [Node, Node];
+  const shape = broadcastOrThrow("where", [condition, x, y]);
+  return apply("where", [condition, x, y].map((n) => broadcastTo(n, shape)), {});
+}
+
+/** Same elements in the same order, another shape. */
+export function reshape(x: Node, shape: Shape): Node {
+  if (sameShape(x.shape, shape)) return x;
+  checkShape(shape, "reshape");
+  if (is(x, "reshape")) return reshape(x.inputs[0]!, shape);
+  if (is(x, "fill") && sizeOf(x.shape) === sizeOf(shape)) {
+    return fill(x.attributes.value, shape, x.dtype);
+  }
+  return apply("reshape", [x], {}, { shape, dtype: x.dtype });
+}
+
+/** Axis i of the result is axis order[i] of x. */
+export function permute(x: Node, order: readonly number[]): Node {
+  if (order.length === x.shape.length && order.every((axis, i) => axis === i)) return x;
+  return apply("permute", [x], { order });
+}
+
+/** NumPy's broadcast to a shape of the same or higher rank. */
+export function broadcastTo(x: Node, shape: Shape): Node {
+  if (sameShape(x.shape, shape)) return x;
+  if (is(x, "fill") && x.shape.length === 0) return fill(x.attributes.value, shape, x.dtype);
+  const missing = shape.length - x.shape.length;
+  if (missing < 0) {
+    throw new TypeError(
+      `Cannot broadcast: ${showShape(x.shape)} to ${
+        showShape(shape)
+      }, expected a shape of at least the same rank`,
+    );
+  }
+  const padded = reshape(x, [...new Array<number>(missing).fill(1), ...x.shape]);
+  if (sameShape(padded.shape, shape)) return padded;
+  checkShape(shape, "broadcast");
+  return apply("broadcast", [padded], {}, { shape, dtype: x.dtype });
+}
+
+/** A window of `size` from `start`, every `step`-th element. */
+export function slice(
+  x: Node,
+  start: readonly number[],
+  size: Shape,
+  step: readonly number[] = start.map(() => 1),
+): Node {
+  if (sameShape(size, x.shape) && start.every((s) => s === 0) && step.every((s) => s === 1)) {
+    return x;
+  }
+  return apply("slice", [x], { start, step }, { shape: size, dtype: x.dtype });
+}
+
+/** Widths before and after every axis, filled with a value. */
+export function pad(
+  x: Node,
+  before: readonly number[],
+  after: readonly number[],
+  value = 0,
+): Node {
+  if (before.every((n) => n === 0) && after.every((n) => n === 0)) return x;
+  const result = apply("pad", [x], { before, after, value: round(x.dtype, value) });
+  checkShape(result.shape, "pad");
+  return result;
+}
+
+/** The order of elements along axes reversed. */
+export function flip(x: Node, axes: readonly number[]): Node {
+  return axes.length === 0 ? x : apply("flip", [x], { axes });
+}
+
+/** End to end along an axis. */
+export function concatenate(inputs: readonly Node[], axis: number): Node {
+  if (inputs.length === 0) {
+    throw new TypeError("Cannot concatenate: no tensors, expected at least one");
+  }
+  const same = unify("concatenate", inputs);
+  return same.length === 1 ? same[0]! : apply("concatenate", same, { axis });
+}
+
+/** A reduction that keeps the reduced axes, with size 1. */
+export function reduce(op: Reduction, x: Node, axes: readonly number[]): Node {
+  if (axes.length === 0) return x;
+  return apply(op, [x], { axes });
+}
+
+/** Sums away the axes that broadcasting from `shape` to x.shape added: its transpose. */
+export function sumTo(x: Node, shape: Shape): Node {
+  if (sameShape(x.shape, shape)) return x;
+  const missing = x.shape.length - shape.length;
+  const axes: number[] = [];
+  for (let i = 0; i < x.shape.length; i++) {
+    if (i < missing || (shape[i - missing] === 1 && x.shape[i] !== 1)) axes.push(i);
+  }
+  return reshape(reduce("sum", x, axes), shape);
+}
+
+/** [b,m,k] × [b,k,n]. */
+export function dot(a: Node, b: Node): Node {
+  return apply("dot", [a, b], {});
+}
+
+/** Rows of x by index. */
+export function gather(x: Node, index: Node): Node {
+  return apply("gather", [x, index], {});
+}
+
+/** Sums rows of updates into `size` rows by index. */
+export function scatterAdd(updates: Node, index: Node, size: number): Node {
+  return apply("scatterAdd", [updates, index], { size });
+}
+
+/** The results of a graph applied to inputs, behind a boundary. */
+export function call(graph: Graph, inputs: readonly Node[], rule?: CustomRule): Node[] {
+  const attributes = { graph, name: graph.name, ...(rule && { rule }) };
+  infer.call(inputs, attributes, scalar);
+  const node = makeNode("call", inputs, [], "f32", attributes, graph.results.map(avalOf));
+  return graph.results.map(({ shape, dtype }, index) =>
+    makeNode("project", [node], shape, dtype, { index })
+  );
+}
+
+/** Shape and dtype alone. */
+export function avalOf({ shape, dtype }: Aval): Aval {
+  return { shape, dtype };
+}
+
+/** The same primitive on other inputs, checked again: what passes rebuild graphs with. */
+export function rebuild(node: Node, inputs: readonly Node[]): Node {
+  if (inputs.every((input, i) => input === node.inputs[i])) return node;
+  if (kinds[node.op] === "call") {
+    return makeNode(node.op, inputs, node.shape, node.dtype, node.attributes, node.results);
+  }
+  return apply(node.op, inputs, node.attributes, node);
+}
+
+/** Rows-major position of each element as u32, with the shape of x: 0, 1, 2 … size-1. */
+export function positions(shape: Shape): Node {
+  const size = sizeOf(shape);
+  return reshape(iota([size], 0, "u32"), shape.length === 0 ? [] : shape);
+}

@@ -1,0 +1,159 @@
+/**
+ * Reductions on nodes, by NumPy's rules: all axes unless some are named, reduced axes dropped
+ * unless kept. Sums and products of bool count in i32; means and what follows from them are
+ * floats.
+ *
+ * @module
+ */
+import { binary, cast, fill, iota, reduce, type Reduction, reshape, unary } from "../build.ts";
+import { where } from "../build.ts";
+import { dtypes, isFloat } from "../dtype.ts";
+import type { Node } from "../node.ts";
+import { normalizeAxes, normalizeAxis, type Shape, showShape, sizeOf } from "../shape.ts";
+import { classify, toBool, toFloat, toNumber } from "./elementwise.ts";
+
+/** One axis, several, or all of them; negative ones count from the end. */
+export type Axes = number | readonly number[] | undefined;
+
+/** How many elements go into each result. */
+function count(shape: Shape, axes: readonly number[]): number {
+  return sizeOf(axes.map((axis) => shape[axis]!));
+}
+
+/** Drops the reduced axes, which have size 1. */
+function settle(x: Node, axes: readonly number[], keep: boolean): Node {
+  return keep ? x : reshape(x, x.shape.filter((_, i) => !axes.includes(i)));
+}
+
+function atLeastOne(action: string, shape: Shape, axes: readonly number[]): void {
+  if (count(shape, axes) > 0) return;
+  throw new RangeError(
+    `Cannot ${action}: no elements along axes ${showShape(axes)} of ${
+      showShape(shape)
+    }, expected at least one`,
+  );
+}
+
+/** Names of the plain reductions, as users call them. */
+export type ReductionName = "sum" | "prod" | "max" | "min";
+
+const reductions: { readonly [K in ReductionName]: { op: Reduction; empty: boolean } } = {
+  sum: { op: "sum", empty: true },
+  prod: { op: "prod", empty: true },
+  max: { op: "reduceMax", empty: false },
+  min: { op: "reduceMin", empty: false },
+};
+
+/** sum, prod, max or min over axes. */
+export function reduction(name: ReductionName, x: Node, axis: Axes, keep: boolean): Node {
+  const axes = normalizeAxes(axis, x.shape.length, name);
+  const { op, empty } = reductions[name];
+  if (!empty) atLeastOne(name, x.shape, axes);
+  return settle(reduce(op, toNumber(x), axes), axes, keep);
+}
+
+/** The arithmetic mean; NaN where there are no elements. */
+export function mean(operand: Node, axis: Axes, keep: boolean): Node {
+  const x = toFloat(operand);
+  const axes = normalizeAxes(axis, x.shape.length, "mean");
+  return settle(binary("div", reduce("sum", x, axes), count(x.shape, axes)), axes, keep);
+}
+
+/** The mean square distance from the mean, in two passes; divides by `count - correction`. */
+export function variance(operand: Node, axis: Axes, correction: number, keep: boolean): Node {
+  const x = toFloat(operand);
+  const axes = normalizeAxes(axis, x.shape.length, "variance");
+  const distance = binary("sub", x, mean(x, axes, true));
+  const squares = reduce("sum", binary("mul", distance, distance), axes);
+  const divisor = Math.max(0, count(x.shape, axes) - correction);
+  return settle(binary("div", squares, divisor), axes, keep);
+}
+
+/** True where any (all) of the elements are not zero. */
+export function quantifier(name: "any" | "all", x: Node, axis: Axes, keep: boolean): Node {
+  const axes = normalizeAxes(axis, x.shape.length, name);
+  const truth = cast(toBool(x), "i32");
+  const reduced = reduce(name === "any" ? "reduceMax" : "reduceMin", truth, axes);
+  const some = count(x.shape, axes) > 0;
+  const result = some ? toBool(reduced) : fill(name === "any" ? 0 : 1, reduced.shape, "bool");
+  return settle(result, axes, keep);
+}
+
+/** The i32 index of the extreme along an axis (of the flattened elements without one). */
+export function arg(
+  name: "argmax" | "argmin",
+  operand: Node,
+  axis: number | undefined,
+  keep: boolean,
+): Node {
+  let x = toNumber(operand);
+  if (axis === undefined) {
+    const index = arg(name, reshape(x, [sizeOf(x.shape)]), 0, false);
+    return keep ? reshape(index, x.shape.map(() => 1)) : index;
+  }
+  const at = normalizeAxis(axis, x.shape.length, name);
+  atLeastOne(name, x.shape, [at]);
+  x = unary("stop", x);
+  const extreme = reduce(name === "argmax" ? "reduceMax" : "reduceMin", x, [at]);
+  let hit = binary("equal", x, extreme);
+  // A NaN makes the extreme NaN, which equals nothing; then the hits are the NaNs themselves.
+  if (isFloat(x.dtype)) hit = binary("or", hit, classify.isNaN(x));
+  const index = where(hit, iota(x.shape, at, "i32"), fill(dtypes.i32.highest, [], "i32"));
+  return settle(reduce("reduceMin", index, [at]), [at], keep);
+}
+
+/** log Σ exp, with the largest element taken out first where it is finite. */
+export function logSumExp(operand: Node, axis: Axes, keep: boolean): Node {
+  const x = toFloat(operand);
+  const axes = normalizeAxes(axis, x.shape.length, "logSumExp");
+  atLeastOne("logSumExp", x.shape, axes);
+  const largest = unary("stop", reduce("reduceMax", x, axes));
+  // ±∞ - ±∞ would be NaN; taking out 0 leaves log 0 = -∞ and log ∞ = ∞.
+  const shift = where(classify.isFinite(largest), largest, 0);
+  const sum = reduce("sum", unary("exp", binary("sub", x, shift)), axes);
+  return settle(binary("add", unary("log", sum), shift), axes, keep);
+}
+
+/** x less its largest element along the axes, as a constant, and the exponentials of that. */
+function shifted(action: string, operand: Node, axis: Axes): { x: Node; axes: number[] } {
+  const x = toFloat(operand);
+  const axes = normalizeAxes(axis, x.shape.length, action);
+  // Nothing to normalise; the largest element of an empty axis would be -∞ and do no harm.
+  const largest = unary("stop", reduce("reduceMax", x, axes));
+  return { x: binary("sub", x, largest), axes };
+}
+
+/** exp(x) / Σ exp(x). */
+export function softmax(operand: Node, axis: Axes): Node {
+  const { x, axes } = shifted("softmax", operand, axis);
+  const e = unary("exp", x);
+  return binary("div", e, reduce("sum", e, axes));
+}
+
+/** x - log Σ exp(x). */
+export function logSoftmax(operand: Node, axis: Axes): Node {
+  const { x, axes } = shifted("logSoftmax", operand, axis);
+  return binary("sub", x, unary("log", reduce("sum", unary("exp", x), axes)));
+}
+
+/** (Σ |x|^order)^(1/order); the Euclidean norm has gradient 0 at 0. */
+export function norm(operand: Node, order: number, axis: Axes, keep: boolean): Node {
+  const x = toFloat(operand);
+  const axes = normalizeAxes(axis, x.shape.length, "norm");
+  const size = unary("abs", x);
+  if (order === 1) return settle(reduce("sum", size, axes), axes, keep);
+  if (order === Infinity || order === -Infinity) {
+    return reduction(order > 0 ? "max" : "min", size, axes, keep);
+  }
+  if (!(order > 0)) {
+    throw new RangeError(
+      `Cannot take the norm: order is ${order}, expected a positive number or -Infinity`,
+    );
+  }
+  const powers = order === 2 ? binary("mul", x, x) : binary("pow", size, order);
+  const sum = reduce("sum", powers, axes);
+  const zero = binary("equal", sum, 0);
+  const safe = where(zero, 1, sum);
+  const root = order === 2 ? unary("sqrt", safe) : binary("pow", safe, 1 / order);
+  return settle(where(zero, 0, root), axes, keep);
+}

@@ -1,0 +1,148 @@
+/**
+ * Nodes of the graph: immutable, and hash-consed through a weak table, so that equal expressions
+ * are one object and a common subexpression costs nothing. Leaves that own data, parameters and
+ * marks carry something unique in their key and are equal only to themselves.
+ *
+ * @module
+ */
+import type { DType } from "./dtype.ts";
+import type { Attributes, Primitive } from "./primitive.ts";
+import type { Shape } from "./shape.ts";
+
+/** Shape and dtype of a value, without the value. */
+export interface Aval {
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+/** One operation of the graph; see {@linkcode Attributes} for the attributes of each primitive. */
+export interface Node<P extends Primitive = Primitive> extends Aval {
+  /** Unique in the process and larger than the ids of the inputs. */
+  readonly id: number;
+  readonly op: P;
+  readonly inputs: readonly Node[];
+  readonly attributes: Attributes[P];
+  /** Depends on a parameter of a function being traced, so it has no value of its own. */
+  readonly traced: boolean;
+  /** Several results (`call`); `project` picks one. */
+  readonly results?: readonly Aval[];
+  /** Where the user wrote it, if the trace recorded that. */
+  readonly source?: string;
+}
+
+/** A closed function over nodes: parameters in, results out. */
+export interface Graph {
+  readonly name: string;
+  readonly parameters: readonly Node<"parameter">[];
+  readonly results: readonly Node[];
+}
+
+/** True, and narrowed, if the node is the given primitive. */
+export function is<P extends Primitive>(node: Node, op: P): node is Node<P> {
+  return node.op === op;
+}
+
+const table = new Map<string, WeakRef<Node>>();
+const dead = new FinalizationRegistry<string>((key) => {
+  // A node of the same key may have been made since: forget the entry only if it is empty.
+  if (table.get(key)?.deref() === undefined) table.delete(key);
+});
+let nextId = 0;
+let nextUnique = 0;
+let recordSource = 0;
+
+/** A number that no node has in its key yet. */
+export function unique(): number {
+  return ++nextUnique;
+}
+
+/** Identity of attribute objects (graphs, storages, rules) inside keys. */
+const objectIds = new WeakMap<object, number>();
+function objectId(object: object): number {
+  let id = objectIds.get(object);
+  if (id === undefined) objectIds.set(object, id = ++nextUnique);
+  return id;
+}
+
+/** Attributes as text: numbers and lists by value, objects by identity. */
+export function attributeKey(attributes: object): string {
+  let key = "";
+  for (const name in attributes) {
+    const value = (attributes as Record<string, unknown>)[name];
+    if (typeof value === "number") key += Object.is(value, -0) ? "-0;" : value + ";";
+    else if (typeof value === "string") key += value + ";";
+    else if (Array.isArray(value)) key += value.join(",") + ";";
+    else if (value === undefined) key += ";";
+    else key += "#" + objectId(value as object) + ";";
+  }
+  return key;
+}
+
+/** The node of these parts: the existing one if there is one. Does not check; see build.ts. */
+export function makeNode<P extends Primitive>(
+  op: P,
+  inputs: readonly Node[],
+  shape: Shape,
+  dtype: DType,
+  attributes: Attributes[P],
+  results?: readonly Aval[],
+): Node<P> {
+  let key = op + "|" + dtype + "|" + shape.join(",") + "|" + attributeKey(attributes) + "|";
+  let traced = op === "parameter";
+  for (const input of inputs) {
+    key += input.id + ",";
+    traced ||= input.traced;
+    if (is(input, "leaf")) input.attributes.storage.used = true;
+  }
+  const known = table.get(key)?.deref();
+  if (known !== undefined) return known as Node<P>;
+  const source = recordSource > 0 ? callSite() : undefined;
+  const node = {
+    id: ++nextId,
+    op,
+    inputs,
+    shape,
+    dtype,
+    attributes,
+    traced,
+    ...(results && { results }),
+    ...(source !== undefined && { source }),
+  } as Node<P>;
+  // A weak reference keeps its target to the end of the job, and a leaf keeps device memory: a loop
+  // that never awaits would hold all of it. Leaves are known to their storages instead.
+  if (op === "leaf") return node;
+  table.set(key, new WeakRef<Node>(node));
+  dead.register(node, key);
+  return node;
+}
+
+/** Runs `f` with every new node remembering the line of the user's code that made it. */
+export function withSources<T>(f: () => T): T {
+  recordSource++;
+  try {
+    return f();
+  } finally {
+    recordSource--;
+  }
+}
+
+const here = new URL("..", import.meta.url).href;
+
+/** The innermost stack frame outside the library: `file:line:column`. */
+function callSite(): string | undefined {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 16;
+  const lines = new Error().stack?.split("\n") ?? [];
+  Error.stackTraceLimit = limit;
+  for (const line of lines.slice(1)) {
+    const match = line.match(/((?:file|https?|jsr|data|blob):[^\s)]+)\)?$/);
+    if (match === null) continue;
+    const url = match[1]!;
+    const own = url.startsWith(here) &&
+      /^(graph|kernels|compile|runtime|checkpoint|optim|nn|data|train)\//.test(
+        url.slice(here.length),
+      );
+    if (!own) return url.slice(url.lastIndexOf("/") + 1);
+  }
+  return undefined;
+}

@@ -1,0 +1,105 @@
+/**
+ * Functions of several tensors, for where a method would read oddly. Numbers stand for scalars
+ * that take the dtype of the tensors beside them.
+ *
+ * @module
+ */
+import { binary } from "./build.ts";
+import { choose } from "./functions/elementwise.ts";
+import { concatenateBy, stack as stackNodes } from "./functions/movement.ts";
+import { broadcastOrThrow } from "./infer.ts";
+import { operandOf } from "./methods/base.ts";
+import { Tensor, type TensorLike } from "./tensor.ts";
+
+/**
+ * `a` where the condition holds (is not 0), else `b`; all three broadcast. The gradient of the
+ * branch not taken is 0 times its derivative: give it a harmless argument where that is infinite.
+ *
+ * @throws {TypeError} if shapes do not broadcast, or for i32 with u32.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await rg.init({ software: "allow" });
+ * const x = rg.tensor([-1, 2, -3]);
+ * assertEquals(await rg.where(x.less(0), 0, x).array(), [0, 2, 0]);
+ * ```
+ */
+export function where(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
+  return new Tensor(choose(condition.node, operandOf(a), operandOf(b)));
+}
+
+/** The larger of both, broadcast; NaN if either is. */
+export function maximum(a: TensorLike, b: TensorLike): Tensor {
+  return new Tensor(binary("max", operandOf(a), operandOf(b), "take the maximum"));
+}
+
+/** The smaller of both, broadcast; NaN if either is. */
+export function minimum(a: TensorLike, b: TensorLike): Tensor {
+  return new Tensor(binary("min", operandOf(a), operandOf(b), "take the minimum"));
+}
+
+/** {@linkcode Tensor.matmul} */
+export function matmul(a: Tensor, b: Tensor): Tensor {
+  return a.matmul(b);
+}
+
+/** {@linkcode Tensor.dot} */
+export function dot(a: Tensor, b: TensorLike): Tensor {
+  return a.dot(b);
+}
+
+/** {@linkcode Tensor.outer} */
+export function outer(a: Tensor, b: Tensor): Tensor {
+  return a.outer(b);
+}
+
+/** {@linkcode Tensor.oneHot} */
+export function oneHot(indices: Tensor, n: number): Tensor {
+  return indices.oneHot(n);
+}
+
+const nodesOf = (tensors: readonly Tensor[]) => tensors.map((x) => x.node);
+
+/**
+ * End to end along an axis that all have; dtypes promote.
+ *
+ * @throws {TypeError} if there are none, or their shapes differ elsewhere.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(rg.concatenate([rg.zeros([2, 3]), rg.ones([2, 1])], -1).shape, [2, 4]);
+ * ```
+ */
+export function concatenate(tensors: readonly Tensor[], axis: number = 0): Tensor {
+  const result = concatenateBy(nodesOf(tensors), axis);
+  return new Tensor(result, result !== tensors[0]!.node);
+}
+
+/**
+ * Side by side along a new axis; dtypes promote.
+ *
+ * @throws {TypeError} if there are none, or their shapes differ.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(rg.stack([rg.zeros([2, 3]), rg.ones([2, 3])], 1).shape, [2, 2, 3]);
+ * ```
+ */
+export function stack(tensors: readonly Tensor[], axis: number = 0): Tensor {
+  return new Tensor(stackNodes(nodesOf(tensors), axis));
+}
+
+/** Tensors broadcast against each other, as NumPy's `broadcast_arrays`; their dtypes stay. */
+export function broadcastTensors(...tensors: Tensor[]): Tensor[] {
+  const shape = broadcastOrThrow("broadcast", nodesOf(tensors));
+  return tensors.map((x) => x.broadcastTo(shape));
+}

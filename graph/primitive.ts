@@ -1,0 +1,252 @@
+/**
+ * The closed table of primitives: everything a graph can be made of. Each has a kind, which is all
+ * that most passes look at, and a type of attributes. Every transform and every backend is a table
+ * `{ [P in Primitive]: … }` over this one, so that a missing rule is a type error.
+ *
+ * Shapes are explicit: operands of an element-wise primitive have equal shapes (broadcasting is a
+ * node of its own), reductions keep the reduced axes with size 1.
+ *
+ * @module
+ */
+import type { DType } from "./dtype.ts";
+import type { Graph } from "./node.ts";
+import type { Storage } from "./storage.ts";
+
+/** No attributes. */
+export type None = Readonly<Record<never, never>>;
+
+/** A differentiation rule that a user gave with `customVjp`; typed loosely here, used in vjp.ts. */
+export interface CustomRule {
+  /** Names the rule in printed graphs. */
+  readonly name: string;
+  /** Cotangents of the inputs, from inputs, results and cotangents of the results. */
+  readonly pull: unknown;
+}
+
+/** Attributes by primitive. */
+export interface Attributes {
+  /** Data that lives on the device (or waits on the host to be uploaded). */
+  leaf: { readonly storage: Storage };
+  /** A placeholder: an argument of the function being traced. */
+  parameter: { readonly index: number; readonly unique: number };
+  /** One value everywhere. */
+  fill: { readonly value: number };
+  /** The position along an axis: 0, 1, 2 … */
+  iota: { readonly axis: number };
+
+  neg: None;
+  abs: None;
+  sign: None;
+  floor: None;
+  ceil: None;
+  /** To the nearest integer, ties to even. */
+  round: None;
+  sqrt: None;
+  exp: None;
+  log: None;
+  sin: None;
+  cos: None;
+  tanh: None;
+  erf: None;
+  /** Logical not of bool, bitwise not of integers. */
+  not: None;
+  cast: None;
+  /** The same bits read as another type of equal width. */
+  bitcast: None;
+  /** The identity, which no driver may see through: the value keeps the bits it was computed with. */
+  barrier: None;
+  /** The identity by which a transform finds its own inputs again; each is equal only to itself. */
+  mark: { readonly unique: number };
+  /** The identity with no derivative. */
+  stop: None;
+
+  add: None;
+  sub: None;
+  mul: None;
+  /** Floats only. */
+  div: None;
+  /** Integers only: the quotient rounded down. */
+  floorDiv: None;
+  /** The remainder with the sign of the divisor. */
+  mod: None;
+  pow: None;
+  /** NaN if either is. */
+  max: None;
+  min: None;
+  and: None;
+  or: None;
+  xor: None;
+  shiftLeft: None;
+  /** Arithmetic for i32, logical for u32. */
+  shiftRight: None;
+  equal: None;
+  notEqual: None;
+  less: None;
+  lessEqual: None;
+  /** select(condition, whenTrue, whenFalse) */
+  where: None;
+
+  reshape: None;
+  /** Axis i of the result is axis order[i] of the input. */
+  permute: { readonly order: readonly number[] };
+  /** Axes of size 1 grow to the result's shape; the rank stays. */
+  broadcast: None;
+  /** result[i] = input[start + i·step], per axis; steps are positive. */
+  slice: { readonly start: readonly number[]; readonly step: readonly number[] };
+  pad: {
+    readonly before: readonly number[];
+    readonly after: readonly number[];
+    readonly value: number;
+  };
+  flip: { readonly axes: readonly number[] };
+  concatenate: { readonly axis: number };
+
+  sum: { readonly axes: readonly number[] };
+  prod: { readonly axes: readonly number[] };
+  reduceMax: { readonly axes: readonly number[] };
+  reduceMin: { readonly axes: readonly number[] };
+
+  /** [b,m,k] × [b,k,n] → [b,m,n]; floats, accumulated in f32, k ascending. */
+  dot: None;
+
+  /** Rows operand[index]: [n,…r] by [...i] → [...i,…r]; an index outside reads NaN (integers: 0). */
+  gather: None;
+  /** Sums update rows by index: [...i,…r] by [...i] → [size,…r]; an index outside is dropped. */
+  scatterAdd: { readonly size: number };
+
+  /** A traced function applied to inputs: a boundary that rules and policies can see. */
+  call: { readonly graph: Graph; readonly name: string; readonly rule?: CustomRule };
+  /** One result of a `call`. */
+  project: { readonly index: number };
+}
+
+/** Names of the primitives. */
+export type Primitive = keyof Attributes;
+
+/**
+ * What passes need to tell primitives apart by: leaves, unary/binary/ternary element-wise,
+ * movement (index arithmetic only), reductions, and the rest by name.
+ */
+export type Kind =
+  | "leaf"
+  | "unary"
+  | "binary"
+  | "ternary"
+  | "movement"
+  | "reduce"
+  | "contract"
+  | "gather"
+  | "scatter"
+  | "call";
+
+/** The kind of each primitive. */
+export const kinds: { readonly [P in Primitive]: Kind } = {
+  leaf: "leaf",
+  parameter: "leaf",
+  fill: "leaf",
+  iota: "leaf",
+  neg: "unary",
+  abs: "unary",
+  sign: "unary",
+  floor: "unary",
+  ceil: "unary",
+  round: "unary",
+  sqrt: "unary",
+  exp: "unary",
+  log: "unary",
+  sin: "unary",
+  cos: "unary",
+  tanh: "unary",
+  erf: "unary",
+  not: "unary",
+  cast: "unary",
+  bitcast: "unary",
+  barrier: "unary",
+  mark: "unary",
+  stop: "unary",
+  add: "binary",
+  sub: "binary",
+  mul: "binary",
+  div: "binary",
+  floorDiv: "binary",
+  mod: "binary",
+  pow: "binary",
+  max: "binary",
+  min: "binary",
+  and: "binary",
+  or: "binary",
+  xor: "binary",
+  shiftLeft: "binary",
+  shiftRight: "binary",
+  equal: "binary",
+  notEqual: "binary",
+  less: "binary",
+  lessEqual: "binary",
+  where: "ternary",
+  reshape: "movement",
+  permute: "movement",
+  broadcast: "movement",
+  slice: "movement",
+  pad: "movement",
+  flip: "movement",
+  concatenate: "movement",
+  sum: "reduce",
+  prod: "reduce",
+  reduceMax: "reduce",
+  reduceMin: "reduce",
+  dot: "contract",
+  gather: "gather",
+  scatterAdd: "scatter",
+  call: "call",
+  project: "call",
+};
+
+/** True for primitives computed element by element from operands of the same shape. */
+export function isElementwise(op: Primitive): boolean {
+  const kind = kinds[op];
+  return kind === "unary" || kind === "binary" || kind === "ternary";
+}
+
+/** Which dtypes an operand of an element-wise primitive may have. */
+export type Domain = "any" | "number" | "float" | "integer" | "logical";
+
+/** Operand domain and result dtype of the element-wise primitives; `same` repeats the operand's. */
+export const signatures: {
+  readonly [P in Primitive]?: { readonly domain: Domain; readonly result: "same" | DType };
+} = {
+  neg: { domain: "number", result: "same" },
+  abs: { domain: "number", result: "same" },
+  sign: { domain: "number", result: "same" },
+  floor: { domain: "float", result: "same" },
+  ceil: { domain: "float", result: "same" },
+  round: { domain: "float", result: "same" },
+  sqrt: { domain: "float", result: "same" },
+  exp: { domain: "float", result: "same" },
+  log: { domain: "float", result: "same" },
+  sin: { domain: "float", result: "same" },
+  cos: { domain: "float", result: "same" },
+  tanh: { domain: "float", result: "same" },
+  erf: { domain: "float", result: "same" },
+  not: { domain: "logical", result: "same" },
+  barrier: { domain: "any", result: "same" },
+  mark: { domain: "any", result: "same" },
+  stop: { domain: "any", result: "same" },
+  add: { domain: "number", result: "same" },
+  sub: { domain: "number", result: "same" },
+  mul: { domain: "number", result: "same" },
+  div: { domain: "float", result: "same" },
+  floorDiv: { domain: "integer", result: "same" },
+  mod: { domain: "number", result: "same" },
+  pow: { domain: "float", result: "same" },
+  max: { domain: "number", result: "same" },
+  min: { domain: "number", result: "same" },
+  and: { domain: "logical", result: "same" },
+  or: { domain: "logical", result: "same" },
+  xor: { domain: "logical", result: "same" },
+  shiftLeft: { domain: "integer", result: "same" },
+  shiftRight: { domain: "integer", result: "same" },
+  equal: { domain: "any", result: "bool" },
+  notEqual: { domain: "any", result: "bool" },
+  less: { domain: "number", result: "bool" },
+  lessEqual: { domain: "number", result: "bool" },
+};

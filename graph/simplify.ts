@@ -1,0 +1,85 @@
+/**
+ * Simplification: rewrite rules, kept as data in rules/, applied from the inputs upwards until none
+ * applies. Markers of transforms vanish and calls are opened, so what is left is plain arithmetic.
+ * No rule changes the bits of a float sum: their order is a function of shape alone.
+ *
+ * @module
+ */
+import { rebuild } from "./build.ts";
+import { is, type Node } from "./node.ts";
+import type { Primitive } from "./primitive.ts";
+import { algebraRules } from "./rules/algebra.ts";
+import { constantRules } from "./rules/constants.ts";
+import { movementRules } from "./rules/movement.ts";
+import { reductionRules } from "./rules/reduction.ts";
+import type { Rule } from "./rules/rule.ts";
+import { openCall } from "./substitute.ts";
+
+export type { Rule } from "./rules/rule.ts";
+
+/** Every rule, in the order of trying. */
+export const rules: readonly Rule[] = [
+  ...reductionRules,
+  ...constantRules,
+  ...algebraRules,
+  ...movementRules,
+];
+
+const anywhere: readonly Rule[] = rules.filter((rule) => rule.op === "*");
+const byOp = new Map<Primitive, readonly Rule[]>();
+for (const { op } of rules) {
+  if (op !== "*") byOp.set(op, [...anywhere, ...rules.filter((rule) => rule.op === op)]);
+}
+
+/** The first rule that applies, applied once. */
+export function rewrite(node: Node): Node | undefined {
+  for (const rule of byOp.get(node.op) ?? anywhere) {
+    const result = rule.apply(node);
+    if (result !== undefined && result !== node) return result;
+  }
+  return undefined;
+}
+
+/** The roots with every rule applied as often as it can be. */
+export function simplify(roots: readonly Node[]): Node[] {
+  /** Nodes and what they finally become. */
+  const done = new Map<Node, Node>();
+  /** Nodes and what they become next: an equal node that may be simplified further. */
+  const next = new Map<Node, Node>();
+  const bodies = new Map<Node, Node[]>();
+  const step = (node: Node): Node | undefined => {
+    if (is(node, "project")) {
+      const call = node.inputs[0] as Node<"call">;
+      let body = bodies.get(call);
+      if (body === undefined) bodies.set(call, body = openCall(call));
+      return body[node.attributes.index]!;
+    }
+    return rewrite(node);
+  };
+  const stack: Node[] = [];
+  for (const root of roots) {
+    stack.push(root);
+    while (stack.length > 0) {
+      const node = stack[stack.length - 1]!;
+      if (done.has(node)) {
+        stack.pop();
+        continue;
+      }
+      const successor = next.get(node);
+      if (successor !== undefined) {
+        const end = done.get(successor);
+        if (end === undefined) stack.push(successor);
+        else done.set(node, end);
+        continue;
+      }
+      const height = stack.length;
+      for (const input of node.inputs) if (!done.has(input)) stack.push(input);
+      if (stack.length > height) continue;
+      const rebuilt = rebuild(node, node.inputs.map((input) => done.get(input)!));
+      const better = rebuilt === node ? step(node) : rebuilt;
+      if (better === undefined) done.set(node, node);
+      else next.set(node, better);
+    }
+  }
+  return roots.map((root) => done.get(root)!);
+}

@@ -1,0 +1,27 @@
+/**
+ * The transforms of functions, by name: what a user imports. Each takes a function on trees of
+ * tensors and gives another; they nest in any order.
+ *
+ * @module
+ */
+export {
+  type Axes,
+  hessian,
+  type Jacobian,
+  jacobian,
+  type JacobianOptions,
+  vmap,
+  type VmapOptions,
+} from "./transforms/batching.ts";
+export { type Cotangents, customVjp } from "./transforms/custom.ts";
+export {
+  grad,
+  type Gradient,
+  type GradOptions,
+  hvp,
+  jvp,
+  stopGradient,
+  valueAndGrad,
+  vjp,
+} from "./transforms/differentiate.ts";
+export type { Tree } from "./transforms/trace.ts";

@@ -1,0 +1,151 @@
+/**
+ * A user's own way back: a function with a rule for its derivative. The function is recorded behind
+ * a boundary (a `call`), which differentiation meets before it meets what is inside.
+ *
+ * @module
+ */
+import { avalOf, call, parameter } from "../build.ts";
+import { isFloat } from "../dtype.ts";
+import { type Graph, is, type Node } from "../node.ts";
+import { sameShape, showShape } from "../shape.ts";
+import { substitute } from "../substitute.ts";
+import type { Structure } from "../tree.ts";
+import type { CustomPull } from "../vjp.ts";
+import { topological } from "../walk.ts";
+import { isTensor, nameOf, partsOf, resultsOf, run, treeOf } from "./trace.ts";
+
+/**
+ * Cotangents of the arguments, one each; null or undefined, for an argument or for anything inside
+ * it, stands for zero.
+ */
+export type Cotangents<A extends readonly unknown[]> = {
+  readonly [K in keyof A]: A[K] | null | undefined;
+};
+
+/**
+ * The function with a derivative of its own: `pull` gets the cotangent of the result, the result,
+ * and the arguments, and returns one cotangent for each argument. It must be linear in the
+ * cotangent; forward mode uses its transpose. What `pull` computes again as `f` did costs nothing:
+ * equal expressions are one.
+ *
+ * Values that `f` closes over are constants to it; asking for their derivative is an error.
+ *
+ * @throws {TypeError} on differentiation, if `pull` returns what does not fit the arguments.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await rg.init({ software: "allow" });
+ * // The gradient is held within [-1, 1] on its way back.
+ * const clipped = rg.customVjp((x: rg.Tensor) => x.mul(1), (g) => [g.clip(-1, 1)]);
+ * const f = (x: rg.Tensor) => clipped(x).mul(5).sum();
+ * assertEquals(await rg.grad(f)(rg.tensor([1, 2])).array(), [1, 1]);
+ * ```
+ */
+export function customVjp<A extends readonly unknown[], R>(
+  f: (...args: A) => R,
+  pull: (cotangent: R, result: R, ...args: A) => Cotangents<A>,
+): (...args: A) => R {
+  const name = nameOf(f);
+  return (...args: A): R => {
+    const given = partsOf(args, `arguments of ${name}`);
+    const parameters = given.nodes.map((node, i) => parameter(i, avalOf(node)));
+    const returned = run("trace", f, treeOf(given.structure, parameters) as unknown[]);
+    const results = resultsOf("trace", f, returned);
+    const { graph, captured } = closeOver(name, parameters, results.nodes);
+    const rule: CustomPull = (inputs, values, cotangents) => {
+      const own = inputs.slice(0, parameters.length);
+      const [g, y] = [cotangents, values].map((nodes) => treeOf(results.structure, nodes)) as [R, R];
+      const pulled = pull(g, y, ...treeOf(given.structure, own) as unknown as A);
+      if (!Array.isArray(pulled)) {
+        throw new TypeError(
+          `Cannot pull back through ${name}: the rule returned no array, expected one cotangent ` +
+            "for each argument",
+        );
+      }
+      return collect(pulled, given.structure, own, name);
+    };
+    const nodes = call(graph, [...given.nodes, ...captured], { name, pull: rule });
+    return treeOf(results.structure, nodes) as R;
+  };
+}
+
+/** The cotangent of each tensor of the arguments, undefined for zero. */
+function collect(
+  pulled: unknown,
+  structure: Structure,
+  inputs: readonly Node[],
+  name: string,
+): (Node | undefined)[] {
+  const cotangents: (Node | undefined)[] = [];
+  const misfit = (what: string, wanted: string): never => {
+    throw new TypeError(
+      `Cannot pull back through ${name}: the rule returned ${what}, expected ${wanted}`,
+    );
+  };
+  const visit = (at: unknown, part: Structure, zero: boolean): void => {
+    zero ||= at === null || at === undefined;
+    switch (part.kind) {
+      case "static":
+        return;
+      case "leaf": {
+        const x = inputs[cotangents.length]!;
+        if (zero || !isFloat(x.dtype)) {
+          cotangents.push(undefined);
+          return;
+        }
+        const wanted = `${x.dtype}${showShape(x.shape)} for argument tensor ${cotangents.length}`;
+        if (!isTensor(at)) return misfit(`${typeof at}`, wanted);
+        if (at.dtype !== x.dtype || !sameShape(at.shape, x.shape)) misfit(`${at}`, wanted);
+        cotangents.push(at.node);
+        return;
+      }
+      case "list":
+      case "record": {
+        const keys = part.kind === "record" ? part.keys : part.items.map((_, i) => String(i));
+        if (!zero && (typeof at !== "object" || isTensor(at))) misfit("a tensor", "a tree");
+        part.items.forEach((item, i) =>
+          visit(zero ? null : (at as Record<string, unknown>)[keys[i]!], item, zero)
+        );
+        return;
+      }
+    }
+  };
+  visit(pulled, structure, false);
+  return cotangents;
+}
+
+/**
+ * A function's body with the outer values that it uses made inputs, so that passes which look at a
+ * call's inputs see everything the call depends on.
+ */
+function closeOver(
+  name: string,
+  parameters: readonly Node<"parameter">[],
+  results: readonly Node[],
+): { readonly graph: Graph; readonly captured: readonly Node[] } {
+  const order = topological(results);
+  const own = new Set<Node>(parameters);
+  const inside = new Set<Node>();
+  for (const node of order) {
+    if (own.has(node) || node.inputs.some((input) => inside.has(input))) inside.add(node);
+  }
+  const captured = new Set<Node>();
+  const capture = (node: Node): void => {
+    if (inside.has(node) || is(node, "fill") || is(node, "iota") || is(node, "call")) return;
+    captured.add(node);
+  };
+  for (const node of order) if (inside.has(node)) node.inputs.forEach(capture);
+  results.forEach(capture);
+  const nodes = [...captured];
+  const extra = nodes.map((node, i) => parameter(parameters.length + i, avalOf(node)));
+  const replaced = new Map<Node, Node>(nodes.map((node, i) => [node, extra[i]!]));
+  const graph: Graph = {
+    name,
+    parameters: [...parameters, ...extra],
+    results: substitute(results, replaced),
+  };
+  return { graph, captured: nodes };
+}

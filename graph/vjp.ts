@@ -1,0 +1,382 @@
+/**
+ * Reverse mode: cotangents of sources from cotangents of results. Rules build graph, so gradients
+ * differentiate again, fuse again and plan again. A rule prefers its primitive's output over its
+ * input where that lets the input go (exp, tanh, sqrt, max with a constant), and is asked only for
+ * operands that the sources reach. Cotangents that meet at a node are added in an order that
+ * depends on the graph's structure alone.
+ *
+ * Only floats carry cotangents; what passes through an integer or a bool has none.
+ *
+ * Griewank and Walther, Evaluating Derivatives, 2nd ed., chapter 3.
+ *
+ * @module
+ */
+import {
+  apply,
+  broadcastTo,
+  cast,
+  dot,
+  fill,
+  flip,
+  gather,
+  pad,
+  permute,
+  reduce,
+  reshape,
+  scatterAdd,
+  slice,
+  where,
+} from "./build.ts";
+import { isFloat } from "./dtype.ts";
+import { is, type Node } from "./node.ts";
+import type { Primitive } from "./primitive.ts";
+import { sameShape, type Shape, showShape, sizeOf } from "./shape.ts";
+import { inlineCalls } from "./substitute.ts";
+import { topological } from "./walk.ts";
+
+/** The cotangent of one operand from that of the result; undefined where it is zero. */
+export type VjpRule<P extends Primitive> = (
+  node: Node<P>,
+  cotangent: Node,
+  operand: number,
+) => Node | undefined;
+
+/**
+ * What `CustomRule.pull` is: cotangents of the inputs; undefined where zero. The rule may answer for
+ * the first inputs only: the others are values that the function closes over.
+ */
+export type CustomPull = (
+  inputs: readonly Node[],
+  results: readonly Node[],
+  cotangents: readonly Node[],
+) => readonly (Node | undefined)[];
+
+const add = (a: Node, b: Node): Node => apply("add", [a, b], {});
+const sub = (a: Node, b: Node): Node => apply("sub", [a, b], {});
+const mul = (a: Node, b: Node): Node => apply("mul", [a, b], {});
+const div = (a: Node, b: Node): Node => apply("div", [a, b], {});
+const neg = (a: Node): Node => apply("neg", [a], {});
+const less = (a: Node, b: Node): Node => apply("less", [a, b], {});
+const equal = (a: Node, b: Node): Node => apply("equal", [a, b], {});
+const like = (x: Node, value: number): Node => fill(value, x.shape, x.dtype);
+const times = (x: Node, factor: number): Node => mul(x, like(x, factor));
+
+/** No operands, an operand that takes no cotangent, or a slope of zero wherever there is one. */
+const none = (): undefined => undefined;
+const pass = (_: Node, g: Node): Node => g;
+
+/** The larger (or smaller) operand takes all; equal ones share. */
+function extremum(larger: boolean): VjpRule<"max"> & VjpRule<"min"> {
+  return (y: Node, g: Node, operand: number) => {
+    const x = y.inputs[operand]!, other = y.inputs[1 - operand]!;
+    const wins = (a: Node, b: Node): Node => larger ? less(b, a) : less(a, b);
+    // Against a constant the result says who won, and x need not be kept: relu' at 0 is 0.
+    if (is(other, "fill")) return where(wins(y, other), g, like(g, 0));
+    const rest = where(equal(x, other), times(g, 0.5), like(g, 0));
+    return where(wins(x, other), g, rest);
+  };
+}
+
+/** Everything that equals the extremum shares its cotangent. */
+function extremumOver(y: Node<"reduceMax"> | Node<"reduceMin">, g: Node): Node {
+  const x = y.inputs[0]!;
+  const ties = equal(x, broadcastTo(y, x.shape));
+  // Counted in f32: f16 is exact only up to 2048.
+  const count = reduce("sum", cast(ties, "f32"), y.attributes.axes);
+  const share = cast(div(cast(g, "f32"), count), g.dtype);
+  return where(ties, broadcastTo(share, x.shape), like(x, 0));
+}
+
+/** x^(p-1)·p, with a constant exponent reduced by hand: 0^0 is 1, and p = 0 has no slope. */
+function powBase(y: Node<"pow">, g: Node): Node | undefined {
+  const x = y.inputs[0]!, p = y.inputs[1]!;
+  if (is(p, "fill")) {
+    const c = p.attributes.value;
+    if (c === 0) return undefined;
+    if (c === 1) return g;
+    if (c === 2) return mul(g, times(x, 2));
+    return mul(g, times(apply("pow", [x, like(x, c - 1)], {}), c));
+  }
+  const constant = equal(p, like(p, 0));
+  const lower = where(constant, like(p, 1), sub(p, like(p, 1)));
+  const slope = mul(mul(g, p), apply("pow", [x, lower], {}));
+  return where(constant, like(g, 0), slope);
+}
+
+/** x^p·log x, zero at x = 0 as the limit from above for p > 0. */
+function powExponent(y: Node<"pow">, g: Node): Node {
+  const x = y.inputs[0]!;
+  const base = where(equal(x, like(x, 0)), like(x, 1), x);
+  return mul(mul(g, y), apply("log", [base], {}));
+}
+
+/** Inverse of a permutation. */
+function inverse(order: readonly number[]): number[] {
+  const result = new Array<number>(order.length);
+  order.forEach((axis, i) => result[axis] = i);
+  return result;
+}
+
+/** The transpose of a slice: elements back at their places, zeros between. */
+function unslice(g: Node, shape: Shape, start: readonly number[], step: readonly number[]): Node {
+  if (sizeOf(g.shape) === 0) return fill(0, shape, g.dtype);
+  const size = g.shape;
+  let spread = g;
+  if (step.some((s) => s > 1)) {
+    // [n] → [n,1] → [n,step] → [n·step] → [(n-1)·step+1], on every axis at once.
+    spread = reshape(spread, size.flatMap((n) => [n, 1]));
+    spread = pad(spread, spread.shape.map(() => 0), step.flatMap((s) => [0, s - 1]));
+    spread = reshape(spread, size.map((n, i) => n * step[i]!));
+    spread = slice(spread, start.map(() => 0), size.map((n, i) => (n - 1) * step[i]! + 1));
+  }
+  return pad(spread, start, shape.map((n, i) => n - start[i]! - spread.shape[i]!));
+}
+
+/**
+ * Products of all elements but one, without dividing, so that zeros are no special case: a scan of
+ * doubling strides from both sides, whose memory does not grow with the square of the length.
+ */
+export function productsOfOthers(x: Node, axes: readonly number[]): Node {
+  const kept = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
+  const order = [...kept, ...axes];
+  const moved = permute(x, order);
+  const rows = sizeOf(kept.map((i) => x.shape[i]!)), n = sizeOf(axes.map((i) => x.shape[i]!));
+  const flat = reshape(moved, [rows, n]);
+  const shifted = (y: Node, by: number, forward: boolean): Node => {
+    const part = slice(y, [0, forward ? 0 : by], [rows, n - by]);
+    return forward ? pad(part, [0, by], [0, 0], 1) : pad(part, [0, 0], [0, by], 1);
+  };
+  const scan = (forward: boolean): Node => {
+    let y = n === 0 ? flat : shifted(flat, 1, forward);
+    for (let stride = 1; stride < n; stride *= 2) y = mul(y, shifted(y, stride, forward));
+    return y;
+  };
+  return permute(reshape(mul(scan(true), scan(false)), moved.shape), inverse(order));
+}
+
+/** True where an index lies in [0, size), with the shape of `x`, which begins with the index's. */
+export function inRange(index: Node, size: number, x: Node): Node {
+  const below = less(index, like(index, size));
+  const inside = index.dtype === "u32"
+    ? below
+    : apply("and", [apply("lessEqual", [like(index, 0), index], {}), below], {});
+  const rank = x.shape.length - index.shape.length;
+  return broadcastTo(
+    reshape(inside, [...index.shape, ...new Array<number>(rank).fill(1)]),
+    x.shape,
+  );
+}
+
+const swapLast = (x: Node): Node => permute(x, [0, 2, 1]);
+
+/** The table: one row for each primitive. */
+export const vjpRules: { readonly [P in Exclude<Primitive, "call" | "project">]: VjpRule<P> } = {
+  leaf: none,
+  parameter: none,
+  fill: none,
+  iota: none,
+
+  neg: (_, g) => neg(g),
+  abs: (y, g) => mul(g, apply("sign", y.inputs, {})),
+  sign: none,
+  floor: none,
+  ceil: none,
+  round: none,
+  sqrt: (y, g) => div(times(g, 0.5), y),
+  exp: (y, g) => mul(g, y),
+  log: (y, g) => div(g, y.inputs[0]!),
+  sin: (y, g) => mul(g, apply("cos", y.inputs, {})),
+  cos: (y, g) => neg(mul(g, apply("sin", y.inputs, {}))),
+  tanh: (y, g) => mul(g, sub(like(y, 1), mul(y, y))),
+  erf: (y, g) => {
+    const x = y.inputs[0]!;
+    return mul(g, times(apply("exp", [neg(mul(x, x))], {}), 2 / Math.sqrt(Math.PI)));
+  },
+  not: none,
+  cast: (y, g) => cast(g, y.inputs[0]!.dtype),
+  bitcast: none,
+  barrier: pass,
+  mark: pass,
+  stop: none,
+
+  add: pass,
+  sub: (_, g, operand) => operand === 0 ? g : neg(g),
+  mul: (y, g, operand) => mul(g, y.inputs[1 - operand]!),
+  div: (y, g, operand) => {
+    const slope = div(g, y.inputs[1]!);
+    return operand === 0 ? slope : neg(mul(slope, y));
+  },
+  floorDiv: none,
+  mod: (y, g, operand) => {
+    if (operand === 0) return g;
+    const [a, b] = y.inputs as [Node, Node];
+    // Rounded, because (a - y) / b is a whole number only up to rounding.
+    return neg(mul(g, apply("round", [div(sub(a, y), b)], {})));
+  },
+  pow: (y, g, operand) => operand === 0 ? powBase(y, g) : powExponent(y, g),
+  max: extremum(true),
+  min: extremum(false),
+  and: none,
+  or: none,
+  xor: none,
+  shiftLeft: none,
+  shiftRight: none,
+  equal: none,
+  notEqual: none,
+  less: none,
+  lessEqual: none,
+  where: (y, g, operand) => {
+    const zero = like(g, 0);
+    return operand === 1 ? where(y.inputs[0]!, g, zero) : where(y.inputs[0]!, zero, g);
+  },
+
+  reshape: (y, g) => reshape(g, y.inputs[0]!.shape),
+  permute: (y, g) => permute(g, inverse(y.attributes.order)),
+  broadcast: (y, g) => {
+    const from = y.inputs[0]!.shape;
+    return reduce("sum", g, from.flatMap((n, i) => n === y.shape[i] ? [] : [i]));
+  },
+  slice: (y, g) => unslice(g, y.inputs[0]!.shape, y.attributes.start, y.attributes.step),
+  pad: (y, g) => slice(g, y.attributes.before, y.inputs[0]!.shape),
+  flip: (y, g) => flip(g, y.attributes.axes),
+  concatenate: (y, g, operand) => {
+    const { axis } = y.attributes;
+    let offset = 0;
+    for (let i = 0; i < operand; i++) offset += y.inputs[i]!.shape[axis]!;
+    return slice(g, g.shape.map((_, i) => i === axis ? offset : 0), y.inputs[operand]!.shape);
+  },
+
+  sum: (y, g) => broadcastTo(g, y.inputs[0]!.shape),
+  prod: (y, g) => {
+    const x = y.inputs[0]!;
+    return mul(broadcastTo(g, x.shape), productsOfOthers(x, y.attributes.axes));
+  },
+  reduceMax: extremumOver,
+  reduceMin: extremumOver,
+
+  dot: (y, g, operand) => {
+    const [a, b] = y.inputs as [Node, Node];
+    return operand === 0 ? dot(g, swapLast(b)) : dot(swapLast(a), g);
+  },
+  gather: (y, g, operand) =>
+    operand === 0 ? scatterAdd(g, y.inputs[1]!, y.inputs[0]!.shape[0]!) : undefined,
+  scatterAdd: (y, g, operand) => {
+    if (operand === 1) return undefined;
+    const index = y.inputs[1]!;
+    const rows = gather(g, index);
+    // An update that was dropped has no slope, and gather would read NaN there.
+    return where(inRange(index, y.attributes.size, rows), rows, like(rows, 0));
+  },
+};
+
+/**
+ * Cotangents of `sources` from those of `results`: the transposed derivative applied. A result
+ * without a cotangent counts as zero; a source that no result depends on gets zeros. Sources are
+ * independent variables: what lies below them is not looked at.
+ *
+ * @throws {TypeError} where a cotangent's shape or dtype is not its result's.
+ */
+export function pullback(
+  results: readonly Node[],
+  sources: readonly Node[],
+  cotangents: readonly (Node | undefined)[],
+): Node[] {
+  const stops = new Set(sources);
+  const opened = inlineCalls(results, stops, (call) => call.attributes.rule === undefined);
+  const order = topological(opened, (node) => stops.has(node) ? [] : node.inputs);
+  const active = activeNodes(order, stops);
+  const sums = new Map<Node, Node>();
+  const accumulate = (node: Node, g: Node | undefined): void => {
+    if (g === undefined || !active.has(node)) return;
+    const sum = sums.get(node);
+    sums.set(node, sum === undefined ? g : add(sum, g));
+  };
+  opened.forEach((result, i) => {
+    const g = cotangents[i];
+    if (g !== undefined) checkCotangent(result, g);
+    accumulate(result, g);
+  });
+  /** Cotangents of a call's results, until the call's turn comes. */
+  const waiting = new Map<Node, (Node | undefined)[]>();
+  for (let i = order.length - 1; i >= 0; i--) {
+    const node = order[i]!;
+    if (stops.has(node) || !active.has(node)) continue;
+    if (is(node, "call")) {
+      const parts = waiting.get(node);
+      if (parts === undefined) continue;
+      const pulled = pullCall(node, parts, (k) => active.has(node.inputs[k]!));
+      pulled.forEach((g, k) => accumulate(node.inputs[k]!, g));
+      continue;
+    }
+    const g = sums.get(node);
+    if (g === undefined) continue;
+    sums.delete(node);
+    if (is(node, "project")) {
+      const call = node.inputs[0]!;
+      const parts = waiting.get(call) ?? call.results!.map(() => undefined);
+      parts[node.attributes.index] = g;
+      waiting.set(call, parts);
+      continue;
+    }
+    const rule = vjpRules[node.op as keyof typeof vjpRules] as VjpRule<Primitive>;
+    for (let k = 0; k < node.inputs.length; k++) {
+      const input = node.inputs[k]!;
+      if (active.has(input)) accumulate(input, rule(node, g, k));
+    }
+  }
+  return sources.map((source) => sums.get(source) ?? like(source, 0));
+}
+
+/** Nodes through which a cotangent can reach a source. */
+function activeNodes(order: readonly Node[], sources: ReadonlySet<Node>): Set<Node> {
+  const active = new Set<Node>();
+  for (const node of order) {
+    if (sources.has(node)) {
+      if (isFloat(node.dtype)) active.add(node);
+    } else if (node.op !== "stop" && isFloat(node.dtype)) {
+      for (const input of node.inputs) {
+        if (!active.has(input)) continue;
+        active.add(node);
+        break;
+      }
+    }
+  }
+  return active;
+}
+
+/** Cotangents of a call's inputs by its rule; `active` says which of them are asked for. */
+export function pullCall(
+  call: Node<"call">,
+  parts: readonly (Node | undefined)[],
+  active: (input: number) => boolean,
+): readonly (Node | undefined)[] {
+  const { rule, name } = call.attributes;
+  const results = call.results!.map(({ shape, dtype }, index) =>
+    apply("project", [call], { index }, { shape, dtype })
+  );
+  const full = parts.map((g, i) => g ?? like(results[i]!, 0));
+  const pulled = (rule!.pull as CustomPull)(call.inputs, results, full);
+  for (let i = pulled.length; i < call.inputs.length; i++) {
+    if (!active(i)) continue;
+    throw new TypeError(
+      `Cannot differentiate ${name}: it closes over ${
+        showAval(call.inputs[i]!)
+      } whose derivative ` +
+        "is asked for, expected that as an argument (its rule knows only arguments)",
+    );
+  }
+  pulled.forEach((g, i) => {
+    if (g !== undefined) checkCotangent(call.inputs[i]!, g);
+  });
+  return pulled;
+}
+
+const showAval = (x: Node): string => x.dtype + showShape(x.shape);
+
+function checkCotangent(x: Node, g: Node): void {
+  if (sameShape(x.shape, g.shape) && x.dtype === g.dtype) return;
+  throw new TypeError(
+    `Cannot pull back: the cotangent is ${showAval(g)}, expected ${showAval(x)} as the value it ` +
+      "belongs to",
+  );
+}

@@ -1,0 +1,306 @@
+/**
+ * Batching: a function of one example made a function of many, by giving every node that depends on
+ * the batch one more axis, the first. What does not depend on it stays as it is. A rule sees the
+ * operands as they are now and which of them are batched.
+ *
+ * @module
+ */
+import {
+  apply,
+  avalOf,
+  broadcastTo,
+  call as callGraph,
+  dot,
+  fill,
+  flip,
+  gather,
+  iota,
+  pad,
+  parameter,
+  permute,
+  reduce,
+  reshape,
+  scatterAdd,
+  slice,
+  where,
+} from "./build.ts";
+import { type Graph, is, type Node } from "./node.ts";
+import type { CustomRule, Primitive } from "./primitive.ts";
+import type { Shape } from "./shape.ts";
+import { inlineCalls } from "./substitute.ts";
+import { type CustomPull, inRange } from "./vjp.ts";
+import { topological } from "./walk.ts";
+
+/** An operand of a batched primitive. */
+export interface Operand {
+  readonly node: Node;
+  /** Its first axis is the batch. */
+  readonly batched: boolean;
+}
+
+/** The batched result, its first axis the batch; called only if an operand is batched. */
+export type BatchRule<P extends Primitive> = (
+  node: Node<P>,
+  operands: readonly Operand[],
+  size: number,
+) => Node;
+
+/** The operand with a batch axis, repeated if it has none. */
+function spread({ node, batched }: Operand, size: number): Node {
+  return batched ? node : repeat(node, size);
+}
+
+function repeat(node: Node, size: number): Node {
+  return broadcastTo(reshape(node, [1, ...node.shape]), [size, ...node.shape]);
+}
+
+/** The same primitive on operands that all have the batch axis. */
+function elementwise<P extends Primitive>(
+  node: Node<P>,
+  operands: readonly Operand[],
+  size: number,
+) {
+  const inputs = operands.map((operand) => spread(operand, size));
+  return apply(node.op, inputs, node.attributes, { shape: inputs[0]!.shape, dtype: node.dtype });
+}
+
+/** A rule of a primitive with one operand. */
+function one<P extends Primitive>(rule: (x: Node, node: Node<P>, size: number) => Node) {
+  return (node: Node<P>, [x]: readonly Operand[], size: number): Node => rule(x!.node, node, size);
+}
+
+const later = (axes: readonly number[]): number[] => axes.map((axis) => axis + 1);
+
+function reduction<P extends "sum" | "prod" | "reduceMax" | "reduceMin">(op: P): BatchRule<P> {
+  return one((x, node) => reduce(op, x, later(node.attributes.axes)));
+}
+
+/** Axis `from` to the front, the others in order. */
+function toFront(x: Node, from: number): Node {
+  const rest = x.shape.map((_, i) => i).filter((i) => i !== from);
+  return permute(x, [from, ...rest]);
+}
+
+/** The front axis to place `to`, the others in order. */
+function fromFront(x: Node, to: number): Node {
+  const order = x.shape.map((_, i) => i).slice(1);
+  return permute(x, [...order.slice(0, to), 0, ...order.slice(to)]);
+}
+
+/**
+ * A batch of matrices against one: more rows (or columns) of one product, which reads the shared
+ * operand once. Two batches fold into the batch axis that the primitive has.
+ */
+function batchDot(_: Node<"dot">, [a, b]: readonly Operand[], size: number): Node {
+  const x = a!.node, y = b!.node;
+  if (a!.batched && b!.batched) {
+    const [, p, m, k] = x.shape as [number, number, number, number], n = y.shape[3]!;
+    const product = dot(reshape(x, [size * p, m, k]), reshape(y, [size * p, k, n]));
+    return reshape(product, [size, p, m, n]);
+  }
+  if (a!.batched) {
+    const [, p, m, k] = x.shape as [number, number, number, number], n = y.shape[2]!;
+    const rows = reshape(permute(x, [1, 0, 2, 3]), [p, size * m, k]);
+    return permute(reshape(dot(rows, y), [p, size, m, n]), [1, 0, 2, 3]);
+  }
+  const [p, m] = x.shape as [number, number, number], [, , k, n] = y.shape as number[];
+  const columns = reshape(permute(y, [1, 2, 0, 3]), [p, k!, size * n!]);
+  return permute(reshape(dot(x, columns), [p, m, size, n!]), [2, 0, 1, 3]);
+}
+
+/** Indices into rows of one example, as indices into all rows; outside stays outside. */
+function offsetIndex(index: Node, rows: number, size: number): Node {
+  const example = iota(index.shape, 0, index.dtype);
+  const moved = apply("add", [
+    index,
+    apply("mul", [example, fill(rows, index.shape, index.dtype)], {}),
+  ], {});
+  const outside = fill(rows * size, index.shape, index.dtype);
+  return where(inRange(index, rows, index), moved, outside);
+}
+
+const merge = (x: Node): Node => reshape(x, [x.shape[0]! * x.shape[1]!, ...x.shape.slice(2)]);
+
+function batchGather(_: Node<"gather">, [x, index]: readonly Operand[], size: number): Node {
+  if (!x!.batched) return gather(x!.node, index!.node);
+  if (!index!.batched) {
+    const rank = index!.node.shape.length;
+    return toFront(gather(fromFront(x!.node, 1), index!.node), rank);
+  }
+  return gather(merge(x!.node), offsetIndex(index!.node, x!.node.shape[1]!, size));
+}
+
+function batchScatter(
+  node: Node<"scatterAdd">,
+  [updates, index]: readonly Operand[],
+  size: number,
+): Node {
+  const rows = node.attributes.size;
+  if (!index!.batched) {
+    const moved = fromFront(updates!.node, index!.node.shape.length);
+    return toFront(scatterAdd(moved, index!.node, rows), 1);
+  }
+  const all = spread(updates!, size);
+  const sums = scatterAdd(all, offsetIndex(index!.node, rows, size), rows * size);
+  return reshape(sums, [size, rows, ...sums.shape.slice(1)]);
+}
+
+/** Leaves and `project` are never asked: they have no operands, or are taken care of by `batch`. */
+function unreachable(node: Node): never {
+  throw new Error(`Cannot batch ${node.op}: it has no batched operand, expected one`);
+}
+
+/** The table: one row for each primitive. */
+export const batchRules: { readonly [P in Exclude<Primitive, "call">]: BatchRule<P> } = {
+  leaf: unreachable,
+  parameter: unreachable,
+  fill: unreachable,
+  iota: unreachable,
+  project: unreachable,
+
+  neg: elementwise,
+  abs: elementwise,
+  sign: elementwise,
+  floor: elementwise,
+  ceil: elementwise,
+  round: elementwise,
+  sqrt: elementwise,
+  exp: elementwise,
+  log: elementwise,
+  sin: elementwise,
+  cos: elementwise,
+  tanh: elementwise,
+  erf: elementwise,
+  not: elementwise,
+  cast: elementwise,
+  bitcast: elementwise,
+  barrier: elementwise,
+  mark: elementwise,
+  stop: elementwise,
+  add: elementwise,
+  sub: elementwise,
+  mul: elementwise,
+  div: elementwise,
+  floorDiv: elementwise,
+  mod: elementwise,
+  pow: elementwise,
+  max: elementwise,
+  min: elementwise,
+  and: elementwise,
+  or: elementwise,
+  xor: elementwise,
+  shiftLeft: elementwise,
+  shiftRight: elementwise,
+  equal: elementwise,
+  notEqual: elementwise,
+  less: elementwise,
+  lessEqual: elementwise,
+  where: elementwise,
+
+  reshape: one((x, node, size) => reshape(x, [size, ...node.shape])),
+  permute: one((x, node) => permute(x, [0, ...later(node.attributes.order)])),
+  broadcast: one((x, node, size) => broadcastTo(x, [size, ...node.shape])),
+  slice: one((x, { attributes: { start, step }, shape }, size) =>
+    slice(x, [0, ...start], [size, ...shape], [1, ...step])
+  ),
+  pad: one((x, { attributes: { before, after, value } }) =>
+    pad(x, [0, ...before], [0, ...after], value)
+  ),
+  flip: one((x, node) => flip(x, later(node.attributes.axes))),
+  concatenate: (node, operands, size) =>
+    apply("concatenate", operands.map((operand) => spread(operand, size)), {
+      axis: node.attributes.axis + 1,
+    }),
+
+  sum: reduction("sum"),
+  prod: reduction("prod"),
+  reduceMax: reduction("reduceMax"),
+  reduceMin: reduction("reduceMin"),
+
+  dot: batchDot,
+  gather: batchGather,
+  scatterAdd: batchScatter,
+};
+
+/**
+ * The results with the sources replaced by `operands`, whose first axis is the batch where they say
+ * so. Every result comes back with `batched` saying whether it depends on the batch.
+ */
+export function batch(
+  results: readonly Node[],
+  sources: readonly Node[],
+  operands: readonly Operand[],
+  size: number,
+): Operand[] {
+  const stops = new Set(sources);
+  const opened = inlineCalls(results, stops, (call) => call.attributes.rule === undefined);
+  const done = new Map<Node, Operand>(sources.map((source, i) => [source, operands[i]!]));
+  /** Results of calls with a rule. */
+  const ofCalls = new Map<Node, readonly Node[]>();
+  // Sources that are replaced by something not batched change what is above them, too.
+  const touched = new Set<Node>(sources);
+  for (const node of topological(opened, (node) => stops.has(node) ? [] : node.inputs)) {
+    if (stops.has(node)) continue;
+    if (!node.inputs.some((input) => touched.has(input))) {
+      done.set(node, { node, batched: false });
+      continue;
+    }
+    touched.add(node);
+    if (is(node, "project")) {
+      const { index } = node.attributes;
+      done.set(node, { node: ofCalls.get(node.inputs[0]!)![index]!, batched: true });
+      continue;
+    }
+    const inputs = node.inputs.map((input) => done.get(input)!);
+    const batched = inputs.some((input) => input.batched);
+    if (is(node, "call")) {
+      ofCalls.set(node, batchCall(node, inputs.map((input) => spread(input, size)), size));
+      done.set(node, { node, batched: true });
+    } else if (batched) {
+      const rule = batchRules[node.op as keyof typeof batchRules] as BatchRule<Primitive>;
+      done.set(node, { node: rule(node, inputs, size), batched });
+    } else {
+      const plain = inputs.map((input) => input.node);
+      done.set(node, { node: apply(node.op, plain, node.attributes, node), batched });
+    }
+  }
+  return opened.map((result) => done.get(result)!);
+}
+
+/** A call with a rule becomes a call of the batched body with the batched rule. */
+function batchCall(call: Node<"call">, inputs: readonly Node[], size: number): Node[] {
+  const { graph, rule } = call.attributes;
+  const wide = ({ shape, dtype }: Node): { shape: Shape; dtype: Node["dtype"] } => ({
+    shape: [size, ...shape],
+    dtype,
+  });
+  const parameters = graph.parameters.map((p, i) => parameter(i, wide(p)));
+  const over = (
+    roots: readonly Node[],
+    sources: readonly Node[],
+    values: readonly Node[],
+  ): Node[] =>
+    batch(roots, sources, values.map((node) => ({ node, batched: true })), size)
+      .map((result) => spread(result, size));
+  const body: Graph = {
+    name: graph.name,
+    parameters,
+    results: over(graph.results, graph.parameters, parameters),
+  };
+  const pull: CustomPull = (xs, ys, gs) => {
+    const fresh = [...graph.parameters, ...graph.results, ...graph.results]
+      .map((node, i) => parameter(i, avalOf(node)));
+    const n = xs.length, m = ys.length;
+    const pulled = (rule!.pull as CustomPull)(
+      fresh.slice(0, n),
+      fresh.slice(n, n + m),
+      fresh.slice(n + m),
+    );
+    const present = pulled.filter((g) => g !== undefined);
+    const wideOnes = over(present, fresh, [...xs, ...ys, ...gs]);
+    let next = 0;
+    return pulled.map((g) => g && wideOnes[next++]);
+  };
+  const batched: CustomRule = { name: rule!.name, pull };
+  return callGraph(body, inputs, batched);
+}

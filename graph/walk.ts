@@ -1,0 +1,47 @@
+/**
+ * Walking the graph. Graphs are deep (a chain of 100 000 nodes is ordinary), so nothing recurses:
+ * one explicit stack, here, serves every pass.
+ *
+ * @module
+ */
+import type { Node } from "./node.ts";
+
+/**
+ * The nodes that the roots depend on, inputs before users, each once. `inputs` says which inputs
+ * to follow, for walks that stop early.
+ */
+export function topological(
+  roots: readonly Node[],
+  inputs: (node: Node) => readonly Node[] = (node) => node.inputs,
+): Node[] {
+  const order: Node[] = [];
+  const seen = new Set<Node>();
+  const stack: { node: Node; inputs: readonly Node[]; next: number }[] = [];
+  for (const root of roots) {
+    if (seen.has(root)) continue;
+    seen.add(root);
+    stack.push({ node: root, inputs: inputs(root), next: 0 });
+    while (stack.length > 0) {
+      const top = stack[stack.length - 1]!;
+      if (top.next === top.inputs.length) {
+        order.push(top.node);
+        stack.pop();
+        continue;
+      }
+      const input = top.inputs[top.next++]!;
+      if (seen.has(input)) continue;
+      seen.add(input);
+      stack.push({ node: input, inputs: inputs(input), next: 0 });
+    }
+  }
+  return order;
+}
+
+/** The nodes among `order` (topological) that depend on any of `sources`, sources included. */
+export function dependents(order: readonly Node[], sources: ReadonlySet<Node>): Set<Node> {
+  const result = new Set<Node>();
+  for (const node of order) {
+    if (sources.has(node) || node.inputs.some((input) => result.has(input))) result.add(node);
+  }
+  return result;
+}

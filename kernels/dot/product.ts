@@ -1,0 +1,175 @@
+/**
+ * What all variants of a product share: its sizes and operands, in which direction an operand can be
+ * read in vectors, and the epilogue, which computes and stores what follows the product element by
+ * element.
+ *
+ * @module
+ */
+import { is, type Node } from "../../graph/node.ts";
+import { kinds } from "../../graph/primitive.ts";
+import { lane, type Value } from "../emit.ts";
+import {
+  add,
+  constant,
+  factorOf,
+  flatten,
+  type Index,
+  isMultiple,
+  scale,
+  substitute,
+  variable,
+} from "../index.ts";
+import { isAnchor } from "../legal.ts";
+import { type Places, placesOf } from "../region.ts";
+import type { Job } from "../shader.ts";
+import { operandIndices } from "../views.ts";
+import { typeName, type Width } from "../wgsl.ts";
+
+/** Sizes and operands of the product of a region. */
+export interface Product {
+  readonly node: Node<"dot">;
+  readonly left: Node;
+  readonly right: Node;
+  readonly batch: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+}
+
+/** The product of a region of frame `dot`. */
+export function productOf(job: Job): Product {
+  const seen = new Set<Node>(job.region.outputs), stack = [...job.region.outputs];
+  while (stack.length > 0) {
+    const node = stack.pop()!;
+    if (is(node, "dot") && !job.region.inputs.includes(node)) {
+      const [left, right] = node.inputs as [Node, Node];
+      const [batch, m, k] = left.shape as [number, number, number];
+      return { node, left, right, batch, m, n: right.shape[2]!, k };
+    }
+    if (job.region.inputs.includes(node) || isAnchor(node)) continue;
+    for (const input of node.inputs) {
+      if (!seen.has(input)) {
+        seen.add(input);
+        stack.push(input);
+      }
+    }
+  }
+  throw new Error("Cannot write a product: the region has none");
+}
+
+/** True if the product itself, not what follows it, reads this value. */
+function isOperand(x: Node, { left, right }: Product): boolean {
+  return [left, right].some((operand) => {
+    while (operand !== x && kinds[operand.op] === "movement") operand = operand.inputs[0]!;
+    return operand === x;
+  });
+}
+
+/** Along which of two axes the operand is contiguous: decides how it is loaded in vectors. */
+export function contiguousAlong(operand: Node, axis: 1 | 2): boolean {
+  let index: readonly Index[] = operand.shape.map((size, i) =>
+    i === axis && size % 4 === 0
+      ? add(scale(variable(`x${i}`, size / 4), 4), lane)
+      : variable(`x${i}`, size)
+  );
+  let base = operand;
+  while (kinds[base.op] === "movement" && base.op !== "pad" && base.op !== "concatenate") {
+    index = operandIndices(base, index)[0]!;
+    base = base.inputs[0]!;
+  }
+  const address = flatten(index, base.shape);
+  return factorOf(address, "lane") === 1 &&
+    isMultiple(substitute(address, new Map([["lane", constant(0)]])), 4);
+}
+
+/** Text of an f32 vector or number, whatever the operand's dtype and width. */
+export function inF32({ text, dtype, width }: Value, wanted: Width): string {
+  const type = typeName("f32", wanted);
+  if (dtype !== "f32" && width === wanted) return `${type}(${text})`;
+  if (width === wanted) return text;
+  return dtype === "f32" ? `${type}(${text})` : `${type}(f32(${text}))`;
+}
+
+/** How a variant holds its results. */
+export interface Store {
+  /** Variables that hold four results each. */
+  readonly results: readonly string[];
+  /** Row of result t, and column of the first of its four, as text. */
+  readonly row: (t: string) => string;
+  readonly column: (t: string) => string;
+  /** From one of the four columns to the next. */
+  readonly step: number;
+}
+
+/**
+ * Loads and stores up to which the text of an epilogue is repeated for every result: faster than
+ * results in an array, but every one of them takes the driver milliseconds to compile.
+ */
+const mostSites = 64;
+
+/** What follows the product, on four columns at a time where rows allow, else one by one. */
+export function epilogue(job: Job, product: Product, store: Store): string[] {
+  const { emitter, region, outputs } = job;
+  const { node, batch, m, n } = product;
+  const whole = n % 4 === 0 && store.step === 1;
+  const row = variable("m", m), b = variable("batch", batch);
+  const col = whole ? add(scale(variable("n4", n / 4), 4), lane) : variable("n", n);
+  const position = add(scale(add(scale(b, m), row), n), col);
+  const places: Places = placesOf(job.frame, { position });
+  emitter.open("m", "n4", "n", "acc");
+  const width: Width = whole ? 4 : 1;
+  emitter.computed.set(node, {
+    text: node.dtype === "f16" ? `${typeName("f16", width)}(acc)` : "acc",
+    dtype: node.dtype,
+    width,
+  });
+  emitter.storeAll(
+    region.outputs.map((output, i) => ({
+      buffer: outputs[i]!,
+      value: () => emitter.value(output, places.full(output.shape)),
+    })),
+    position,
+  );
+  const inner = emitter.close();
+  const { results } = store;
+  const block = (
+    t: string,
+    value: (lane: string) => string,
+    lanes: readonly string[],
+  ): string[] => [
+    "{",
+    `let m = ${store.row(t)};`,
+    `if (m < ${m}) {`,
+    ...(whole
+      ? [
+        `let n4 = (${store.column(t)}) / 4;`,
+        `if (n4 < ${n / 4}) {`,
+        `let acc = ${value("")};`,
+        ...inner,
+        "}",
+      ]
+      : lanes.flatMap((l) => [
+        "{",
+        `let n = ${store.column(t)} + ${l} * ${store.step};`,
+        `if (n < ${n}) {`,
+        `let acc = ${value(`[${l}]`)};`,
+        ...inner,
+        "}",
+        "}",
+      ])),
+    "}",
+    "}",
+  ];
+  const operands = region.inputs.filter((x) => !isOperand(x, product));
+  const sites = (operands.length + outputs.length) * results.length * (whole ? 1 : 4);
+  if (sites <= mostSites) {
+    return results.flatMap((name, t) => block(`${t}`, (l) => name + l, ["0", "1", "2", "3"]));
+  }
+  const loop = block("t", (l) => `tile[t]${l}`, ["l"]);
+  return [
+    `var tile = array<vec4<f32>, ${results.length}>(${results.join(", ")});`,
+    `for (var t = 0; t < ${results.length}; t++) {`,
+    ...(whole ? loop : ["for (var l = 0; l < 4; l++) {", ...loop, "}"]),
+    "}",
+  ];
+}

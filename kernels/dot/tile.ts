@@ -1,0 +1,223 @@
+/**
+ * Products held in registers, without workgroup memory: a workgroup is 8 invocations side by side
+ * along n, each with `rows` × `cols` results. With `shuffle`, each lane loads a part of the left
+ * operand and broadcasts it to the others; else every invocation loads all it needs.
+ *
+ * On software adapters a load costs as much as dozens of multiplications, whatever its address, so
+ * what counts is how often a loaded number is used: 16 rows by shuffle reach twice the speed of the
+ * best tile without.
+ *
+ * @module
+ */
+import { lane } from "../emit.ts";
+import { add, type Index, offset, scale, variable } from "../index.ts";
+import type { Body, Job } from "../shader.ts";
+import type { Width } from "../wgsl.ts";
+import { contiguousAlong, epilogue, inF32, type Product } from "./product.ts";
+
+/** Shape of a tile. */
+export interface TileShape {
+  readonly shuffle: boolean;
+  /** Rows and columns of results that one invocation holds; columns in fours. */
+  readonly rows: number;
+  readonly cols: number;
+}
+
+const lanesOfTile = 8;
+
+/** How a tile's operands are read: in vectors along an axis, or one by one. */
+interface Reading {
+  /** Four steps of k at a time if both operands come in vectors, else one. */
+  readonly depth: 1 | 4;
+  readonly left: "k" | "m" | "single";
+  /** Vectors of neighbouring columns, vectors along k, or single columns strided over the lanes. */
+  readonly right: "n" | "k" | "single";
+}
+
+function readingOf({ left, right, m, n }: Product, rows: number): Reading {
+  const byLeft = contiguousAlong(left, 2)
+    ? "k"
+    : contiguousAlong(left, 1) && rows % 4 === 0
+    ? "m"
+    : "single";
+  const byRight = contiguousAlong(right, 2) ? "n" : contiguousAlong(right, 1) ? "k" : "single";
+  const whole = n % 4 === 0;
+  if (whole && byLeft !== "single" && byRight !== "single" && m > 1) {
+    return { depth: 4, left: byLeft, right: byRight };
+  }
+  if (m === 1 && byLeft === "k" && byRight === "k" && whole) {
+    return { depth: 4, left: "k", right: "k" };
+  }
+  return { depth: 1, left: "single", right: whole && byRight === "n" ? "n" : "single" };
+}
+
+/** `shuffle` and `registers`: tiles held in registers, no workgroup memory. */
+export function writeTile(job: Job, product: Product, shape: TileShape): Omit<Body, "flops"> {
+  const { emitter } = job;
+  const { batch, m, n, k } = product;
+  const { rows, cols, shuffle } = shape;
+  const quads = cols / 4, width = lanesOfTile * cols;
+  const reading = readingOf(product, rows);
+  const strided = reading.right === "single";
+  emitter.open("batch", "down", "n0", "side");
+  const names = Array.from({ length: rows * quads }, () => emitter.fresh("c"));
+  for (const name of names) emitter.line(`var ${name} = vec4<f32>();`);
+  const tile: Tile = { job, product, shape, reading, names };
+
+  const deep = Math.floor(k / reading.depth);
+  if (deep > 0) {
+    emitter.open("kk");
+    writeStep(tile, scale(variable("kk", deep), reading.depth), reading);
+    emitter.line(`for (var kk = 0; kk < ${deep}; kk++) {`, ...emitter.close(), "}");
+  }
+  if (deep * reading.depth < k) {
+    emitter.open("kk");
+    writeStep(tile, variable("kk", k), {
+      depth: 1,
+      left: "single",
+      right: reading.right === "k" ? "single" : reading.right,
+    });
+    const start = deep * reading.depth;
+    emitter.line(`for (var kk = ${start}; kk < ${k}; kk++) {`, ...emitter.close(), "}");
+  }
+  const across = strided ? width : width / 4;
+  emitter.line(...epilogue(job, product, {
+    results: names,
+    row: (t) => `down * ${rows} + ${t} / ${quads}`,
+    column: (t) =>
+      strided
+        ? `n0 + ${t} % ${quads} * ${4 * lanesOfTile}`
+        : `4 * (n0 + ${t} % ${quads} * ${lanesOfTile})`,
+    step: strided ? lanesOfTile : 1,
+  }));
+  const lines = emitter.close();
+  const hoisted = emitter.close();
+  return {
+    name: shuffle ? "dot shuffle" : "dot registers",
+    workgroupSize: lanesOfTile,
+    workgroups: [Math.ceil(n / width), Math.ceil(m / rows), batch],
+    subgroups: shuffle,
+    lines: [
+      "let batch = i32(group.z);",
+      "let down = i32(group.y);",
+      shuffle ? `let side = i32(invocation & ${lanesOfTile - 1}u);` : "let side = i32(local);",
+      `let n0 = i32(group.x) * ${across} + side;`,
+      ...hoisted,
+      ...lines,
+    ],
+  };
+}
+
+interface Tile {
+  readonly job: Job;
+  readonly product: Product;
+  readonly shape: TileShape;
+  readonly reading: Reading;
+  /** Accumulators: row by row, quads of columns within a row. */
+  readonly names: readonly string[];
+}
+
+/** `depth` steps of k from `k0` on: loads, then the multiply-adds in ascending k. */
+function writeStep(tile: Tile, k0: Index, reading: Reading): void {
+  const { job: { emitter }, shape: { rows, cols }, names } = tile;
+  const quads = cols / 4;
+  const left = loadLeft(tile, k0, reading);
+  const right = loadRight(tile, k0, reading);
+  for (let i = 0; i < reading.depth; i++) {
+    const columns = Array.from({ length: quads }, (_, q) => {
+      const name = emitter.fresh("b");
+      emitter.line(`let ${name} = ${right(q, i)};`);
+      return name;
+    });
+    for (let r = 0; r < rows; r++) {
+      const a = emitter.fresh("a");
+      emitter.line(`let ${a} = vec4<f32>(${left(r, i)});`);
+      columns.forEach((b, q) => {
+        const c = names[r * quads + q]!;
+        emitter.line(`${c} = fma(${a}, ${b}, ${c});`);
+      });
+    }
+  }
+}
+
+/** Loads the left operand's part of a step; the result gives the text of (row, step of k). */
+function loadLeft(
+  { job: { emitter }, product: { left, m, batch }, shape: { shuffle, rows } }: Tile,
+  k0: Index,
+  { depth, left: along }: Reading,
+): (r: number, i: number) => string {
+  const b = variable("batch", batch);
+  const r0 = scale(variable("down", Math.ceil(m / rows)), rows);
+  const load = (row: Index, k: Index, width: Width): string => {
+    const name = emitter.fresh("l");
+    emitter.line(`let ${name} = ${inF32(emitter.value(left, [b, row, k]), width)};`);
+    return name;
+  };
+  const from = (text: string, side: number): string => `subgroupBroadcast(${text}, ${side}u)`;
+  if (along === "m") {
+    const quads = rows / 4;
+    if (!shuffle) {
+      const loaded = Array.from({ length: depth * quads }, (_, j) =>
+        load(
+          add(offset(r0, 4 * (j % quads)), lane),
+          offset(k0, Math.floor(j / quads)),
+          4,
+        ));
+      return (r, i) => `${loaded[i * quads + (r >> 2)]}[${r & 3}]`;
+    }
+    // One load brings several steps of k: a lane has four rows of one step.
+    const per = lanesOfTile / quads;
+    const quad = emitter.fresh("quad"), deep = emitter.fresh("deep");
+    emitter.declare(quad);
+    emitter.declare(deep);
+    emitter.line(`let ${quad} = side % ${quads};`, `let ${deep} = side / ${quads};`);
+    const row = add(add(r0, scale(variable(quad, quads), 4)), lane);
+    const loaded = Array.from(
+      { length: depth / per },
+      (_, g) => load(row, add(offset(k0, g * per), variable(deep, per)), 4),
+    );
+    return (r, i) => from(`${loaded[Math.floor(i / per)]}[${r & 3}]`, (i % per) * quads + (r >> 2));
+  }
+  const k = along === "k" ? add(k0, lane) : k0;
+  const width = along === "k" ? 4 : 1;
+  const pick = (name: string, i: number): string => along === "k" ? `${name}[${i}]` : name;
+  if (!shuffle) {
+    const loaded = Array.from({ length: rows }, (_, r) => load(offset(r0, r), k, width));
+    return (r, i) => pick(loaded[r]!, i);
+  }
+  const side = variable("side", lanesOfTile);
+  const loaded = Array.from(
+    { length: rows / lanesOfTile },
+    (_, g) => load(add(offset(r0, g * lanesOfTile), side), k, width),
+  );
+  return (r, i) => from(pick(loaded[Math.floor(r / lanesOfTile)]!, i), r % lanesOfTile);
+}
+
+/** Loads the right operand's part of a step; the result gives the text of (quad, step of k). */
+function loadRight(
+  { job: { emitter }, product: { right, n, batch }, reading, shape: { cols } }: Tile,
+  k0: Index,
+  { right: along }: Reading,
+): (q: number, i: number) => string {
+  const b = variable("batch", batch);
+  const n0 = variable("n0", n + 8 * cols);
+  const strided = reading.right === "single";
+  const column = (q: number, e: number): Index =>
+    strided
+      ? offset(n0, (4 * q + e) * lanesOfTile)
+      : offset(scale(offset(n0, q * lanesOfTile), 4), e);
+  const single = (q: number, e: number, k: Index): string =>
+    inF32(emitter.value(right, [b, k, column(q, e)]), 1);
+  if (along === "k") {
+    const loaded = Array.from({ length: cols }, (_, j) => {
+      const index = [b, add(k0, lane), column(j >> 2, j & 3)];
+      return inF32(emitter.value(right, index), 4);
+    });
+    return (q, i) =>
+      `vec4<f32>(${[0, 1, 2, 3].map((e) => `${loaded[4 * q + e]}[${i}]`).join(", ")})`;
+  }
+  if (along === "n") {
+    return (q, i) => inF32(emitter.value(right, [b, offset(k0, i), add(column(q, 0), lane)]), 4);
+  }
+  return (q, i) => `vec4<f32>(${[0, 1, 2, 3].map((e) => single(q, e, offset(k0, i))).join(", ")})`;
+}

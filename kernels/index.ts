@@ -1,0 +1,288 @@
+/**
+ * Integer index expressions: sums of coefficients times atoms, plus a constant, where an atom is a
+ * variable of known range or a quotient or remainder by a constant. Views (reshape, permute,
+ * broadcast, slice …) are nothing but such expressions, and most of their arithmetic cancels here,
+ * before any of it reaches a shader: unflattening what was just flattened gives back the variable.
+ *
+ * Everything is exact over the stated ranges, and quotients round down.
+ *
+ * @module
+ */
+import { type Shape, stridesOf } from "../graph/shape.ts";
+
+/** What an index expression is a sum of. */
+type Atom =
+  | { readonly is: "variable"; readonly name: string }
+  | { readonly is: "quotient" | "remainder"; readonly of: Index; readonly by: number }
+  | { readonly is: "clamp"; readonly of: Index };
+
+interface Term {
+  readonly atom: Atom;
+  readonly key: string;
+  readonly min: number;
+  readonly max: number;
+  readonly factor: number;
+}
+
+/** Σ factor·atom + constant, with the range it can take. */
+export interface Index {
+  readonly terms: readonly Term[];
+  readonly constant: number;
+  readonly min: number;
+  readonly max: number;
+  /** Equal expressions have equal keys. */
+  readonly key: string;
+}
+
+function make(terms: Term[], constant: number): Index {
+  terms.sort((a, b) => a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
+  let min = constant, max = constant, key = "";
+  for (const t of terms) {
+    min += t.factor > 0 ? t.factor * t.min : t.factor * t.max;
+    max += t.factor > 0 ? t.factor * t.max : t.factor * t.min;
+    key += `${t.factor}*${t.key}+`;
+  }
+  return { terms, constant, min, max, key: key + constant };
+}
+
+function atom(a: Atom, key: string, min: number, max: number): Index {
+  return min === max ? constant(min) : make([{ atom: a, key, min, max, factor: 1 }], 0);
+}
+
+const constants = new Map<number, Index>();
+
+/** A constant. */
+export function constant(value: number): Index {
+  let index = constants.get(value);
+  if (index === undefined) {
+    index = make([], value);
+    if (constants.size < 4096) constants.set(value, index);
+  }
+  return index;
+}
+
+/** A variable with values 0 … size-1. */
+export function variable(name: string, size: number): Index {
+  return atom({ is: "variable", name }, name, 0, Math.max(0, size - 1));
+}
+
+/** a + b. */
+export function add(a: Index, b: Index): Index {
+  if (a.terms.length === 0 && a.constant === 0) return b;
+  if (b.terms.length === 0 && b.constant === 0) return a;
+  const terms = new Map<string, Term>();
+  for (const t of [...a.terms, ...b.terms]) {
+    const known = terms.get(t.key);
+    if (known === undefined) terms.set(t.key, t);
+    else if (known.factor + t.factor === 0) terms.delete(t.key);
+    else terms.set(t.key, { ...known, factor: known.factor + t.factor });
+  }
+  return recombine(terms, a.constant + b.constant);
+}
+
+/** (x div m)·m·c + (x mod m)·c is x·c: what flattening an unflattened index comes down to. */
+function recombine(terms: Map<string, Term>, offset: number): Index {
+  for (const t of terms.values()) {
+    if (t.atom.is !== "remainder") continue;
+    const { of, by } = t.atom;
+    const quotient = div(of, by);
+    const [only] = quotient.terms;
+    if (quotient.terms.length !== 1 || quotient.constant !== 0 || only!.factor !== 1) continue;
+    if (terms.get(only!.key)?.factor !== t.factor * by) continue;
+    terms.delete(t.key);
+    terms.delete(only!.key);
+    return add(make([...terms.values()], offset), scale(of, t.factor));
+  }
+  return make([...terms.values()], offset);
+}
+
+/** a · factor. */
+export function scale(a: Index, factor: number): Index {
+  if (factor === 1) return a;
+  if (factor === 0) return constant(0);
+  return make(a.terms.map((t) => ({ ...t, factor: t.factor * factor })), a.constant * factor);
+}
+
+/** a + value. */
+export function offset(a: Index, value: number): Index {
+  return value === 0 ? a : make([...a.terms], a.constant + value);
+}
+
+function gcd(a: number, b: number): number {
+  a = Math.abs(a);
+  b = Math.abs(b);
+  while (b > 0) [a, b] = [b, a % b];
+  return a;
+}
+
+/** a = by·whole + rest, with the multiples of `by` in whole and a constant 0 … by-1 in rest. */
+function split(a: Index, by: number): { whole: Index; rest: Index } {
+  const whole: Term[] = [], rest: Term[] = [];
+  for (const t of a.terms) {
+    if (t.factor % by === 0) whole.push({ ...t, factor: t.factor / by });
+    else rest.push(t);
+  }
+  const high = Math.floor(a.constant / by);
+  return { whole: make(whole, high), rest: make(rest, a.constant - high * by) };
+}
+
+/** A divisor g of `by` such that a = g·high + low with low in 0 … g-1; the largest found. */
+function factorOut(a: Index, by: number): { g: number; high: Index; low: Index } | undefined {
+  const candidates = [...new Set(a.terms.map((t) => gcd(t.factor, by)))].sort((x, y) => y - x);
+  for (const g of candidates) {
+    if (g === 1) break;
+    const { whole, rest } = split(a, g);
+    if (rest.min >= 0 && rest.max < g) return { g, high: whole, low: rest };
+  }
+  return undefined;
+}
+
+/** ⌊a / by⌋. */
+export function div(a: Index, by: number): Index {
+  if (by === 1) return a;
+  if (Math.floor(a.min / by) === Math.floor(a.max / by)) return constant(Math.floor(a.min / by));
+  const { whole, rest } = split(a, by);
+  if (rest.min >= 0 && rest.max < by) return whole;
+  if (whole.terms.length > 0 || whole.constant !== 0) return add(whole, div(rest, by));
+  const common = factorOut(rest, by);
+  if (common !== undefined) return div(common.high, by / common.g);
+  const [only] = rest.terms;
+  if (
+    rest.terms.length === 1 && rest.constant === 0 && only!.factor === 1 &&
+    only!.atom.is === "quotient"
+  ) {
+    return div(only!.atom.of, only!.atom.by * by);
+  }
+  const { of, lifted } = nonNegative(rest, by);
+  const quotient = atom(
+    { is: "quotient", of, by },
+    `(${of.key}/${by})`,
+    Math.floor(of.min / by),
+    Math.floor(of.max / by),
+  );
+  return offset(quotient, -lifted);
+}
+
+/** a - by·⌊a / by⌋. */
+export function mod(a: Index, by: number): Index {
+  if (by === 1) return constant(0);
+  if (Math.floor(a.min / by) === Math.floor(a.max / by)) {
+    return offset(a, -by * Math.floor(a.min / by));
+  }
+  const { rest } = split(a, by);
+  if (rest.min >= 0 && rest.max < by) return rest;
+  const common = factorOut(rest, by);
+  if (common !== undefined) {
+    return add(scale(mod(common.high, by / common.g), common.g), common.low);
+  }
+  const [only] = rest.terms;
+  if (
+    rest.terms.length === 1 && rest.constant === 0 && only!.factor === 1 &&
+    only!.atom.is === "remainder" && only!.atom.by % by === 0
+  ) {
+    return mod(only!.atom.of, by);
+  }
+  const { of } = nonNegative(rest, by);
+  return atom({ is: "remainder", of, by }, `(${of.key}%${by})`, 0, Math.min(by - 1, of.max));
+}
+
+/** Shaders divide towards zero: what could be negative is lifted by whole multiples of `by`. */
+function nonNegative(a: Index, by: number): { of: Index; lifted: number } {
+  const lifted = a.min >= 0 ? 0 : Math.ceil(-a.min / by);
+  return { of: offset(a, lifted * by), lifted };
+}
+
+/** a, held inside low … high. */
+export function clamp(a: Index, low: number, high: number): Index {
+  if (a.min >= low && a.max <= high) return a;
+  const min = Math.max(low, Math.min(a.min, high)), max = Math.min(high, Math.max(a.max, low));
+  return atom({ is: "clamp", of: a }, `clamp(${a.key},${min},${max})`, min, max);
+}
+
+/** The expression with variables replaced. */
+export function substitute(a: Index, by: ReadonlyMap<string, Index>): Index {
+  let result = constant(a.constant);
+  for (const t of a.terms) {
+    let value: Index;
+    const { atom } = t;
+    if (atom.is === "variable") {
+      value = by.get(atom.name) ?? make([{ ...t, factor: 1 }], 0);
+    } else {
+      const of = substitute(atom.of, by);
+      value = atom.is === "quotient"
+        ? div(of, atom.by)
+        : atom.is === "remainder"
+        ? mod(of, atom.by)
+        : clamp(of, t.min, t.max);
+    }
+    result = add(result, scale(value, t.factor));
+  }
+  return result;
+}
+
+/** True if the expression depends on the variable. */
+export function dependsOn(a: Index, name: string): boolean {
+  return a.terms.some(({ atom }) =>
+    atom.is === "variable" ? atom.name === name : dependsOn(atom.of, name)
+  );
+}
+
+/** Coefficient of a variable that appears outside of quotients only; undefined if inside one. */
+export function factorOf(a: Index, name: string): number | undefined {
+  let factor = 0;
+  for (const t of a.terms) {
+    if (t.atom.is === "variable") {
+      if (t.atom.name === name) factor += t.factor;
+    } else if (dependsOn(t.atom.of, name)) return undefined;
+  }
+  return factor;
+}
+
+/** True if every value of the expression is a multiple of m, as far as its factors tell. */
+export function isMultiple(a: Index, m: number): boolean {
+  return a.constant % m === 0 && a.terms.every((t) => t.factor % m === 0);
+}
+
+/** Row-major position of an index vector. */
+export function flatten(index: readonly Index[], shape: Shape): Index {
+  const strides = stridesOf(shape);
+  return index.reduce((sum, x, i) => add(sum, scale(x, strides[i]!)), constant(0));
+}
+
+/** Index vector of a row-major position. */
+export function unflatten(position: Index, shape: Shape): Index[] {
+  const result = new Array<Index>(shape.length);
+  // From the innermost axis out, each dividing what the last one left: flatten then finds every
+  // remainder beside its quotient.
+  for (let i = shape.length - 1; i > 0; i--) {
+    const n = shape[i]!;
+    result[i] = mod(position, n);
+    position = div(position, n);
+  }
+  if (shape.length > 0) result[0] = shape[0] === 1 ? constant(0) : position;
+  return result;
+}
+
+/** The expression as WGSL in i32; `name` gives a quotient, remainder or clamp a local name. */
+export function toWGSL(a: Index, name: (key: string, text: string) => string): string {
+  const parts: string[] = [];
+  for (const t of a.terms) {
+    const { atom } = t;
+    let text: string;
+    if (atom.is === "variable") text = atom.name;
+    else {
+      const of = toWGSL(atom.of, name);
+      text = name(
+        t.key,
+        atom.is === "quotient"
+          ? `(${of}) / ${atom.by}`
+          : atom.is === "remainder"
+          ? `(${of}) % ${atom.by}`
+          : `clamp(${of}, ${t.min}, ${t.max})`,
+      );
+    }
+    parts.push(t.factor === 1 ? text : `${text} * ${t.factor}`);
+  }
+  if (a.constant !== 0 || parts.length === 0) parts.push(String(a.constant));
+  return parts.join(" + ");
+}

@@ -1,0 +1,90 @@
+/**
+ * What makes a region legal: one pure function, asked by every fusion before it joins two regions
+ * and by the tests for every region that comes out. It returns the reason against, or undefined.
+ *
+ * @module
+ */
+import { is, type Node } from "../graph/node.ts";
+import { isElementwise, kinds } from "../graph/primitive.ts";
+import { type Footprint, footprint, type Frame, placeIn, placesOf } from "./region.ts";
+import { indexKey } from "./views.ts";
+
+/** What a device and its driver allow a single kernel. */
+export interface Limits {
+  /** Storage buffers a kernel may bind. */
+  readonly maxBindings: number;
+  /** Operations in a kernel: drivers take quadratic time to compile them. */
+  readonly maxOperations: number;
+}
+
+/** Operations in one kernel, at most; see platform.md on compile times. */
+export const defaultMaxOperations = 320;
+
+/** A region under test: its frame, what it would write, and what is in memory already. */
+export interface Candidate {
+  readonly frame: Frame;
+  readonly outputs: readonly Node[];
+  /** Values that must be computed in this region without being written. */
+  readonly inner?: readonly Node[];
+  readonly isInput: (node: Node) => boolean;
+}
+
+/** Why the candidate can't be one dispatch, or its footprint if it can. */
+export function legal(candidate: Candidate, limits: Limits): string | Footprint {
+  const { frame, outputs, inner = [], isInput } = candidate;
+  const places = placesOf(frame);
+  const roots = [...outputs, ...inner];
+  const found = footprint(frame, roots, isInput, mostPairs(limits), places);
+  if (found === undefined) return "too many operations, or an output has no place in the frame";
+  const bindings = found.reads.size + outputs.length;
+  if (bindings > limits.maxBindings) {
+    return `${bindings} storage bindings, the device has ${limits.maxBindings}`;
+  }
+  let operations = 0;
+  const written = new Set(outputs);
+  for (const [node, indices] of found.body) {
+    if (isOperation(node)) operations += indices.size;
+    if (!written.has(node) && !isAnchor(node)) continue;
+    // Values that exist once (outputs, and results of reductions and products) are only at their
+    // own place; anywhere else they would have to be computed again.
+    const place = placeIn(frame, places, node);
+    if (place === undefined) return `${node.op} has no place in the frame`;
+    const key = indexKey(place);
+    for (const used of indices.keys()) {
+      if (used !== key) return `${node.op} is used at another place than its own`;
+    }
+    if (kinds[node.op] === "reduce" && !fits(frame, node)) return `${node.op} is over other rows`;
+    if (is(node, "dot") && frame.is !== "dot") return "a product outside of its frame";
+    if (is(node, "scatterAdd") && frame.is !== "scatter") return "a scatter outside of its frame";
+  }
+  if (operations > limits.maxOperations) {
+    return `${operations} operations, at most ${limits.maxOperations}`;
+  }
+  const anchors = [...found.body.keys()].filter((n) => kinds[n.op] !== "reduce" && isAnchor(n));
+  if (anchors.length > 1) return "more than one product or scatter";
+  return found;
+}
+
+/** Pairs of value and place in a kernel, at most: views cost no operations, but have to end. */
+export function mostPairs({ maxOperations }: Limits): number {
+  return 4 * maxOperations + 16;
+}
+
+/** Costs an operation at every place: arithmetic, and views that have to choose. */
+export function isOperation({ op }: Node): boolean {
+  return isElementwise(op) || op === "pad" || op === "concatenate" || op === "gather";
+}
+
+/** Computed by a loop of its own: reductions, products, scatters. */
+export function isAnchor(node: Node): boolean {
+  const kind = kinds[node.op];
+  return kind === "reduce" || kind === "contract" || kind === "scatter";
+}
+
+/** A reduction belongs to a frame of rows if it runs over the same axes of the same shape. */
+function fits(frame: Frame, node: Node): boolean {
+  if (frame.is !== "rows") return false;
+  const { shape } = node.inputs[0]!;
+  const { axes } = node.attributes as { axes: readonly number[] };
+  return shape.join() === frame.shape.join() && axes.join() === frame.axes.join();
+}

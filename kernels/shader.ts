@@ -1,0 +1,211 @@
+/**
+ * From a region to a {@linkcode Kernel}: buffers and bindings, the passes that settle which buffers
+ * are vectors, and the text around the body. The bodies are written by map.ts, rows.ts, dot.ts and
+ * scatter.ts; they differ in loops, not in how values are computed.
+ *
+ * @module
+ */
+import type { Node } from "../graph/node.ts";
+import { dtypes, storageBytes } from "../graph/dtype.ts";
+import { isElementwise } from "../graph/primitive.ts";
+import { sizeOf } from "../graph/shape.ts";
+import { type Buffer, Emitter } from "./emit.ts";
+import type { Access, Kernel } from "./kernel.ts";
+import { footprint, type Frame, type Region } from "./region.ts";
+import { helpers, storedName } from "./wgsl.ts";
+
+/** What a kernel's text may depend on besides its region. */
+export interface Adapter {
+  /** Software adapters prefer work in one invocation, hardware prefers many that cooperate. */
+  readonly kind: "software" | "integrated" | "discrete";
+  readonly maxWorkgroups: number;
+  /** Subgroups work and have exactly 8 invocations when a workgroup has 8. */
+  readonly shuffle: boolean;
+}
+
+/** The body of a kernel and how many workgroups run it. */
+export interface Body {
+  readonly workgroupSize: number;
+  /** Workgroups needed, before they are folded into two dimensions; or exact x, y, z. */
+  readonly workgroups: number | readonly [number, number, number];
+  readonly lines: readonly string[];
+  /** Declarations outside the function: workgroup memory. */
+  readonly globals?: readonly string[];
+  readonly flops: number;
+  /** The body uses `invocation`, the number within the subgroup. */
+  readonly subgroups?: boolean;
+  /** What it is, for labels: `map`, `rows`, `dot 8x4`. */
+  readonly name: string;
+}
+
+/** A region with its buffers, as a body writer sees it. */
+export interface Job<F extends Frame = Frame> {
+  readonly region: Region;
+  readonly frame: F;
+  readonly emitter: Emitter;
+  /** Buffer of each output. */
+  readonly outputs: readonly Buffer[];
+  readonly adapter: Adapter;
+}
+
+/** Writes a region as a kernel. `aliases[i]` is the input whose memory output i overwrites. */
+export function writeKernel(
+  region: Region,
+  write: (job: Job) => Body,
+  adapter: Adapter,
+  aliases: ReadonlyMap<Node, Node> = new Map(),
+): { kernel: Kernel; buffers: readonly Node[] } {
+  const singles = new Set<Node>();
+  for (;;) {
+    const emitter = new Emitter();
+    const order: Node[] = [];
+    const access: Access[] = [];
+    const byNode = new Map<Node, Buffer>();
+    for (const node of region.inputs) {
+      const buffer: Buffer = {
+        name: `buf${order.length}`,
+        dtype: node.dtype,
+        vector: !singles.has(node) && sizeOf(node.shape) >= 4,
+      };
+      emitter.buffers.set(node, buffer);
+      byNode.set(node, buffer);
+      order.push(node);
+      access.push("read");
+    }
+    const outputs = region.outputs.map((node) => {
+      const input = aliases.get(node);
+      if (input !== undefined) {
+        access[order.indexOf(input)] = "update";
+        return byNode.get(input)!;
+      }
+      const buffer: Buffer = {
+        name: `buf${order.length}`,
+        dtype: node.dtype,
+        vector: !singles.has(node) && sizeOf(node.shape) >= 4,
+      };
+      byNode.set(node, buffer);
+      order.push(node);
+      access.push("write");
+      return buffer;
+    });
+    const before = new Map([...byNode].map(([node, b]) => [node, b.vector]));
+    const body = write({ region, frame: region.frame, emitter, outputs, adapter });
+    if (emitter.stale) {
+      for (const [node, b] of byNode) if (before.get(node) && !b.vector) singles.add(node);
+      continue;
+    }
+    return {
+      kernel: assemble(region, order, access, byNode, emitter, body, adapter),
+      buffers: order,
+    };
+  }
+}
+
+function assemble(
+  region: Region,
+  order: readonly Node[],
+  access: readonly Access[],
+  byNode: ReadonlyMap<Node, Buffer>,
+  emitter: Emitter,
+  body: Body,
+  adapter: Adapter,
+): Kernel {
+  const declarations = order.map((node, i) => {
+    const b = byNode.get(node)!;
+    const mode = access[i] === "read" ? "read" : "read_write";
+    const type = storedName(b.dtype, b.vector ? 4 : 1);
+    return `@group(0) @binding(${i}) var<storage, ${mode}> ${b.name}: array<${type}>;`;
+  });
+  const functions = [...emitter.usedHelpers].sort().map((name) => helpers[name]!);
+  const text = [...functions, ...body.lines].join("\n");
+  const usesZero = /\bzero\b/.test(text);
+  if (usesZero) {
+    declarations.push(
+      `@group(0) @binding(${order.length}) var<uniform> sizes: array<vec4<u32>, 1>;`,
+      "var<private> zero: u32;",
+    );
+  }
+  const groups = typeof body.workgroups === "number"
+    ? foldWorkgroups(body.workgroups, adapter.maxWorkgroups)
+    : body.workgroups;
+  const wgsl = [
+    ...(emitter.usesF16 ? ["enable f16;"] : []),
+    ...declarations,
+    ...(body.globals ?? []),
+    ...functions,
+    `@compute @workgroup_size(${body.workgroupSize})`,
+    "fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32" +
+    (body.subgroups ? ", @builtin(subgroup_invocation_id) invocation: u32" : "") + ") {",
+    ...(usesZero ? ["zero = sizes[0].x;"] : []),
+    ...body.lines,
+    "}",
+    "",
+  ].join("\n");
+  const bytes = order.reduce(
+    (sum, node, i) =>
+      sum + storageBytes(node.dtype, sizeOf(node.shape)) * (access[i] === "update" ? 2 : 1),
+    0,
+  );
+  return {
+    label: labelOf(region, body.name),
+    wgsl,
+    access,
+    ...(usesZero && { uniforms: new Uint32Array(4) }),
+    workgroups: groups,
+    flops: body.flops,
+    bytes,
+    f16: emitter.usesF16,
+  };
+}
+
+/** Workgroups in x and y; the kernel finds its number as x + y·(number in x). */
+function foldWorkgroups(count: number, most: number): readonly [number, number, number] {
+  return count <= most ? [count, 1, 1] : [most, Math.ceil(count / most), 1];
+}
+
+/** The number of this workgroup, in kernels that asked for a count of workgroups. */
+export function groupNumber(count: number, adapter: Adapter): string {
+  return count <= adapter.maxWorkgroups
+    ? "i32(group.x)"
+    : `i32(group.x + group.y * ${adapter.maxWorkgroups}u)`;
+}
+
+/** `rows softmax-like: exp sub sum 4096×1024` in short: name, operations, shape. */
+function labelOf(region: Region, name: string): string {
+  const found = footprint(region.frame, region.outputs, (n) => region.inputs.includes(n), 1 << 20);
+  const names = new Set<string>();
+  for (const node of found?.body.keys() ?? []) {
+    if (isElementwise(node.op) || node.inputs.length > 1 || node.op.startsWith("reduce")) {
+      names.add(node.op);
+    }
+  }
+  const shown = [...names].slice(0, 6).join("+") + (names.size > 6 ? "+…" : "");
+  const { frame } = region;
+  const shape = frame.is === "map"
+    ? `${frame.size}`
+    : frame.is === "dot"
+    ? [...frame.shape, frame.k].join("×")
+    : frame.shape.join("×");
+  return `${name} ${shown || "copy"} ${shape}`;
+}
+
+/** Element-wise operations in the text of a region. */
+export function operationsOf(region: Region): number {
+  const isInput = (n: Node): boolean => region.inputs.includes(n);
+  const found = footprint(region.frame, region.outputs, isInput, 1 << 20);
+  let count = 0;
+  for (const [node, places] of found?.body ?? []) if (isElementwise(node.op)) count += places.size;
+  return count;
+}
+
+/** Floating-point operations of the element-wise part of a region, each place counted once. */
+export function elementFlops(region: Region): number {
+  let flops = 0;
+  const isInput = (n: Node): boolean => region.inputs.includes(n);
+  const found = footprint(region.frame, region.outputs, isInput, 1 << 20);
+  for (const node of found?.body.keys() ?? []) {
+    if (isElementwise(node.op) && dtypes[node.dtype].float) flops += sizeOf(node.shape);
+    if (node.op === "sum") flops += sizeOf(node.inputs[0]!.shape);
+  }
+  return flops;
+}

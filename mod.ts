@@ -1,0 +1,46 @@
+/**
+ * retrograd: a training and differentiation runtime for Deno's own WebGPU. Programs are ordinary
+ * TypeScript over lazy tensors; the runtime fuses them into a few WGSL kernels, differentiates
+ * them, and replays them.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ *
+ * await rg.init({ software: "allow" });
+ * const loss = (w: rg.Tensor, x: rg.Tensor) => x.matmul(w).square().mean();
+ * const step = rg.compile((w: rg.Tensor, x: rg.Tensor) => {
+ *   const [value, gradient] = rg.valueAndGrad(loss)(w, x);
+ *   return [w.sub(gradient.mul(0.1)), value] as const;
+ * }, { donate: [0] });
+ *
+ * let w = rg.ones([3, 2]), value: rg.Tensor;
+ * const x = rg.random.normal(rg.random.key(1), [8, 3]);
+ * for (let i = 0; i < 10; i++) [w, value] = step(w, x);
+ * console.log(await value!.item());
+ * ```
+ *
+ * @module
+ */
+export * from "./graph/create.ts";
+export type { DType, TypedArray } from "./graph/dtype.ts";
+export * from "./graph/operations.ts";
+export * as random from "./graph/random.ts";
+export { realize } from "./graph/realize.ts";
+export type { Shape } from "./graph/shape.ts";
+export * from "./graph/tensor.ts";
+export * from "./graph/transforms.ts";
+export { compile, type Compiled, type CompileOptions } from "./runtime/compile.ts";
+export {
+  type DeviceInfo,
+  type DeviceKind,
+  type InitOptions,
+  type SoftwarePolicy,
+} from "./runtime/device.ts";
+export { DeviceError, DeviceLostError, OutOfMemoryError } from "./runtime/errors.ts";
+export { deviceInfo, init, memory, resetPeak, shutdown, synchronize } from "./runtime/init.ts";
+export type { MemoryReport } from "./runtime/memory.ts";
+export * as optim from "./optim/mod.ts";
+export * as nn from "./nn/mod.ts";
+export * as data from "./data/mod.ts";
+export * as train from "./train/mod.ts";

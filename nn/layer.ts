@@ -1,0 +1,88 @@
+/**
+ * What a layer is: a pair of pure functions. `init` makes parameters from a key, `apply` computes
+ * from parameters and input; a layer itself holds nothing but its sizes. Layers that have running
+ * statistics take them as an argument and return them.
+ *
+ * @module
+ */
+import { isFloat } from "../graph/dtype.ts";
+import { sameShape, type Shape, showShape } from "../graph/shape.ts";
+import { Tensor } from "../graph/tensor.ts";
+import type { Tree } from "../optim/tree.ts";
+
+/** How a layer is applied. */
+export interface ApplyOptions {
+  /** Whether this is training: dropout drops, batch norm uses the batch. @default {false} */
+  train?: boolean;
+  /** Randomness, needed by layers that drop while training. */
+  key?: Tensor;
+}
+
+/** A pure layer. */
+export interface Layer<P extends Tree = Tree> {
+  /** What errors call it, sizes included: `linear(784, 512)`. */
+  readonly name: string;
+  /** Fresh parameters. */
+  init(key: Tensor): P;
+  /**
+   * The output.
+   *
+   * @throws {TypeError} If parameters or input do not fit; the message names the layer.
+   */
+  apply(params: Tree, x: Tensor, options?: ApplyOptions): Tensor;
+}
+
+/** A pure layer with state that is not trained by gradients, such as running statistics. */
+export interface StatefulLayer<P extends Tree = Tree, S extends Tree = Tree> {
+  /** What errors call it, sizes included: `batchNorm(64)`. */
+  readonly name: string;
+  /** Fresh parameters. */
+  init(key: Tensor): P;
+  /** The state before anything was seen. */
+  initState(): S;
+  /**
+   * The output and the state after it; outside training the state stays as it was.
+   *
+   * @throws {TypeError} If parameters, state or input do not fit; the message names the layer.
+   */
+  apply(params: Tree, state: Tree, x: Tensor, options?: ApplyOptions): [y: Tensor, state: S];
+}
+
+/** The tensors of a record of parameters, or an error that names the layer. */
+export function expectTensors<K extends string>(
+  layer: string,
+  what: string,
+  tree: Tree,
+  shapes: { readonly [N in K]: Shape },
+): { readonly [N in K]: Tensor } {
+  const record = tree as { readonly [key: string]: unknown } | null | undefined;
+  for (const name in shapes) {
+    const value = typeof record === "object" ? record?.[name] : undefined;
+    if (!(value instanceof Tensor) || !sameShape(value.shape, shapes[name])) {
+      throw new TypeError(
+        `Cannot apply ${layer}: its ${what} ${name} is ${
+          value instanceof Tensor ? value : value === null ? "null" : typeof value
+        }, expected a tensor of shape ${showShape(shapes[name])}`,
+      );
+    }
+  }
+  return tree as { readonly [N in K]: Tensor };
+}
+
+/** Throws unless the input is of floats and its last axis has the given size. */
+export function expectFeatures(layer: string, x: Tensor, features: number): void {
+  if (!isFloat(x.dtype) || x.shape.at(-1) !== features) {
+    throw new TypeError(
+      `Cannot apply ${layer}: the input is ${x}, expected floats with a last axis of ${features}`,
+    );
+  }
+}
+
+/** Throws unless a layer's size is a positive integer. */
+export function expectSize(layer: string, name: string, value: number): void {
+  if (!Number.isSafeInteger(value) || value < 1) {
+    throw new RangeError(
+      `Cannot make ${layer}: ${name} is ${value}, expected a positive integer`,
+    );
+  }
+}

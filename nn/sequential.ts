@@ -1,0 +1,155 @@
+/**
+ * Layers one after the other, and the multilayer perceptron made of them.
+ *
+ * @module
+ */
+import { foldIn } from "../graph/random.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import type { Tree } from "../optim/tree.ts";
+import { type Activation, relu } from "./activations.ts";
+import { heNormal, type Initializer, lecunNormal } from "./initializers.ts";
+import { type ApplyOptions, expectSize, type Layer, type StatefulLayer } from "./layer.ts";
+import { linear, type LinearParams } from "./linear.ts";
+
+/** One link of {@linkcode sequential}: a layer, or a function without parameters. */
+export type Link = Layer | Activation;
+
+/** One link of {@linkcode statefulSequential}. */
+export type StatefulLink = Link | StatefulLayer;
+
+/**
+ * Layers and functions one after the other. Parameters are a list with one entry for each link,
+ * null for functions; each layer gets a key of its own.
+ *
+ * @example Usage
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const { linear, relu, dropout, sequential } = rg.nn;
+ * const model = sequential([linear(8, 16), relu, dropout(0.1), linear(16, 2)]);
+ * const params = model.init(rg.random.key(0));
+ * assertEquals(model.apply(params, rg.ones([5, 8])).shape, [5, 2]);
+ * ```
+ */
+export function sequential(links: readonly Link[]): Layer<readonly Tree[]> {
+  const { name, init, apply } = statefulSequential(links);
+  const none = links.map(() => null);
+  return { name, init, apply: (params, x, options) => apply(params, none, x, options)[0] };
+}
+
+/**
+ * {@linkcode sequential} for links with state, such as `batchNorm`: the state is a list too, with
+ * null for links without.
+ *
+ * @example Usage
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const { batchNorm, linear, relu, statefulSequential } = rg.nn;
+ * const model = statefulSequential([linear(8, 16), batchNorm(16), relu, linear(16, 2)]);
+ * const params = model.init(rg.random.key(0));
+ * const [y, state] = model.apply(params, model.initState(), rg.ones([5, 8]), { train: true });
+ * assertEquals(y.shape, [5, 2]);
+ * assertEquals(state.length, 4);
+ * ```
+ */
+export function statefulSequential(
+  links: readonly StatefulLink[],
+): StatefulLayer<readonly Tree[], readonly Tree[]> {
+  const name = `sequential(${links.map((link) => link.name || "function").join(", ")})`;
+  const expectList = (what: string, tree: Tree): readonly Tree[] => {
+    if (Array.isArray(tree) && tree.length === links.length) return tree;
+    throw new TypeError(
+      `Cannot apply ${name}: its ${what} is ${
+        Array.isArray(tree) ? `a list of ${tree.length}` : "no list"
+      }, expected a list of ${links.length}`,
+    );
+  };
+  return {
+    name,
+    init: (key) =>
+      links.map((link, i) => typeof link === "function" ? null : link.init(foldIn(key, i))),
+    initState: () => links.map((link) => isStateful(link) ? link.initState() : null),
+    apply(params, state, x, options = {}) {
+      const own = expectList("parameter", params), before = expectList("state", state);
+      const after: Tree[] = [];
+      links.forEach((link, i) => {
+        const mine: ApplyOptions = options.key === undefined
+          ? options
+          : { ...options, key: foldIn(options.key, i) };
+        let next: Tree = null;
+        if (typeof link === "function") x = link(x);
+        else if (isStateful(link)) [x, next] = link.apply(own[i]!, before[i]!, x, mine);
+        else x = link.apply(own[i]!, x, mine);
+        after.push(next);
+      });
+      return [x, after];
+    },
+  };
+}
+
+function isStateful(link: StatefulLink): link is StatefulLayer {
+  return typeof link === "object" && "initState" in link;
+}
+
+/** Options for {@linkcode mlp}. */
+export interface MlpOptions {
+  /** Between the layers, not after the last. @default {relu} */
+  activation?: Activation;
+  /** Whether the layers have biases. @default {true} */
+  bias?: boolean;
+  /** Makes the weights, but for the last layer's. @default {heNormal} */
+  weightInit?: Initializer;
+}
+
+/** Parameters of {@linkcode mlp}. */
+export type MlpParams = readonly LinearParams[];
+
+/**
+ * A multilayer perceptron: linear layers with an activation between them.
+ *
+ * @param sizes Inputs, hidden layers, outputs: at least two numbers.
+ * @param options Activation, biases, initialisation.
+ *
+ * @throws {RangeError} If there are fewer than two sizes, or one is not a positive integer.
+ *
+ * @example Usage
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const model = rg.nn.mlp([784, 512, 10]);
+ * const params = model.init(rg.random.key(0));
+ * assertEquals(params.length, 2);
+ * assertEquals(model.apply(params, rg.ones([128, 784])).shape, [128, 10]);
+ * ```
+ */
+export function mlp(sizes: readonly number[], options: MlpOptions = {}): Layer<MlpParams> {
+  const { activation = relu, bias = true, weightInit = heNormal } = options;
+  const name = `mlp([${sizes.join(", ")}])`;
+  if (sizes.length < 2) {
+    throw new RangeError(`Cannot make ${name}: sizes are ${sizes.length}, expected at least 2`);
+  }
+  sizes.forEach((size, i) => expectSize(name, `size ${i}`, size));
+  const last = sizes.length - 2;
+  const layers = sizes.slice(1).map((outputs, i) =>
+    linear(sizes[i]!, outputs, { bias, weightInit: i === last ? lecunNormal : weightInit })
+  );
+  return {
+    name,
+    init: (key) => layers.map((layer, i) => layer.init(foldIn(key, i))),
+    apply(params, x) {
+      if (!Array.isArray(params) || params.length !== layers.length) {
+        throw new TypeError(
+          `Cannot apply ${name}: its parameters are no list of ${layers.length}, expected one`,
+        );
+      }
+      return layers.reduce((x: Tensor, layer, i) => {
+        const y = layer.apply(params[i], x);
+        return i === last ? y : activation(y);
+      }, x);
+    },
+  };
+}

@@ -1,0 +1,218 @@
+/**
+ * Gradient transformations in the manner of optax: each is a pair of pure functions on trees, from
+ * gradients to updates, and `chain` composes them. All of them are element-wise but for the global
+ * norm, so that an update becomes part of the kernel that makes a weight's gradient. None counts
+ * steps of its own; the step is part of the optimizer's state and handed to all.
+ *
+ * @module
+ */
+import { full, zerosLike } from "../graph/create.ts";
+import { where } from "../graph/operations.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import { checkNumber } from "./check.ts";
+import { type Rate, rateAt } from "./rate.ts";
+import { leaves, map, type Tree } from "./tree.ts";
+
+/** What a transformation may look at besides the gradient. */
+export interface Context {
+  /** The parameters before this update. */
+  readonly params: Tree;
+  /** The number of updates done before this one, an f32 scalar. */
+  readonly step: Tensor;
+}
+
+/** From gradients to updates, with state of its own in between. */
+export interface Transformation {
+  /** The state before the first update. */
+  init(params: Tree): Tree;
+  /** The transformed updates, and the state after them. */
+  update(updates: Tree, state: Tree, context: Context): [updates: Tree, state: Tree];
+}
+
+/** A transformation without state. */
+function stateless(update: (updates: Tree, context: Context) => Tree): Transformation {
+  return { init: () => null, update: (updates, _, context) => [update(updates, context), null] };
+}
+
+/**
+ * One transformation after the other; the state is the list of theirs.
+ *
+ * @example Usage
+ * ```ts no-assert
+ * import { fromTransformation } from "./optimizer.ts";
+ * import { chain, clipByGlobalNorm, scaleByAdam, scaleByRate } from "./transformation.ts";
+ *
+ * const optimizer = fromTransformation(
+ *   chain(clipByGlobalNorm(1), scaleByAdam(), scaleByRate(1e-3)),
+ * );
+ * ```
+ */
+export function chain(...transformations: readonly Transformation[]): Transformation {
+  return {
+    init: (params) => transformations.map((t) => t.init(params)),
+    update(updates, state, context) {
+      const states = state as readonly Tree[];
+      const after: Tree[] = [];
+      transformations.forEach((t, i) => {
+        const [next, own] = t.update(updates, states[i]!, context);
+        updates = next;
+        after.push(own);
+      });
+      return [updates, after];
+    },
+  };
+}
+
+/** Multiplies by -rate, which makes of a direction upwards a step downwards. */
+export function scaleByRate(rate: Rate): Transformation {
+  return stateless((updates, { step }) => {
+    const now = rateAt(rate, step);
+    const factor = typeof now === "number" ? -now : now.neg();
+    return map((u) => u.mul(factor), updates);
+  });
+}
+
+/** Options for {@linkcode trace}. */
+export interface TraceOptions {
+  /** Look ahead along the momentum (Nesterov, as Sutskever et al. 2013). @default {false} */
+  nesterov?: boolean;
+  /** The part of each gradient, but for the first, that is left out of the momentum. @default {0} */
+  dampening?: number;
+}
+
+/**
+ * Momentum (Polyak 1964): v ← momentum·v + (1 - dampening)·g. The update is v, or with `nesterov`
+ * g + momentum·v.
+ *
+ * @throws {RangeError} If `momentum` or `dampening` is not in [0, 1].
+ */
+export function trace(
+  momentum: number,
+  { nesterov = false, dampening = 0 }: TraceOptions = {},
+): Transformation {
+  checkNumber("momentum", "momentum", momentum, 0, 1, true);
+  checkNumber("momentum", "dampening", dampening, 0, 1, true);
+  return {
+    init: (params) => ({ velocity: map((p) => zerosLike(p), params) }),
+    update(updates, state, { step }) {
+      const { velocity } = state as { velocity: Tree };
+      // step 0 takes the whole gradient, as in PyTorch and ONNX.
+      const share = dampening === 0 ? 1 : step.minimum(1).mul(-dampening).add(1);
+      const next = map((g, v) => v.mul(momentum).add(g.mul(share)), updates, velocity);
+      const result = nesterov ? map((g, v) => g.add(v.mul(momentum)), updates, next) : next;
+      return [result, { velocity: next }];
+    },
+  };
+}
+
+/** Options for {@linkcode scaleByAdam}. */
+export interface AdamMoments {
+  /** Decay of the mean of gradients. @default {0.9} */
+  beta1?: number;
+  /** Decay of the mean of their squares. @default {0.999} */
+  beta2?: number;
+  /** Added to the root of the mean square. @default {1e-8} */
+  epsilon?: number;
+  /** Make up for the means' starting at zero. @default {true} */
+  biasCorrection?: boolean;
+}
+
+/**
+ * The mean of gradients over the root of the mean of their squares, both decaying (Kingma and Ba
+ * 2015).
+ *
+ * @throws {RangeError} If a decay is not in [0, 1), or `epsilon` is negative.
+ */
+export function scaleByAdam(
+  { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, biasCorrection = true }: AdamMoments = {},
+): Transformation {
+  checkNumber("Adam", "beta1", beta1, 0, 1);
+  checkNumber("Adam", "beta2", beta2, 0, 1);
+  checkNumber("Adam", "epsilon", epsilon, 0);
+  return {
+    init: (params) => ({
+      mean: map((p) => zerosLike(p), params),
+      square: map((p) => zerosLike(p), params),
+    }),
+    update(updates, state, { step }) {
+      const { mean, square } = state as { mean: Tree; square: Tree };
+      const m = map((g, m) => m.mul(beta1).add(g.mul(1 - beta1)), updates, mean);
+      const s = map((g, s) => s.mul(beta2).add(g.square().mul(1 - beta2)), updates, square);
+      const c1 = biasCorrection ? correction(beta1, step) : 1;
+      const c2 = biasCorrection ? correction(beta2, step) : 1;
+      const result = map((m, s) => m.mul(c1).div(s.mul(c2).sqrt().add(epsilon)), m, s);
+      return [result, { mean: m, square: s }];
+    },
+  };
+}
+
+/**
+ * 1 / (1 - beta^(step + 1)). Written as -expm1((step + 1)·log beta), with the logarithm taken in
+ * double precision: .999 rounded to f32 would be off by 1e-5 in 1 - beta, and the difference
+ * 1 - beta^t cancels for small t.
+ */
+function correction(beta: number, step: Tensor): Tensor | number {
+  if (beta === 0) return 1;
+  return step.add(1).mul(Math.log(beta)).expm1().neg().reciprocal();
+}
+
+/** Options for {@linkcode addDecayedWeights}. */
+export interface DecayOptions {
+  /**
+   * Which parameters decay.
+   *
+   * @default {all of them}
+   */
+  applies?: (parameter: Tensor) => boolean;
+}
+
+/**
+ * Adds decay·parameter. Before momentum or Adam this is the gradient of an L2 penalty, after Adam
+ * it is AdamW's decoupled decay (Loshchilov and Hutter 2019).
+ *
+ * @throws {RangeError} If `decay` is negative.
+ */
+export function addDecayedWeights(
+  decay: number,
+  { applies = () => true }: DecayOptions = {},
+): Transformation {
+  checkNumber("weight decay", "decay", decay, 0);
+  return stateless((updates, { params }) =>
+    map((u, p) => applies(p) ? u.add(p.mul(decay)) : u, updates, params)
+  );
+}
+
+/**
+ * Holds every element between -limit and limit.
+ *
+ * @throws {RangeError} If `limit` is negative.
+ */
+export function clipByValue(limit: number): Transformation {
+  checkNumber("clipping", "limit", limit, 0);
+  return stateless((updates) => map((u) => u.clip(-limit, limit), updates));
+}
+
+/**
+ * Scales all updates together so that the norm of the whole tree is at most `limit` (Pascanu et
+ * al. 2013).
+ *
+ * @throws {RangeError} If `limit` is negative.
+ */
+export function clipByGlobalNorm(limit: number): Transformation {
+  checkNumber("clipping", "limit", limit, 0);
+  return stateless((updates) => {
+    const norm = globalNorm(updates), large = norm.greater(limit);
+    // Dividing by 1 where nothing is clipped keeps 1/0 out of the derivative.
+    const factor = where(large, where(large, norm, 1).reciprocal().mul(limit), 1);
+    return map((u) => u.mul(factor), updates);
+  });
+}
+
+/** The root of the sum of the squares of all elements of a tree, an f32 scalar. */
+export function globalNorm(tree: Tree): Tensor {
+  const squares = leaves(tree).map((x) => x.cast("f32").square().sum());
+  const sum = squares.reduce((a, b) => a.add(b), full([], 0));
+  // The root's derivative at 0 is infinite: the norm's is taken to be 0 there.
+  const zero = sum.equal(0);
+  return where(zero, 0, where(zero, 1, sum).sqrt());
+}

@@ -1,0 +1,242 @@
+/**
+ * Giving back device memory that nobody refers to any more, without dispose calls, even inside a
+ * loop that never awaits. Three facts of the language make it hard: V8 does not feel the weight of
+ * device memory, finalisers run only between jobs, and a `WeakRef` keeps its target alive to the
+ * end of the job that made or read it.
+ *
+ * The way out are **tokens**: small objects whose weak references were made in an *earlier* job. A
+ * storage holds some, the reservoir forgets its own strong references; the storage is dead if and
+ * only if its tokens are. When enough memory was taken since the last look, a collection is
+ * provoked and one token of each storage is read: `undefined` means that the memory can be used
+ * again at once, for the queue is ordered. A token that turns out to be alive is spoilt until the
+ * job ends (the third fact), so each storage has a few, and who is found alive is asked again ever
+ * more seldom. Results of one call that are of about one size share their tokens.
+ *
+ * @module
+ */
+import type { Storage } from "../graph/storage.ts";
+import type { Block } from "./memory.ts";
+
+type Token = Readonly<Record<never, never>>;
+
+/** Storages that are given up together: some results of one call. */
+interface Cohort {
+  readonly members: Set<Member>;
+  /** How its tokens are asked; the strong references are with the storages alone. */
+  readonly refs: readonly WeakRef<Token>[];
+  /** The next token to ask, after so many sweeps, in this job. */
+  next: number;
+  wait: number;
+  job: number;
+}
+
+interface Member {
+  readonly block: Block;
+  readonly cohort: Cohort | undefined;
+}
+
+/** Sweeps that pass before a cohort's first, second … question of a job. */
+const patience = [0, 0, 4, 16] as const;
+/** Tokens kept ready; a job without awaits uses a few for each call of a program. */
+const reservoir = 16384;
+/** Bytes taken between two sweeps: the first bound, and how far it may grow. */
+const leastBound = 256 * 2 ** 20, mostBound = 512 * 2 ** 20;
+/** What a buffer weighs at least: its handle, and what the driver keeps of it. */
+const leastWeight = 4096;
+
+/** Watches storages and gives the memory of dead ones to `release`. */
+export class Collector {
+  readonly #tokens: Token[] = [];
+  readonly #refs: WeakRef<Token>[] = [];
+  readonly #cohorts = new Set<Cohort>();
+  readonly #members = new WeakMap<Storage, Member>();
+  readonly #finalizers: FinalizationRegistry<Member>;
+  #taken = 0;
+  #bound = leastBound;
+  #canary: WeakRef<Token> | undefined;
+  #sweptAt = performance.now();
+  #job = 0;
+  /** What the sweeps cost and found so far. */
+  readonly counts = { sweeps: 0, forced: 0, blocks: 0, bytes: 0, milliseconds: 0 };
+
+  /** A collector; it relies on `refill`, and `jobEnded` after a wait. */
+  constructor(private readonly giveBack: (block: Block) => void) {
+    this.#finalizers = new FinalizationRegistry((member) => {
+      this.jobEnded();
+      this.#bury(member);
+    });
+  }
+
+  /** Makes tokens, to be used from the next job on: to be called before a wait. */
+  refill(): void {
+    while (this.#tokens.length < reservoir) {
+      const token: Token = {};
+      this.#tokens.push(token);
+      this.#refs.push(new WeakRef(token));
+    }
+  }
+
+  /** Says that a job ended since the last call, so that spoilt tokens serve again. */
+  jobEnded(): void {
+    this.#job++;
+  }
+
+  /** Watches storages that were made together; their memory is released when they are dead. */
+  watch(storages: readonly Storage[], blocks: readonly Block[]): void {
+    const groups = new Map<number, { cohort: Cohort; tokens: Token[] }>();
+    storages.forEach((storage, i) => {
+      const block = blocks[i]!;
+      const size = Math.ceil(Math.log2(block.bytes) / 2);
+      let group = groups.get(size);
+      if (group === undefined) groups.set(size, group = this.#cohort());
+      const member: Member = { block, cohort: group.cohort };
+      group.cohort.members.add(member);
+      storage.guard = group.tokens;
+      this.#members.set(storage, member);
+      this.#finalizers.register(storage, member, member);
+    });
+  }
+
+  /** A cohort with its tokens; with none, if none are left: the finaliser works still. */
+  #cohort(): { cohort: Cohort; tokens: Token[] } {
+    const left = this.#tokens.length;
+    const from = left - Math.min(left, left > reservoir / 2 ? patience.length : 2);
+    const cohort: Cohort = {
+      members: new Set(),
+      refs: this.#refs.splice(from),
+      next: 0,
+      wait: patience[0],
+      job: this.#job,
+    };
+    this.#cohorts.add(cohort);
+    return { cohort, tokens: this.#tokens.splice(from) };
+  }
+
+  /** Stops watching a storage whose memory goes another way. */
+  forget(storage: Storage): void {
+    const member = this.#members.get(storage);
+    if (member === undefined) return;
+    this.#members.delete(storage);
+    this.#finalizers.unregister(member);
+    const { cohort } = member;
+    if (cohort !== undefined && this.#leave(member) && cohort.next === 0) {
+      // Tokens that nobody asked serve another storage.
+      this.#tokens.push(...storage.guard as Token[]);
+      this.#refs.push(...cohort.refs);
+    }
+    storage.guard = undefined;
+    this.#taken = Math.max(0, this.#taken - weigh(member.block.bytes));
+  }
+
+  /** A finaliser's call: the storage is dead, which a sweep may have noticed before. */
+  #bury(member: Member): void {
+    if (member.cohort !== undefined && !member.cohort.members.has(member)) return;
+    this.#leave(member);
+    this.giveBack(member.block);
+  }
+
+  /** True for the last one. */
+  #leave(member: Member): boolean {
+    const { cohort } = member;
+    return cohort !== undefined && cohort.members.delete(member) && cohort.members.size === 0 &&
+      this.#cohorts.delete(cohort);
+  }
+
+  /** Notes that memory is about to be taken, and looks for dead storages when it is time. */
+  noteTaken(bytes: number): void {
+    this.#taken += weigh(bytes);
+    if (this.#taken >= this.#bound) this.sweep();
+  }
+
+  /** Lets V8 collect, and releases what is dead. */
+  sweep(): void {
+    const start = performance.now();
+    this.#isCollected();
+    for (let tries = 0; !this.#isCollected(); tries++) {
+      if (tries < 2) suggestCollection();
+      else {
+        this.counts.forced++;
+        forceCollection();
+        break;
+      }
+    }
+    this.#release(start);
+  }
+
+  /** Whether V8 has collected since the last time: asked of a token that nobody holds. */
+  #isCollected(): boolean {
+    const collected = this.#canary?.deref() === undefined;
+    this.#tokens.pop();
+    this.#canary = this.#refs.pop();
+    return collected && this.#canary !== undefined;
+  }
+
+  #release(start: number): void {
+    let survivors = 0;
+    for (const cohort of this.#cohorts) {
+      const dead = this.#isDead(cohort);
+      for (const member of cohort.members) {
+        const { bytes } = member.block;
+        if (!dead) survivors += bytes;
+        else {
+          this.#finalizers.unregister(member);
+          this.counts.blocks++;
+          this.counts.bytes += bytes;
+          this.giveBack(member.block);
+        }
+      }
+      if (!dead) continue;
+      this.#cohorts.delete(cohort);
+      cohort.members.clear();
+    }
+    const end = performance.now();
+    this.counts.sweeps++;
+    this.counts.milliseconds += end - start;
+    // Looked at less often: who keeps much alive, and who lives so fast that it would cost.
+    const share = (end - start) / (end - this.#sweptAt);
+    const pace = share > 1 / 20 ? 2 : share < 1 / 80 ? 0.5 : 1;
+    this.#bound = Math.min(mostBound, Math.max(leastBound, pace * this.#bound));
+    this.#bound = Math.max(this.#bound, survivors / 2);
+    this.#sweptAt = end;
+    this.#taken = 0;
+  }
+
+  #isDead(cohort: Cohort): boolean {
+    if (cohort.job !== this.#job) {
+      cohort.job = this.#job;
+      cohort.next = cohort.wait = 0;
+    }
+    const ref = cohort.refs[cohort.next];
+    if (ref === undefined || cohort.wait-- > 0) return false;
+    if (ref.deref() === undefined) return true;
+    cohort.wait = patience[++cohort.next] ?? 0;
+    return false;
+  }
+}
+
+const weigh = (bytes: number): number => Math.max(bytes, leastWeight);
+
+/**
+ * Makes V8 think of collecting, in its own time and partly beside the program: the weight of an
+ * array buffer that is never touched, and so costs address space and no memory.
+ */
+function suggestCollection(): void {
+  try {
+    new ArrayBuffer(2 ** 33);
+  } catch {
+    // Where address space is scarce, V8 has looked everywhere for it, and collected.
+  }
+}
+
+/**
+ * Makes V8 collect now, several times over. An array buffer larger than any address space makes it
+ * look everywhere for memory before it throws; there is no documented way without a flag. A test
+ * watches that this keeps working.
+ */
+function forceCollection(): void {
+  try {
+    new ArrayBuffer(2 ** 50);
+  } catch {
+    // A RangeError, as intended.
+  }
+}

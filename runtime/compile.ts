@@ -1,0 +1,320 @@
+/**
+ * Functions that are traced once and replayed. The first call with arguments of a new signature
+ * (the structure of the trees, shapes, dtypes, static values) runs the function on placeholders,
+ * compiles what it recorded and loads the program; every other call only looks the program up and
+ * submits it. Numbers are inputs, not constants, so that a rate may change from call to call.
+ *
+ * @module
+ */
+import { closedLeaves, compileGraph } from "../compile/compile.ts";
+import type { Program } from "../compile/program.ts";
+import { fill, leaf, parameter } from "../graph/build.ts";
+import { type Aval, type Graph, is, type Node, withSources } from "../graph/node.ts";
+import { insideTransform } from "../graph/scope.ts";
+import { type Shape, showShape } from "../graph/shape.ts";
+import { Storage } from "../graph/storage.ts";
+import { Tensor } from "../graph/tensor.ts";
+import type { Tree } from "../graph/transforms.ts";
+import {
+  countLeaves,
+  flatten,
+  type Static,
+  type Structure,
+  structureKey,
+  unflatten,
+} from "../graph/tree.ts";
+import { type Context, context } from "./context.ts";
+import { beginTrace, endTrace, type Print, printStages, verifying } from "./debug.ts";
+import { explain } from "./explain.ts";
+import { LoadedProgram } from "./loaded.ts";
+import { write } from "./queue.ts";
+
+/** How a function is compiled. */
+export interface CompileOptions {
+  /**
+   * Positions of arguments that the caller gives up: their memory may be overwritten by the
+   * results, and reading them afterwards is an error.
+   *
+   * @default {[]}
+   */
+  readonly donate?: readonly number[];
+  /**
+   * What the program is called in errors and profiles.
+   *
+   * @default {"the name of the function"}
+   */
+  readonly name?: string;
+}
+
+/** What may be passed where a traced function takes T: numbers will do for scalar tensors. */
+export type Passed<T> = [Tree] extends [T] ? T // any tree at all, numbers included
+  : T extends Tensor ? Tensor | number
+  : T extends Static ? T
+  : { [K in keyof T]: Passed<T[K]> };
+
+/** A compiled function. */
+export interface Compiled<A extends readonly unknown[], R> {
+  /** Runs the program for the arguments' signature, after tracing and compiling it if it is new. */
+  (...args: { [K in keyof A]: A[K] | Passed<A[K]> }): R;
+  /** What was compiled: for each signature the regions, and memory predicted and counted. */
+  explain(): string;
+  /** The programs compiled so far, in the order of their signatures' first calls. */
+  programs(): Program[];
+  /** Gives back what the programs hold; the next call compiles anew. Never necessary. */
+  dispose(): void;
+}
+
+/** One signature: its program, and how results become a tree again. */
+export interface Signature {
+  readonly context: Context;
+  readonly loaded: LoadedProgram;
+  readonly graph: Graph;
+  /** Data that the function closes over: further arguments. */
+  readonly closed: readonly Storage[];
+  readonly structure: Structure;
+  readonly shapes: readonly Shape[];
+  /** Hidden results that are printed when they have been computed. */
+  readonly prints: readonly Print[];
+  /** Device memory for arguments passed as numbers, and the number in it. */
+  readonly scalars: Map<number, { readonly storage: Storage; value: number }>;
+  /** Numbers that must not share memory between calls, since results do. */
+  readonly unshared: ReadonlySet<number>;
+}
+
+type Traced = (...args: unknown[]) => unknown;
+type Leaf = Tensor | number;
+const isLeaf = (value: unknown): value is Leaf =>
+  value instanceof Tensor || typeof value === "number";
+const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
+
+/** Programs of functions that nobody can call any more give their memory back. */
+const forgotten = new FinalizationRegistry<Map<string, Signature>>(disposeAll);
+
+/** What `profile` and `locateNaN` need to know of a compiled function. */
+const insides = new WeakMap<object, (args: readonly unknown[]) => Prepared>();
+
+/** A call made ready: the program and its arguments. */
+export interface Prepared {
+  readonly signature: Signature;
+  readonly storages: readonly Storage[];
+  readonly finish: (results: readonly Storage[]) => unknown;
+}
+
+/**
+ * Compiles a function of trees of tensors. It must be pure but for what it records: it is run once
+ * for each signature, and never again.
+ *
+ * @throws {TypeError} on a call, if an argument is no tree of tensors, if the function is
+ * asynchronous, or if it returns anything but tensors.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await rg.init({ software: "allow" });
+ * const step = rg.compile((x: rg.Tensor, rate: rg.Tensor) => x.sub(x.mul(rate)), { donate: [0] });
+ * let x = rg.tensor([1, 2]);
+ * for (const rate of [0.5, 0.25]) x = step(x, rate);
+ * assertEquals(await x.array(), [0.375, 0.75]);
+ * ```
+ */
+export function compile<A extends readonly unknown[], R>(
+  f: (...args: A) => R,
+  options: CompileOptions = {},
+): Compiled<A, R> {
+  const name = options.name ?? (f.name || "compiled function");
+  const signatures = new Map<string, Signature>();
+
+  const prepare = (args: readonly unknown[]): Prepared => {
+    const owner = context(`run ${name}`);
+    const { leaves, structure } = flatten(args, isLeaf, name);
+    return prepared(owner, leaves, structure);
+  };
+  const prepared = (owner: Context, leaves: Leaf[], structure: Structure): Prepared => {
+    Tensor.settle(leaves.filter(isTensor), `run ${name}`);
+    let key = structureKey(structure);
+    for (const x of leaves) key += typeof x === "number" ? ";" : ";" + x.dtype + x.shape.join();
+    let signature = signatures.get(key);
+    if (signature === undefined || signature.context !== owner) {
+      signature = trace(f as unknown as Traced, leaves, structure, owner, {
+        name,
+        donate: options.donate ?? [],
+      });
+      signatures.set(key, signature);
+    }
+    const storages = leaves.map((x, i) =>
+      typeof x === "number" ? scalar(signature, i, x) : storageOf(x)
+    );
+    storages.push(...signature.closed);
+    const finish = (results: readonly Storage[]) => treeOf(signature, results);
+    return { signature, storages, finish };
+  };
+
+  const compiled = (...args: unknown[]): unknown => {
+    const { leaves, structure } = flatten(args, isLeaf, name);
+    if (insideTransform() || leaves.some((x) => isTensor(x) && x.node.traced)) {
+      // Inside another trace, or a function being differentiated, it is simply part of it.
+      return f(...unflatten(structure, leaves.map(asTensor)) as unknown as A);
+    }
+    const { signature, storages, finish } = prepared(context(`run ${name}`), leaves, structure);
+    return finish(signature.loaded.run(storages));
+  };
+  const members = {
+    explain: () => explain(name, [...signatures.values()]),
+    programs: () => [...signatures.values()].map(({ loaded }) => loaded.program),
+    dispose: () => disposeAll(signatures),
+  };
+  const result = Object.assign(compiled, members) as unknown as Compiled<A, R>;
+  Object.defineProperty(result, "name", { value: name });
+  insides.set(result, prepare);
+  forgotten.register(result, signatures);
+  return result;
+}
+
+/** The program and the arguments of a call of a compiled function, without running it. */
+export function prepareCall(compiled: object, args: readonly unknown[]): Prepared | undefined {
+  return insides.get(compiled)?.(args);
+}
+
+function disposeAll(signatures: Map<string, Signature>): void {
+  for (const { loaded } of signatures.values()) loaded.dispose();
+  signatures.clear();
+}
+
+function asTensor(x: Leaf): Tensor {
+  return typeof x === "number" ? new Tensor(fill(x)) : x;
+}
+
+function storageOf({ node }: Tensor): Storage {
+  if (!is(node, "leaf")) throw new Error("Cannot run: a tensor has no data, expected a leaf");
+  return node.attributes.storage;
+}
+
+/** A number as data on the device, in memory that every call writes anew. */
+function scalar(signature: Signature, index: number, value: number): Storage {
+  const data = Float32Array.of(value);
+  const fresh = (): Storage => new Storage("f32", 1, { at: "host", data });
+  if (signature.unshared.has(index)) return fresh();
+  const { scalars, context } = signature;
+  const known = scalars.get(index);
+  if (known === undefined) {
+    const storage = fresh();
+    scalars.set(index, { storage, value });
+    return storage;
+  }
+  if (!Object.is(known.value, value)) {
+    write(context, context.blockOf(known.storage, "pass a number"), data);
+    known.value = value;
+  }
+  return known.storage;
+}
+
+/** Runs a function on placeholders, and compiles what it recorded. */
+function trace(
+  f: Traced,
+  leaves: readonly Leaf[],
+  structure: Structure,
+  context: Context,
+  { name, donate }: { readonly name: string; readonly donate: readonly number[] },
+): Signature {
+  const parameters = leaves.map((x, i) => parameter(i, avalOf(x)));
+  const args = unflatten(structure, parameters.map((node) => new Tensor(node))) as unknown[];
+  const prints = beginTrace();
+  let returned: unknown;
+  try {
+    returned = withSources(() => f(...args));
+  } finally {
+    endTrace();
+  }
+  const { leaves: tensors, structure: shape } = flattenResult(returned, name);
+  const nodes: Node[] = tensors.map((x) => x.node);
+  const results = [...nodes, ...prints.map(({ node }) => node)];
+  const graph: Graph = { name, parameters, results };
+  const donated = donatedLeaves(structure, donate, name);
+  const program = compileGraph(
+    graph,
+    { donate: donated, verify: verifying() },
+    context.device.target,
+  );
+  printStages(program);
+  const unshared = new Set(donated);
+  for (const { slot } of program.results) {
+    const role = program.slots[slot]?.role;
+    if (role?.is === "argument") unshared.add(role.index);
+  }
+  return {
+    context,
+    loaded: new LoadedProgram(context, program),
+    graph,
+    closed: closedLeaves(graph).map((node) => node.attributes.storage),
+    structure: shape,
+    shapes: tensors.map((x) => x.shape),
+    prints,
+    scalars: new Map(),
+    unshared,
+  };
+}
+
+function avalOf(x: Leaf): Aval {
+  return typeof x === "number" ? { shape: [], dtype: "f32" } : { shape: x.shape, dtype: x.dtype };
+}
+
+function flattenResult(
+  returned: unknown,
+  name: string,
+): { readonly leaves: Tensor[]; readonly structure: Structure } {
+  const fail = (what: string) => {
+    throw new TypeError(
+      `Cannot compile ${name}: it returned ${what}, expected a tensor or a tree of tensors`,
+    );
+  };
+  if (returned instanceof Promise) {
+    returned.catch(() => {});
+    fail("a promise (what is traced cannot wait for values)");
+  }
+  if (returned === null || (typeof returned !== "object" && typeof returned !== "function")) {
+    fail(String(returned));
+  }
+  return flatten(returned, isTensor, `what ${name} returned`);
+}
+
+/** Leaves that belong to donated arguments. */
+function donatedLeaves(
+  structure: Structure,
+  donate: readonly number[],
+  name: string,
+): number[] {
+  if (donate.length === 0) return [];
+  const items = structure.kind === "list" ? structure.items : [];
+  const donated: number[] = [];
+  for (const position of donate) {
+    if (items[position] === undefined) {
+      throw new RangeError(
+        `Cannot compile ${name}: donate is ${showShape(donate)} with ${items.length} arguments, ` +
+          `expected positions of arguments`,
+      );
+    }
+    let first = 0;
+    for (let i = 0; i < position; i++) first += countLeaves(items[i]!);
+    const count = countLeaves(items[position]);
+    for (let i = 0; i < count; i++) donated.push(first + i);
+  }
+  return [...new Set(donated)].sort((a, b) => a - b);
+}
+
+/** The results as the function returned them. */
+function treeOf(signature: Signature, results: readonly Storage[]): unknown {
+  const { shapes, structure, prints, context } = signature;
+  prints.forEach((print, i) =>
+    context.prints.push({ ...print, storage: results[shapes.length + i]! })
+  );
+  const seen = new Set<Storage>();
+  const tensors = shapes.map((shape, i) => {
+    const storage = results[i]!;
+    const owns = !seen.has(storage);
+    seen.add(storage);
+    return new Tensor(leaf(storage, shape), owns);
+  });
+  return unflatten(structure, tensors);
+}

@@ -1,0 +1,86 @@
+/**
+ * What the runtime is made of while a device is open: the device, the ledger of its memory, the
+ * collector of what died, and the pipelines compiled so far. There is one at a time, since tensors
+ * belong to the device they are on.
+ *
+ * @module
+ */
+import type { Storage } from "../graph/storage.ts";
+import { Collector } from "./collect.ts";
+import type { PendingPrint } from "./debug.ts";
+import type { Device } from "./device.ts";
+import { Block, Ledger } from "./memory.ts";
+import { Pipelines } from "./pipelines.ts";
+
+/** Everything that belongs to one open device. */
+export class Context {
+  readonly ledger: Ledger;
+  readonly collector: Collector;
+  readonly pipelines: Pipelines;
+  /** What traced functions want printed, at the next await. */
+  readonly prints: PendingPrint[] = [];
+
+  /** The context of an open device. */
+  constructor(readonly device: Device) {
+    this.ledger = new Ledger(device);
+    this.collector = new Collector((block) => this.ledger.release(block));
+    this.ledger.onTake = (bytes) => this.collector.noteTaken(bytes);
+    this.pipelines = new Pipelines(device);
+  }
+
+  /** The block that a storage on this device owns. */
+  blockOf(storage: Storage, action: string): Block {
+    const { state } = storage;
+    if (state.at === "device" && state.handle instanceof Block) {
+      if (state.handle.ledger === this.ledger) return state.handle;
+      throw new Error(
+        `Cannot ${action}: the tensor was on a device that is shut down, expected one made since`,
+      );
+    }
+    const why = state.at === "gone" ? state.reason : "it is not on the device";
+    throw new Error(`Cannot ${action}: the tensor has no data, ${why}`);
+  }
+
+  /** Gives storages that were made together the blocks that hold their data. */
+  adopt(storages: readonly Storage[], blocks: readonly Block[]): void {
+    storages.forEach((storage, i) => storage.state = { at: "device", handle: blocks[i]! });
+    this.collector.watch(storages, blocks);
+  }
+
+  /** Takes a storage's data away, for a reason, and returns the block, which is the caller's now. */
+  take(storage: Storage, action: string, reason: string): Block {
+    const block = this.blockOf(storage, action);
+    this.collector.forget(storage);
+    storage.state = { at: "gone", reason };
+    return block;
+  }
+
+  /** Gives a storage's memory back. */
+  release(storage: Storage, reason: string): void {
+    const { state } = storage;
+    if (state.at === "gone") return;
+    if (state.at === "device" && (state.handle as Block).ledger === this.ledger) {
+      this.ledger.release(this.take(storage, "release", reason));
+    } else storage.state = { at: "gone", reason };
+  }
+}
+
+let current: Context | undefined;
+
+/** Makes a context the one in charge. */
+export function setContext(context: Context | undefined): void {
+  current = context;
+}
+
+/** The context in charge, if there is one. */
+export function currentContext(): Context | undefined {
+  return current;
+}
+
+/** The context in charge, or an error in the name of the action. */
+export function context(action: string): Context {
+  if (current === undefined) {
+    throw new Error(`Cannot ${action}: there is no device yet, expected \`await init()\` before`);
+  }
+  return current;
+}

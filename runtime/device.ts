@@ -1,0 +1,259 @@
+/**
+ * The device: which adapter, with which limits and features, and what it is called in the output.
+ * A software adapter works but never stands in silently where a GPU was asked for. Everything that
+ * the adapter can do is asked for at once, since a device cannot be extended later.
+ *
+ * @module
+ */
+import type { Target } from "../compile/program.ts";
+import { DeviceError, DeviceLostError, ErrorLog } from "./errors.ts";
+
+/** Whether an adapter that computes on the CPU may be used. */
+export type SoftwarePolicy = "allow" | "require" | "refuse";
+
+/** How `init` chooses a device. */
+export interface InitOptions {
+  /**
+   * Whether a software adapter may be used. The environment variable `RETROGRAD_SOFTWARE` says it
+   * where the option is left out.
+   *
+   * @default {"allow"}
+   */
+  readonly software?: SoftwarePolicy;
+  /**
+   * Which adapter to prefer where the machine has several.
+   *
+   * @default {"high-performance"}
+   */
+  readonly powerPreference?: "low-power" | "high-performance";
+}
+
+/** What kind of hardware an adapter is. */
+export type DeviceKind = Target["kind"];
+
+/** The device in words and numbers. */
+export interface DeviceInfo {
+  /** As the driver calls it: `llvmpipe (LLVM 15.0.6, 256 bits)`. */
+  readonly name: string;
+  readonly vendor: string;
+  readonly kind: DeviceKind;
+  /** Features that programs may use, by their WebGPU names. */
+  readonly features: readonly string[];
+  readonly limits: Readonly<Record<LimitName, number>>;
+}
+
+/** The limits that retrograd raises to what the adapter has. */
+const limitNames = [
+  "maxStorageBuffersPerShaderStage",
+  "maxStorageBufferBindingSize",
+  "maxBufferSize",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupSizeY",
+  "maxComputeWorkgroupSizeZ",
+  "maxComputeWorkgroupsPerDimension",
+] as const;
+
+/** Names of the limits in {@linkcode DeviceInfo}. */
+export type LimitName = typeof limitNames[number];
+
+/**
+ * The features worth having. `subgroups` is accepted by Deno though no adapter lists it, so it is
+ * tried rather than looked up.
+ */
+const features = { listed: ["shader-f16", "timestamp-query"], tried: ["subgroups"] } as const;
+
+/** Words in an adapter's name by which its kind is known; the first row that matches counts. */
+const kindsByName: readonly (readonly [RegExp, DeviceKind])[] = [
+  [/llvmpipe|lavapipe|swiftshader|softpipe|basic render|software/i, "software"],
+  [/nvidia|geforce|quadro|tesla|radeon (rx|pro)|\barc\b|instinct/i, "discrete"],
+  [/intel|iris|uhd graphics|apple|adreno|mali|radeon|vega|videocore/i, "integrated"],
+];
+
+/** An open device with what must be known of it everywhere. */
+export interface Device {
+  readonly gpu: GPUDevice;
+  readonly info: DeviceInfo;
+  readonly errors: ErrorLog;
+  /** What the compiler must know. */
+  readonly target: Target;
+  /** What was asked for, to compare a second `init` with. */
+  readonly options: Required<InitOptions>;
+}
+
+/** The value of an environment variable, where permission to read it was given already. */
+export function environment(name: string): string | undefined {
+  try {
+    const { state } = Deno.permissions.querySync({ name: "env", variable: name });
+    return state === "granted" ? Deno.env.get(name) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Options with the environment and the defaults filled in. */
+export function complete(options: InitOptions): Required<InitOptions> {
+  const software = options.software ?? environment("RETROGRAD_SOFTWARE") ?? "allow";
+  if (software !== "allow" && software !== "require" && software !== "refuse") {
+    throw new TypeError(
+      `Cannot init: software is "${software}", expected "allow", "require" or "refuse"`,
+    );
+  }
+  return { software, powerPreference: options.powerPreference ?? "high-performance" };
+}
+
+/** Opens the adapter that the options ask for. */
+export async function openDevice(options: Required<InitOptions>): Promise<Device> {
+  const webgpu = (globalThis.navigator as Navigator | undefined)?.gpu as GPU | undefined;
+  if (webgpu === undefined) {
+    throw new DeviceError(
+      "Cannot init: this runtime has no WebGPU (navigator.gpu), expected Deno 2.9 or later",
+    );
+  }
+  const { software, powerPreference } = options;
+  const adapter = await webgpu.requestAdapter({
+    powerPreference,
+    ...(software === "require" && { forceFallbackAdapter: true }),
+  }) ?? (software === "require" ? await webgpu.requestAdapter({ powerPreference }) : null);
+  if (adapter === null) throw new DeviceError(`Cannot init: no WebGPU adapter, ${advice()}`);
+
+  const { info } = adapter;
+  const name = info.description || info.device || info.architecture || "unnamed adapter";
+  const kind = kindOf(name, info);
+  if (kind === "software" && software === "refuse") {
+    throw new DeviceError(
+      `Cannot init: the only adapter is ${name}, which computes on the CPU, ` +
+        `expected a GPU (software adapters are refused)`,
+    );
+  }
+  if (kind !== "software" && software === "require") {
+    throw new DeviceError(
+      `Cannot init: the only adapter is ${name}, which is hardware, ` +
+        `expected a software adapter (it is required)`,
+    );
+  }
+
+  const limits = {} as Record<LimitName, number>;
+  for (const limit of limitNames) limits[limit] = adapter.limits[limit];
+  const gpu = await requestDevice(adapter, limits);
+  const errors = new ErrorLog();
+  gpu.addEventListener("uncapturederror", (event) => {
+    event.preventDefault();
+    errors.addReported((event as GPUUncapturedErrorEvent).error);
+  });
+  gpu.lost.then(({ reason, message }) => {
+    errors.add(
+      new DeviceLostError(
+        reason === "destroyed"
+          ? "Cannot use the device: it was shut down, expected `await init()` again"
+          : `Cannot use the device: it was lost (${message}), expected a working driver`,
+      ),
+    );
+  });
+  const granted = [...gpu.features as Iterable<string>].sort();
+  return {
+    gpu,
+    errors,
+    options,
+    info: { name, vendor: vendorOf(info), kind, features: granted, limits },
+    target: {
+      maxBindings: limits.maxStorageBuffersPerShaderStage,
+      maxBindingBytes: limits.maxStorageBufferBindingSize,
+      maxWorkgroups: limits.maxComputeWorkgroupsPerDimension,
+      kind,
+      f16: granted.includes("shader-f16"),
+      shuffle: granted.includes("subgroups") && await probeShuffle(gpu),
+    },
+  };
+}
+
+/** The device with all limits and features; without those that are only tried if it must be. */
+async function requestDevice(
+  adapter: GPUAdapter,
+  requiredLimits: Record<string, number>,
+): Promise<GPUDevice> {
+  const listed = features.listed.filter((feature) => adapter.features.has(feature));
+  const label = "retrograd";
+  try {
+    const requiredFeatures = [...listed, ...features.tried] as GPUFeatureName[];
+    return await adapter.requestDevice({ label, requiredFeatures, requiredLimits });
+  } catch {
+    return await adapter.requestDevice({ label, requiredFeatures: listed, requiredLimits });
+  }
+}
+
+/**
+ * Whether the lanes of a workgroup of 8 are one subgroup of 8, and can read each other. Drivers
+ * choose the size, so it is tried on the device.
+ */
+async function probeShuffle(gpu: GPUDevice): Promise<boolean> {
+  const code = `
+    @group(0) @binding(0) var<storage, read_write> seen: array<u32>;
+    @compute @workgroup_size(8) fn main(
+      @builtin(global_invocation_id) id: vec3<u32>,
+      @builtin(subgroup_size) size: u32,
+    ) {
+      seen[id.x] = size * 1000u + subgroupShuffleXor(id.x * 10u, 5u);
+    }`;
+  const lanes = 16, bytes = 4 * lanes;
+  gpu.pushErrorScope("validation");
+  const { COPY_DST, COPY_SRC, MAP_READ, STORAGE } = GPUBufferUsage;
+  const seen = gpu.createBuffer({ size: bytes, usage: STORAGE | COPY_SRC });
+  const back = gpu.createBuffer({ size: bytes, usage: MAP_READ | COPY_DST });
+  try {
+    const module = gpu.createShaderModule({ code });
+    const pipeline = gpu.createComputePipeline({ layout: "auto", compute: { module } });
+    const failed = await gpu.popErrorScope();
+    if (failed !== null) return false;
+    const encoder = gpu.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    pass.setPipeline(pipeline);
+    const layout = pipeline.getBindGroupLayout(0);
+    const entries = [{ binding: 0, resource: { buffer: seen } }];
+    pass.setBindGroup(0, gpu.createBindGroup({ layout, entries }));
+    pass.dispatchWorkgroups(lanes / 8);
+    pass.end();
+    encoder.copyBufferToBuffer(seen, 0, back, 0, bytes);
+    gpu.queue.submit([encoder.finish()]);
+    await back.mapAsync(GPUMapMode.READ);
+    const values = new Uint32Array(back.getMappedRange());
+    return values.every((value, i) => value === 8000 + (i ^ 5) * 10);
+  } catch {
+    return false;
+  } finally {
+    seen.destroy();
+    back.destroy();
+  }
+}
+
+function kindOf(name: string, info: GPUAdapterInfo): DeviceKind {
+  if (info.isFallbackAdapter) return "software";
+  const text = `${name} ${info.vendor} ${info.architecture}`;
+  return kindsByName.find(([words]) => words.test(text))?.[1] ?? "discrete";
+}
+
+/** PCI numbers of the vendors; drivers give these rather than names. */
+const vendors: Readonly<Record<string, string>> = {
+  "4098": "AMD",
+  "4203": "Apple",
+  "4318": "NVIDIA",
+  "5045": "ARM",
+  "20803": "Qualcomm",
+  "32902": "Intel",
+  "65541": "Mesa",
+};
+
+function vendorOf(info: GPUAdapterInfo): string {
+  return vendors[info.vendor] ?? info.vendor;
+}
+
+/** What to install where there is no adapter. */
+function advice(): string {
+  const system = globalThis.Deno?.build.os;
+  if (system === "linux") {
+    return "expected a Vulkan driver: the GPU's own, or the packages mesa-vulkan-drivers and " +
+      "libvulkan1 (named as in Debian) for a software adapter";
+  }
+  return "expected a GPU that the system's own driver supports";
+}

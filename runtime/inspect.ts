@@ -1,0 +1,169 @@
+/**
+ * Finding where a computation goes wrong: the first region that makes a NaN or an infinity, with
+ * the user's expression and line. The program is run one dispatch at a time, and what each wrote is
+ * read back; slow, and exactly the same kernels.
+ *
+ * @module
+ */
+import { isFloat, storageBytes, type TypedArray } from "../graph/dtype.ts";
+import type { Aval } from "../graph/node.ts";
+import { type Shape, showShape, sizeOf } from "../graph/shape.ts";
+import type { Storage } from "../graph/storage.ts";
+import type { Dispatch } from "../compile/program.ts";
+import { compile, prepareCall } from "./compile.ts";
+import { context } from "./context.ts";
+import type { LoadedProgram } from "./loaded.ts";
+import { read, readBlock } from "./queue.ts";
+
+/** What counts as wrong. */
+export interface LocateOptions {
+  /**
+   * Whether infinities count, which masks may hold on purpose.
+   *
+   * @default {true}
+   */
+  readonly infinities?: boolean;
+}
+
+/** The first value that is not finite. */
+export interface NonFinite {
+  readonly value: "NaN" | "Infinity" | "-Infinity";
+  /** The region that made it; undefined if an argument had it already. */
+  readonly region: number | undefined;
+  /** What the kernel is called, or which argument it is. */
+  readonly label: string;
+  readonly expression: string | undefined;
+  /** Where the user wrote it. */
+  readonly source: string | undefined;
+  /** Position of the first such element in a tensor of this shape, and how many there are. */
+  readonly index: readonly number[];
+  readonly shape: Shape;
+  readonly count: number;
+  /** One sentence. */
+  toString(): string;
+}
+
+/** Runs something with arguments that stay what they are, though the program takes donations. */
+export function copies<T>(loaded: LoadedProgram, args: readonly Storage[], f: () => T): T {
+  const spared = loaded.program.donated.map((i) => args[i]!).filter(({ used }) => !used);
+  for (const storage of spared) storage.used = true;
+  try {
+    return f();
+  } finally {
+    for (const storage of spared) storage.used = false;
+  }
+}
+
+/**
+ * The first region of a function, compiled or not, that makes a NaN or an infinity on these
+ * arguments; undefined if all values are finite. Donated arguments keep their data.
+ *
+ * @throws {TypeError} if the function cannot be compiled.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await rg.init({ software: "allow" });
+ * const f = (x: rg.Tensor) => x.sub(1).log().sum();
+ * const found = await rg.locateNaN(f, [rg.tensor([2, 0.5])]);
+ * assertEquals(found?.value, "NaN");
+ * console.log(`${found}`);
+ * ```
+ */
+export async function locateNaN(
+  // deno-lint-ignore ban-types -- a compiled function of any arguments, or a plain one
+  f: Function,
+  args: readonly unknown[],
+  { infinities = true }: LocateOptions = {},
+): Promise<NonFinite | undefined> {
+  const owner = context("locate a NaN");
+  const call = prepareCall(f, args) ?? prepareCall(compile(f as never), args)!;
+  const { loaded } = call.signature, { program } = loaded;
+  const given = await read(owner, call.storages);
+  for (const [i, data] of given.entries()) {
+    const found = scan(data, program.arguments[i]!, infinities);
+    if (found !== undefined) return describe(found, i, program.arguments[i]!);
+  }
+  const { gpu } = owner.device;
+  const frame = copies(loaded, call.storages, () => loaded.begin(call.storages));
+  try {
+    for (const [i, dispatch] of program.dispatches.entries()) {
+      const encoder = gpu.createCommandEncoder({ label: "locate" });
+      if (i === 0) loaded.encodeCopies(encoder, frame);
+      const pass = encoder.beginComputePass();
+      loaded.encode(pass, frame, i, i + 1);
+      pass.end();
+      gpu.queue.submit([encoder.finish()]);
+      for (const [j, access] of dispatch.kernel.access.entries()) {
+        const aval = dispatch.avals[j]!;
+        if (access === "read" || !isFloat(aval.dtype)) continue;
+        const block = frame.blocks[dispatch.slots[j]!]!;
+        const size = sizeOf(aval.shape);
+        const whole = await readBlock(owner, block, storageBytes(aval.dtype, size));
+        const data = aval.dtype === "f16" ? new Float16Array(whole) : new Float32Array(whole);
+        const found = scan(data.subarray(0, size), aval, infinities);
+        if (found !== undefined) return describe(found, i, aval, dispatch);
+      }
+    }
+    return undefined;
+  } finally {
+    for (const result of loaded.end(call.storages, frame)) {
+      if (!call.storages.includes(result)) owner.release(result, "it was only inspected");
+    }
+  }
+}
+
+interface Found {
+  readonly at: number;
+  readonly value: number;
+  readonly count: number;
+}
+
+function scan(data: TypedArray, { dtype }: Aval, infinities: boolean): Found | undefined {
+  if (!isFloat(dtype)) return undefined;
+  let at = -1, count = 0;
+  for (let i = 0; i < data.length; i++) {
+    const value = data[i]!;
+    if (infinities ? Number.isFinite(value) : !Number.isNaN(value)) continue;
+    count++;
+    // A NaN says more than the infinity that it often comes from in the same region.
+    if (at < 0 || (Number.isNaN(value) && !Number.isNaN(data[at]!))) at = i;
+  }
+  return at < 0 ? undefined : { at, value: data[at]!, count };
+}
+
+function describe(
+  { at, value, count }: Found,
+  position: number,
+  { shape, dtype }: Aval,
+  dispatch?: Dispatch,
+): NonFinite {
+  const index: number[] = [];
+  let rest = at;
+  for (const n of [...shape].reverse()) {
+    index.unshift(rest % n);
+    rest = Math.floor(rest / n);
+  }
+  const name = Number.isNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
+  const label = dispatch?.kernel.label ?? `argument leaf ${position}`;
+  const { expression, source } = dispatch ?? {};
+  const where = `${count} of ${sizeOf(shape)} values of ${dtype}${showShape(shape)} are not ` +
+    `finite, the first is ${name} at ${showShape(index)}`;
+  const text = dispatch === undefined
+    ? `${label}: ${where}`
+    : `region ${position} (${label}): ${where}\n  in the expression ${expression}` +
+      (source === undefined ? "" : `\n  at ${source}`);
+  return {
+    value: name,
+    region: dispatch === undefined ? undefined : position,
+    label,
+    expression,
+    source,
+    index,
+    shape,
+    count,
+    toString: () => text,
+  };
+}

@@ -1,0 +1,387 @@
+/**
+ * A program on a device: its pipelines, its uniforms, its workspace and its bind groups, made once
+ * and replayed. A run is one encoder, one pass and one submit, and returns at once; what it takes
+ * from arguments and gives to results changes hands on the host in that moment, since the queue
+ * keeps the order.
+ *
+ * @module
+ */
+import { dtypes } from "../graph/dtype.ts";
+import { showShape, sizeOf } from "../graph/shape.ts";
+import { Storage } from "../graph/storage.ts";
+import type { Dispatch, Program } from "../compile/program.ts";
+import type { Context } from "./context.ts";
+import { DeviceError } from "./errors.ts";
+import type { Block } from "./memory.ts";
+import type { Pipeline } from "./pipelines.ts";
+import { place, write } from "./queue.ts";
+
+/** A dispatch with everything but its buffers. */
+interface Step {
+  readonly dispatch: Dispatch;
+  readonly pipeline: Pipeline;
+  /** Its part of the uniform buffer. */
+  readonly uniforms: { readonly offset: number; readonly size: number } | undefined;
+  /** The blocks and the bind group of the last run: in a steady state also those of the next. */
+  last: { readonly blocks: readonly Block[]; readonly group: GPUBindGroup } | undefined;
+  /** Groups by the blocks they bind: results and arguments take turns. */
+  readonly groups: Map<string, GPUBindGroup>;
+}
+
+/** What one run works on. */
+interface Frame {
+  /** By slot. */
+  readonly blocks: Block[];
+  /** Copies to make before the first dispatch: whoever still needs the original keeps it. */
+  readonly copies: { readonly from: Block; readonly to: Block }[];
+  /** Donated blocks by argument, until a result takes them over. */
+  readonly donated: Map<number, Block>;
+}
+
+/** Bytes as they were really bound, by what for; compare {@linkcode Program.memory}. */
+export interface CountedMemory {
+  readonly arguments: number;
+  readonly results: number;
+  readonly workspace: number;
+  readonly uniforms: number;
+  readonly peak: number;
+}
+
+/** How a program is loaded. */
+export interface LoadOptions {
+  /**
+   * Whether the workspace stays with the program between runs, so that bind groups stay as well.
+   *
+   * @default {true}
+   */
+  readonly keepWorkspace?: boolean;
+}
+
+/** Uniforms begin at multiples of this. */
+const uniformAlignment = 256;
+/** Bind groups kept for a dispatch. */
+const groupsKept = 8;
+
+/** A program ready to run on a device. */
+export class LoadedProgram {
+  readonly #steps: readonly Step[];
+  readonly #uniforms: Block | undefined;
+  readonly #workspace = new Map<number, Block>();
+  readonly #keep: boolean;
+  readonly #isDonated: readonly boolean[];
+  /** For each result the argument whose kind of memory it continues, or -1. */
+  readonly #heirs: readonly number[];
+  #counted: CountedMemory | undefined;
+  #disposed = false;
+
+  /** Compiles the shaders and takes the memory that every run needs. */
+  constructor(
+    private readonly context: Context,
+    readonly program: Program,
+    { keepWorkspace = true }: LoadOptions = {},
+  ) {
+    const { pipelines, ledger, device } = context;
+    this.#keep = keepWorkspace;
+    this.#isDonated = program.arguments.map((_, i) => program.donated.includes(i));
+    this.#heirs = heirs(program);
+    let end = 0;
+    this.#steps = program.dispatches.map((dispatch) => {
+      const { kernel, expression, source, slots } = dispatch;
+      device.errors.describe(kernel.label, { expression, source });
+      this.#check(dispatch);
+      const size = kernel.uniforms?.byteLength;
+      const uniforms = size === undefined ? undefined : { offset: end, size };
+      if (size !== undefined) end += Math.ceil(size / uniformAlignment) * uniformAlignment;
+      const pipeline = pipelines.of(kernel);
+      const bindings = slots.length;
+      if (bindings !== kernel.access.length) {
+        throw new DeviceError(
+          `Cannot load ${kernel.label}: ${bindings} buffers, expected ${kernel.access.length}`,
+        );
+      }
+      return { dispatch, pipeline, uniforms, last: undefined, groups: new Map() };
+    });
+    if (end > 0) {
+      const words = new Uint32Array(end / 4);
+      for (const { dispatch, uniforms } of this.#steps) {
+        if (uniforms !== undefined) words.set(dispatch.kernel.uniforms!, uniforms.offset / 4);
+      }
+      this.#uniforms = ledger.take(end, "workspace", "uniform");
+      write(context, this.#uniforms, words);
+    }
+    if (keepWorkspace) this.#takeWorkspace(this.#workspace);
+  }
+
+  /** What the device would refuse, or silently not do, is refused here. */
+  #check({ kernel, slots }: Dispatch): void {
+    const { limits } = this.context.device.info;
+    const fail = (what: string, expected: string) => {
+      throw new DeviceError(`Cannot load ${kernel.label}: ${what}, expected ${expected}`);
+    };
+    const most = limits.maxComputeWorkgroupsPerDimension;
+    if (kernel.workgroups.some((n) => !Number.isInteger(n) || n < 1 || n > most)) {
+      fail(`workgroups are ${showShape(kernel.workgroups)}`, `1 to ${most} each`);
+    }
+    const bindings = limits.maxStorageBuffersPerShaderStage;
+    if (slots.length > bindings) fail(`it binds ${slots.length} buffers`, `at most ${bindings}`);
+    const bytes = limits.maxStorageBufferBindingSize;
+    for (const slot of slots) {
+      const { bytes: size } = this.program.slots[slot]!;
+      if (size > bytes) {
+        fail(`it binds a buffer of ${size} bytes`, `at most ${bytes} on this device`);
+      }
+    }
+  }
+
+  #takeWorkspace(into: Map<number, Block>): void {
+    this.program.slots.forEach(({ role, bytes }, slot) => {
+      if (role.is === "workspace") into.set(slot, this.context.ledger.take(bytes, "workspace"));
+    });
+  }
+
+  /**
+   * Runs the program. Donated arguments are gone afterwards.
+   *
+   * @throws {TypeError} if an argument does not fit.
+   * @throws {Error} if an argument has no data any more.
+   */
+  run(args: readonly Storage[]): Storage[] {
+    const frame = this.begin(args);
+    if (this.#steps.length > 0 || frame.copies.length > 0) {
+      const { gpu } = this.context.device;
+      const encoder = gpu.createCommandEncoder({ label: this.program.name });
+      this.encodeCopies(encoder, frame);
+      if (this.#steps.length > 0) {
+        const pass = encoder.beginComputePass({ label: this.program.name });
+        this.encode(pass, frame, 0, this.#steps.length);
+        pass.end();
+      }
+      gpu.queue.submit([encoder.finish()]);
+    }
+    return this.end(args, frame);
+  }
+
+  /** First part of a run: the memory it works on. */
+  begin(args: readonly Storage[]): Frame {
+    const { context, program } = this;
+    const action = `run ${program.name}`;
+    if (this.#disposed) {
+      throw new Error(`Cannot ${action}: it was disposed of, expected one that was not`);
+    }
+    this.#checkArguments(args, action);
+    for (const storage of args) {
+      // Fails before anything changed hands.
+      if (storage.size > 0) place(context, [storage], action);
+    }
+    const { ledger } = context;
+    const leased = this.#keep ? this.#workspace : new Map<number, Block>();
+    if (!this.#keep) this.#takeWorkspace(leased);
+    const frame: Frame = { blocks: [], copies: [], donated: new Map() };
+    program.slots.forEach(({ role, bytes }, slot) => {
+      if (role.is === "workspace") frame.blocks[slot] = leased.get(slot)!;
+      else if (role.is === "result") frame.blocks[slot] = ledger.take(bytes, "results");
+      else if (bytes > 0 && !this.#isDonated[role.index]) {
+        frame.blocks[slot] = context.blockOf(args[role.index]!, action);
+      } else if (bytes > 0) {
+        const block = this.#receive(args, role.index, action, frame);
+        frame.blocks[slot] = block;
+        frame.donated.set(role.index, block);
+      }
+    });
+    return frame;
+  }
+
+  /**
+   * The block of a donated argument, or a copy where someone may still need the original: an
+   * unread value computed from it, another argument (trees begin with equal zeros in many places),
+   * or a result that shares its memory.
+   */
+  #receive(args: readonly Storage[], index: number, action: string, frame: Frame): Block {
+    const { context } = this;
+    const storage = args[index]!;
+    const from = context.blockOf(storage, action);
+    const reason = `it was donated to ${this.program.name}`;
+    const shared = args.some((other, i) =>
+      other === storage && i !== index && (i > index || !this.#isDonated[i])
+    );
+    if (!shared && !storage.used && from.owners === 1) return context.take(storage, action, reason);
+    const to = context.ledger.take(from.bytes, storage.kind);
+    frame.copies.push({ from, to });
+    if (!shared && !storage.used) context.release(storage, reason);
+    return to;
+  }
+
+  #checkArguments(args: readonly Storage[], action: string): void {
+    const expected = this.program.arguments;
+    if (args.length !== expected.length) {
+      throw new TypeError(
+        `Cannot ${action}: ${args.length} arguments, expected ${expected.length}`,
+      );
+    }
+    for (let i = 0; i < args.length; i++) {
+      const { dtype, size } = args[i]!, wanted = expected[i]!;
+      if (dtype !== wanted.dtype || size !== sizeOf(wanted.shape)) {
+        throw new TypeError(
+          `Cannot ${action}: argument ${i} is ${size} × ${dtype}, expected ${wanted.dtype}${
+            showShape(wanted.shape)
+          }`,
+        );
+      }
+    }
+  }
+
+  /** Second part of a run: what must be copied first. */
+  encodeCopies(encoder: GPUCommandEncoder, { copies }: Frame): void {
+    for (const { from, to } of copies) {
+      encoder.copyBufferToBuffer(from.gpu, 0, to.gpu, 0, from.bytes);
+    }
+  }
+
+  /** Third part of a run: dispatches `from` up to `to`, into a pass. */
+  encode(pass: GPUComputePassEncoder, { blocks }: Frame, from: number, to: number): void {
+    let pipeline: Pipeline | undefined;
+    for (let i = from; i < to; i++) {
+      const step = this.#steps[i]!;
+      if (step.pipeline !== pipeline) {
+        pipeline = step.pipeline;
+        pass.setPipeline(pipeline.gpu);
+      }
+      pass.setBindGroup(0, this.#group(step, blocks));
+      const [x, y, z] = step.dispatch.kernel.workgroups;
+      pass.dispatchWorkgroups(x, y, z);
+    }
+  }
+
+  #group(step: Step, blocks: readonly Block[]): GPUBindGroup {
+    const { slots } = step.dispatch;
+    const { last } = step;
+    if (last !== undefined && slots.every((slot, i) => blocks[slot] === last.blocks[i])) {
+      return last.group;
+    }
+    const bound = slots.map((slot) => blocks[slot]!);
+    const key = bound.map((block) => block.id).join();
+    let group = step.groups.get(key);
+    if (group === undefined) {
+      group = this.#makeGroup(step, bound);
+      if (step.groups.size >= groupsKept) {
+        for (const oldest of step.groups.keys()) {
+          step.groups.delete(oldest);
+          break;
+        }
+      }
+      step.groups.set(key, group);
+    }
+    step.last = { blocks: bound, group };
+    return group;
+  }
+
+  #makeGroup(step: Step, blocks: readonly Block[]): GPUBindGroup {
+    const { dispatch: { kernel }, pipeline, uniforms } = step;
+    const entries: GPUBindGroupEntry[] = blocks.map((block, binding) => ({
+      binding,
+      resource: { buffer: block.gpu },
+    }));
+    if (uniforms !== undefined) {
+      entries.push({
+        binding: blocks.length,
+        resource: { buffer: this.#uniforms!.gpu, ...uniforms },
+      });
+    }
+    const { gpu } = this.context.device;
+    return gpu.createBindGroup({ label: kernel.label, layout: pipeline.layout, entries });
+  }
+
+  /** Last part of a run: the results take over their blocks. */
+  end(args: readonly Storage[], frame: Frame): Storage[] {
+    const { context, program } = this;
+    const { blocks, donated } = frame;
+    this.#counted ??= this.#count(frame);
+    const bySlot = new Map<number, Storage>();
+    const fresh: Storage[] = [], taken: Block[] = [];
+    const results = program.results.map(({ dtype, shape, slot }, i) => {
+      const size = sizeOf(shape);
+      if (slot < 0) {
+        return new Storage(dtype, size, { at: "host", data: new dtypes[dtype].array(0) });
+      }
+      const known = bySlot.get(slot);
+      if (known?.dtype === dtype && known.size === size) return known;
+      const block = blocks[slot]!;
+      const role = program.slots[slot]!.role;
+      if (role.is === "argument" && !this.#isDonated[role.index]) {
+        const argument = args[role.index]!;
+        if (argument.dtype === dtype && argument.size === size) return argument;
+        context.ledger.retain(block);
+      } else if (known !== undefined) context.ledger.retain(block);
+      else if (role.is === "argument") donated.delete(role.index);
+      const storage = new Storage(dtype, size, { at: "device", handle: block });
+      const heir = this.#heirs[i]!;
+      storage.kind = heir < 0 ? "results" : args[heir]!.kind;
+      context.ledger.relabel(block, storage.kind);
+      bySlot.set(slot, storage);
+      fresh.push(storage);
+      taken.push(block);
+      return storage;
+    });
+    context.adopt(fresh, taken);
+    for (const block of donated.values()) context.ledger.release(block);
+    if (!this.#keep) {
+      program.slots.forEach(({ role }, slot) => {
+        if (role.is === "workspace") context.ledger.release(blocks[slot]!);
+      });
+    }
+    return results;
+  }
+
+  #count({ blocks, copies }: Frame): CountedMemory {
+    const bytes = { argument: 0, result: 0, workspace: 0 };
+    // Slots of no bytes have no block, and arguments passed twice are one.
+    const seen = new Set<Block>();
+    blocks.forEach((block, slot) => {
+      if (!seen.has(block)) bytes[this.program.slots[slot]!.role.is] += block.gpu.size;
+      seen.add(block);
+    });
+    const uniforms = this.#uniforms?.gpu.size ?? 0;
+    let peak = bytes.argument + bytes.result + bytes.workspace + uniforms;
+    for (const { from } of copies) peak += from.gpu.size;
+    const { argument, result: results, workspace } = bytes;
+    return { arguments: argument, results, workspace, uniforms, peak };
+  }
+
+  /** Bytes as the first run really bound them; undefined before it. */
+  get counted(): CountedMemory | undefined {
+    return this.#counted;
+  }
+
+  /** Gives the memory back; the program cannot run any more. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    for (const block of this.#workspace.values()) this.context.ledger.release(block);
+    if (this.#uniforms !== undefined) this.context.ledger.release(this.#uniforms);
+  }
+}
+
+/**
+ * For each result the donated argument that it replaces: the one whose memory it took over, else
+ * the next one of its shape and dtype. What was counted as parameters stays so from step to step.
+ */
+function heirs({ results, slots, arguments: args, donated }: Program): number[] {
+  const free = new Set(donated);
+  const found = results.map(({ slot }) => {
+    const role = slots[slot]?.role;
+    if (role?.is !== "argument") return -1;
+    free.delete(role.index);
+    return role.index;
+  });
+  return found.map((index, i) => {
+    if (index >= 0) return index;
+    const { dtype, shape } = results[i]!;
+    for (const candidate of free) {
+      const aval = args[candidate]!;
+      if (aval.dtype !== dtype || showShape(aval.shape) !== showShape(shape)) continue;
+      free.delete(candidate);
+      return candidate;
+    }
+    return -1;
+  });
+}

@@ -1,0 +1,229 @@
+/**
+ * Where the time of a program goes: for each region the time on the device, bytes moved and
+ * arithmetic done against it. Times come from timestamp queries around every dispatch, the median
+ * of several runs; where the device has none, only the time of the whole is known.
+ *
+ * @module
+ */
+import { compile, prepareCall } from "./compile.ts";
+import { type Context, context } from "./context.ts";
+import type { LoadedProgram } from "./loaded.ts";
+import { copies } from "./inspect.ts";
+import { finish, readBlock } from "./queue.ts";
+import type { Storage } from "../graph/storage.ts";
+
+/** How a program is measured. */
+export interface ProfileOptions {
+  /**
+   * Runs whose median counts; two more come before them.
+   *
+   * @default {5}
+   */
+  readonly runs?: number;
+}
+
+/** One region of a profile. Times are in seconds. */
+export interface ProfiledRegion {
+  readonly label: string;
+  readonly expression: string;
+  /** Where the user wrote it. */
+  readonly source: string | undefined;
+  /** Undefined where the device cannot tell. */
+  readonly time: number | undefined;
+  /** Of the time of all regions, from 0 to 1. */
+  readonly share: number | undefined;
+  /** Bytes read and written, once each. */
+  readonly bytes: number;
+  /** Floating-point operations. */
+  readonly flops: number;
+}
+
+/** Where the time of a program goes. Times are in seconds. */
+export interface Profile {
+  readonly name: string;
+  /** The device it was measured on. */
+  readonly device: string;
+  /** One run on the device: the sum of the regions, or measured from outside. */
+  readonly time: number;
+  /** The host's part of a run: recording and submitting it. */
+  readonly host: number;
+  /** In the order of execution. */
+  readonly regions: readonly ProfiledRegion[];
+  /** A table, the slowest regions first. */
+  toString(): string;
+}
+
+/** Timestamps in one query set. */
+const mostQueries = 4096;
+
+/**
+ * Measures a function, compiled or not, on arguments. Donated arguments keep their data.
+ *
+ * @throws {TypeError} if the function cannot be compiled.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ *
+ * await rg.init({ software: "allow" });
+ * const x = rg.ones([64, 64]);
+ * const profile = await rg.profile((x: rg.Tensor) => x.matmul(x).relu(), [x]);
+ * console.log(`${profile}`);
+ * ```
+ */
+export async function profile<A extends readonly unknown[]>(
+  // deno-lint-ignore ban-types -- a compiled function of any arguments, or a plain one
+  f: Function,
+  args: A,
+  { runs = 5 }: ProfileOptions = {},
+): Promise<Profile> {
+  const owner = context("profile");
+  const call = prepareCall(f, args) ?? prepareCall(compile(f as never), args)!;
+  const { loaded } = call.signature;
+  const once = (measure: () => Promise<number[]>) => copies(loaded, call.storages, measure);
+  const { dispatches, name } = loaded.program;
+  const timed = owner.device.info.features.includes("timestamp-query");
+  const samples: number[][] = [], hosts: number[] = [];
+  for (let i = 0; i < runs + 2; i++) {
+    const start = performance.now();
+    const results = copies(loaded, call.storages, () => loaded.run(call.storages));
+    hosts.push((performance.now() - start) / 1e3);
+    for (const result of results) discard(owner, result, call.storages);
+    await finish(owner);
+    if (timed) samples.push(await once(() => timestamps(owner, loaded, call.storages)));
+  }
+  const times = timed
+    ? dispatches.map((_, i) => median(samples.slice(2).map((sample) => sample[i]!)))
+    : undefined;
+  const time = times?.reduce((a, b) => a + b, 0) ?? await wallTime(owner, loaded, call.storages);
+  const regions = dispatches.map(({ kernel, expression, source }, i): ProfiledRegion => ({
+    label: kernel.label,
+    expression,
+    source,
+    time: times?.[i],
+    share: times === undefined ? undefined : times[i]! / Math.max(time, 1e-12),
+    bytes: kernel.bytes,
+    flops: kernel.flops,
+  }));
+  const host = median(hosts.slice(2));
+  const device = owner.device.info.name;
+  return {
+    name,
+    device,
+    time,
+    host,
+    regions,
+    toString: () => table(name, device, time, host, regions),
+  };
+}
+
+/** Results of a measurement are nobody's, unless they are arguments. */
+function discard(context: Context, result: Storage, args: readonly Storage[]): void {
+  if (!args.includes(result)) context.release(result, "it was only measured");
+}
+
+/** Seconds for each dispatch of one run: every dispatch is a pass of its own between two stamps. */
+async function timestamps(
+  context: Context,
+  loaded: LoadedProgram,
+  args: readonly Storage[],
+): Promise<number[]> {
+  const { gpu } = context.device, { ledger } = context;
+  const count = loaded.program.dispatches.length;
+  const frame = loaded.begin(args);
+  const encoder = gpu.createCommandEncoder({ label: "profile" });
+  loaded.encodeCopies(encoder, frame);
+  const stamps = ledger.take(Math.max(16, 16 * count), "workspace", "query");
+  const sets: GPUQuerySet[] = [];
+  for (let first = 0; first < count; first += mostQueries / 2) {
+    const size = Math.min(count - first, mostQueries / 2);
+    const querySet = gpu.createQuerySet({ type: "timestamp", count: 2 * size });
+    sets.push(querySet);
+    for (let i = 0; i < size; i++) {
+      const pass = encoder.beginComputePass({
+        timestampWrites: {
+          querySet,
+          beginningOfPassWriteIndex: 2 * i,
+          endOfPassWriteIndex: 2 * i + 1,
+        },
+      });
+      loaded.encode(pass, frame, first + i, first + i + 1);
+      pass.end();
+    }
+    encoder.resolveQuerySet(querySet, 0, 2 * size, stamps.gpu, 16 * first);
+  }
+  gpu.queue.submit([encoder.finish()]);
+  for (const result of loaded.end(args, frame)) discard(context, result, args);
+  const nanoseconds = new BigUint64Array(await readBlock(context, stamps, 16 * count));
+  ledger.release(stamps);
+  for (const set of sets) set.destroy();
+  return Array.from({ length: count }, (_, i) => {
+    // Some drivers let the clock step back by a tick.
+    const ticks = nanoseconds[2 * i + 1]! - nanoseconds[2 * i]!;
+    return Math.max(0, Number(BigInt.asIntN(64, ticks))) / 1e9;
+  });
+}
+
+/** Seconds of one run seen from outside, from as many as make the waiting for them small. */
+async function wallTime(
+  context: Context,
+  loaded: LoadedProgram,
+  args: readonly Storage[],
+): Promise<number> {
+  for (let runs = 4;; runs *= 4) {
+    const start = performance.now();
+    for (let i = 0; i < runs; i++) {
+      const results = copies(loaded, args, () => loaded.run(args));
+      for (const result of results) discard(context, result, args);
+    }
+    await finish(context);
+    const time = performance.now() - start;
+    if (time > 500 || runs > 4096) return time / runs / 1e3;
+  }
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[sorted.length >> 1] ?? 0;
+}
+
+/** Rows shown: those that matter. */
+const shown = 30;
+
+function table(
+  name: string,
+  device: string,
+  time: number,
+  host: number,
+  regions: readonly ProfiledRegion[],
+): string {
+  const lines = [
+    `${name} on ${device}: ${showTime(time)} in ${regions.length} dispatches, ` +
+    `host ${showTime(host)}`,
+    "     time   share     GB/s   GFLOP/s  region",
+  ];
+  const sorted = [...regions].sort((a, b) => (b.time ?? 0) - (a.time ?? 0));
+  for (const { time, share, bytes, flops, label, source } of sorted.slice(0, shown)) {
+    const columns = time === undefined ? ["?", "?", "?", "?"] : [
+      showTime(time),
+      `${(100 * share!).toFixed(1)} %`,
+      (bytes / Math.max(time, 1e-9) / 1e9).toFixed(2),
+      (flops / Math.max(time, 1e-9) / 1e9).toFixed(2),
+    ];
+    const widths = [9, 8, 9, 10];
+    const cells = columns.map((text, i) => text.padStart(widths[i]!)).join("");
+    lines.push(`${cells}  ${label}${source === undefined ? "" : `  (${source})`}`);
+  }
+  const rest = sorted.slice(shown);
+  if (rest.length > 0) {
+    const sum = rest.reduce((n, region) => n + (region.time ?? 0), 0);
+    lines.push(`${showTime(sum).padStart(9)}  in ${rest.length} more`);
+  }
+  return lines.join("\n");
+}
+
+function showTime(seconds: number): string {
+  if (seconds >= 1) return `${seconds.toFixed(2)} s`;
+  if (seconds >= 1e-3) return `${(1e3 * seconds).toFixed(2)} ms`;
+  return `${(1e6 * seconds).toFixed(1)} µs`;
+}

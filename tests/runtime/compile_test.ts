@@ -1,0 +1,135 @@
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
+import { ones, tensor, zeros } from "../../graph/create.ts";
+import { Tensor } from "../../graph/tensor.ts";
+import { grad, valueAndGrad } from "../../graph/transforms.ts";
+import { compile } from "../../runtime/compile.ts";
+import { init, memory } from "../../runtime/init.ts";
+
+await init({ software: "allow" });
+
+Deno.test("compile() traces once for a signature and takes numbers as inputs", async () => {
+  let traced = 0;
+  const step = compile((x: Tensor, rate: Tensor) => {
+    traced++;
+    return x.sub(x.mul(rate));
+  }, { donate: [0], name: "step" });
+  let x = tensor([1, 2]);
+  for (const rate of [0.5, 0.25, 0.25, 0]) x = step(x, rate);
+  assertEquals(await x.array(), [0.28125, 0.5625]);
+  assertEquals(traced, 1);
+  assertEquals(await step(tensor([[4]]), 0.5).array(), [[2]]);
+  assertEquals(traced, 2);
+  assertEquals(step.programs().map(({ name }) => name), ["step", "step"]);
+});
+
+Deno.test("compile() keys programs by static values and by the structure of trees", async () => {
+  let traced = 0;
+  const f = compile((x: { a: Tensor; b?: Tensor }, how: string) => {
+    traced++;
+    return how === "sum" ? { total: x.a.sum() } : { total: x.a.prod(), how };
+  });
+  assertEquals(await f({ a: tensor([2, 3]) }, "sum").total.item(), 5);
+  const product = f({ a: tensor([2, 3]) }, "product");
+  assertEquals([await product.total.item(), product.how], [6, "product"]);
+  assertEquals(await f({ a: tensor([4, 3]) }, "sum").total.item(), 7);
+  assertEquals(traced, 2);
+  await f({ a: tensor([4, 3]), b: tensor(1) }, "sum");
+  assertEquals(traced, 3);
+});
+
+Deno.test("compile() donates trees, even those that begin with equal zeros", async () => {
+  type State = { w: Tensor; m: Tensor; v: Tensor };
+  const step = compile(
+    ({ w, m, v }: State, g: Tensor): State => ({ w: w.sub(m), m: m.add(g), v: v.add(g.square()) }),
+    { donate: [0], name: "step" },
+  );
+  const start: State = { w: ones([3]), m: zeros([3]), v: zeros([3]) };
+  let state = start;
+  for (let i = 0; i < 3; i++) state = step(state, tensor([1, 2, 3]));
+  assertEquals(await state.w.array(), [-2, -5, -8]);
+  assertEquals(await state.m.array(), [3, 6, 9]);
+  assertEquals(await state.v.array(), [3, 12, 27]);
+  await assertRejects(() => start.w.array(), Error, "it was donated to step");
+});
+
+Deno.test("compile() closes over tensors, and inlines compiled functions", async () => {
+  const weight = tensor([1, 10]);
+  const inner = compile((x: Tensor, scale: Tensor) => x.mul(weight).mul(scale).sum());
+  const outer = compile((x: Tensor) => [inner(x, 2), grad((y: Tensor) => inner(y, 3))(x)] as const);
+  const [value, gradient] = outer(tensor([1, 2]));
+  assertEquals(await value.item(), 42);
+  assertEquals(await gradient.array(), [3, 30]);
+  // Outside of a trace too: running the program would cut the derivative off.
+  assertEquals(await grad((y: Tensor) => inner(y, 3))(tensor([1, 2])).array(), [3, 30]);
+  assertEquals(inner.programs().length, 0);
+});
+
+Deno.test("compile() gives an unread expression the data it needs before donating it", async () => {
+  const x = ones([4]);
+  await x.data();
+  const lazy = x.mul(10);
+  const step = compile((x: Tensor) => x.add(1), { donate: [0] });
+  const y = step(x);
+  assertEquals(await lazy.array(), [10, 10, 10, 10]);
+  assertEquals(await y.array(), [2, 2, 2, 2]);
+});
+
+Deno.test("compile() trains: gradients and update in one program", async () => {
+  const step = compile((w: Tensor, x: Tensor, y: Tensor) => {
+    const [loss, g] = valueAndGrad((w: Tensor) => x.matmul(w).sub(y).square().mean())(w);
+    return [w.sub(g.mul(0.1)), loss] as const;
+  }, { donate: [0], name: "train" });
+  const x = tensor([[1, 0], [0, 1], [1, 1]]), y = tensor([[1], [2], [3]]);
+  let w = zeros([2, 1]), loss = zeros([]);
+  for (let i = 0; i < 300; i++) [w, loss] = step(w, x, y);
+  assert(await loss.item() < 1e-4);
+  const [a, b] = await w.data();
+  assert(Math.abs(a! - 1) < 0.02 && Math.abs(b! - 2) < 0.02);
+  assertMatch(step.explain(), /train, signature 1 of 1: 3 arguments[^]*peak +(\d+) +\1\n/);
+});
+
+Deno.test("compile() returns arguments and constants as they are", async () => {
+  const f = compile((x: Tensor, y: Tensor) => ({ x, y, one: ones([2]), same: x }));
+  const given = tensor([1, 2, 3]);
+  const { x, y, one, same } = f(given, 5);
+  const again = f(given, 6);
+  assertEquals(await x.array(), [1, 2, 3]);
+  assertEquals(await same.array(), [1, 2, 3]);
+  assertEquals(await y.item(), 5);
+  assertEquals(await again.y.item(), 6);
+  assertEquals(await one.array(), [1, 1]);
+});
+
+Deno.test("compile() says what is wrong with a function or an argument", () => {
+  const x = tensor([1]);
+  // deno-lint-ignore require-await -- the mistake under test
+  const slow = compile(async (x: Tensor) => x, { name: "slow" });
+  assertThrows(() => slow(x), TypeError, "Cannot compile slow: it returned a promise");
+  const none = compile((_: Tensor) => undefined, { name: "none" });
+  assertThrows(() => none(x), TypeError, "it returned undefined, expected a tensor");
+  const odd = compile((x: Tensor) => [x, new Map()], { name: "odd" });
+  assertThrows(() => odd(x), TypeError, "what odd returned[1] is a Map");
+  const id = compile((x: Tensor) => x, { name: "id", donate: [1] });
+  assertThrows(() => id(x), RangeError, "donate is [1] with 1 arguments");
+  const wrong = new Date() as unknown as Tensor;
+  assertThrows(() => id(wrong), TypeError, "is a Date, expected a tensor");
+  const reads = compile((x: Tensor) => {
+    void x.item().catch(() => {});
+    return Tensor.settle([x.add(1)], "read a value") as unknown as Tensor;
+  }, { name: "reads" });
+  assertThrows(() => reads(x), Error, "is being traced inside compile()");
+  const operators = compile((x: Tensor, rate: number) => x.mul(rate * 2));
+  assertThrows(() => operators(x, 3), TypeError, "expected a method");
+});
+
+Deno.test("compile() leaves no memory behind when it is disposed of", async () => {
+  const f = compile((x: Tensor) => x.add(1).matmul(x).sum());
+  using x = ones([64, 64]);
+  const before = memory().kinds.workspace.live;
+  assertEquals(await f(x).item(), 2 * 64 ** 3);
+  assert(memory().kinds.workspace.live > before);
+  f.dispose();
+  assertEquals(memory().kinds.workspace.live, before);
+  assertEquals(await f(x).item(), 2 * 64 ** 3);
+  f.dispose();
+});

@@ -1,0 +1,95 @@
+/**
+ * Trees of tensors in files: every leaf under its path, `optimizer.params.0.weight`, in the
+ * safetensors format, written durably. What is read must fit the tree that it is read for, leaf by
+ * leaf; nothing is guessed, cast or left out.
+ *
+ * @module
+ */
+import { writeDurably } from "../data/durable.ts";
+import { decodeSafetensors, encodeSafetensors, type HostTensor } from "../data/safetensors.ts";
+import { tensor } from "../graph/create.ts";
+import { sameShape } from "../graph/shape.ts";
+import { readAll, Tensor } from "../graph/tensor.ts";
+import { flatten, leafPaths, unflatten } from "../graph/tree.ts";
+import type { Tree } from "../optim/tree.ts";
+
+const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
+
+/**
+ * Writes the tensors of a tree to a file, all read from the device in one wait.
+ *
+ * @param path The file; what is there is replaced, at once and whole.
+ * @param tree What to save. Numbers and other static values in it are not saved.
+ * @param metadata Text to keep beside the tensors.
+ *
+ * @throws {Deno.errors.NotCapable} If the permission to write is missing.
+ *
+ * @example Usage
+ * ```ts no-assert
+ * import * as rg from "@retrograd/retrograd";
+ *
+ * await rg.init();
+ * const model = rg.nn.mlp([784, 512, 10]);
+ * const params = model.init(rg.random.key(0));
+ * await rg.train.saveTree("runs/model.safetensors", params);
+ * const { tree } = await rg.train.loadTree("runs/model.safetensors", params);
+ * ```
+ */
+export async function saveTree(
+  path: string,
+  tree: Tree,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const { leaves, structure } = flatten(tree, isTensor, "what is saved");
+  const data = await readAll(leaves);
+  const tensors = new Map<string, HostTensor>();
+  leafPaths(structure).forEach((name, i) => {
+    const { dtype, shape } = leaves[i]!;
+    // A tree that is one tensor has no path to it.
+    tensors.set(name || "value", { dtype, shape, data: data[i]! });
+  });
+  await writeDurably(path, encodeSafetensors(tensors, metadata));
+}
+
+/** A tree read from a file. */
+export interface LoadedTree<T extends Tree> {
+  /** Of the structure, shapes and dtypes of the tree that was given. */
+  readonly tree: T;
+  /** The text beside the tensors. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/**
+ * Reads a tree from a file that `saveTree` wrote.
+ *
+ * @param path The file.
+ * @param like A tree of the structure, shapes and dtypes that are expected.
+ *
+ * @throws {RangeError} If the file is damaged or cut short.
+ * @throws {TypeError} If it holds other tensors than expected; the message names one.
+ */
+export async function loadTree<T extends Tree>(path: string, like: T): Promise<LoadedTree<T>> {
+  const { tensors, metadata } = decodeSafetensors(await Deno.readFile(path), path);
+  const { leaves, structure } = flatten(like, isTensor, "what is loaded");
+  const paths = leafPaths(structure).map((name) => name || "value");
+  const loaded = leaves.map(({ dtype, shape }, i) => {
+    const found = tensors.get(paths[i]!);
+    const expected = `${dtype}[${shape.join(",")}]`;
+    if (found === undefined) {
+      throw new TypeError(`Cannot load ${path}: it has no ${paths[i]}, expected ${expected}`);
+    }
+    if (found.dtype !== dtype || !sameShape(found.shape, shape)) {
+      throw new TypeError(
+        `Cannot load ${path}: its ${paths[i]} is ${found.dtype}[${
+          found.shape.join(",")
+        }], expected ${expected}`,
+      );
+    }
+    return tensor(found.data, { shape, dtype });
+  });
+  const surplus = [...tensors.keys()].find((name) => !paths.includes(name));
+  if (surplus !== undefined) {
+    throw new TypeError(`Cannot load ${path}: it has a tensor ${surplus}, expected none`);
+  }
+  return { tree: unflatten(structure, loaded) as T, metadata };
+}

@@ -1,0 +1,413 @@
+/**
+ * The loop: epochs of compiled steps, a validation pass after each, the best parameters kept, the
+ * state saved. The device is read about twice a second and never for a step's sake; what is read
+ * is only shown, so that pauses, signals and resuming change no bit of the result: the order of
+ * samples is a function of seed and epoch, and everything else is in the state.
+ *
+ * @module
+ */
+import { join } from "@std/path";
+import type { Dataset } from "../data/dataset.ts";
+import { tensor } from "../graph/create.ts";
+import { is } from "../graph/node.ts";
+import type { MemoryKind } from "../graph/storage.ts";
+import { readAll, Tensor } from "../graph/tensor.ts";
+import type { Optimizer } from "../optim/optimizer.ts";
+import { leaves, map, type Tree } from "../optim/tree.ts";
+import { memory } from "../runtime/init.ts";
+import { loadTree, saveTree } from "./checkpoint.ts";
+import { showLoss, showSeconds, showShare } from "./format.ts";
+import { Interrupt, type StopSignal } from "./interrupt.ts";
+import { Progress, type ProgressSink, standardOutput } from "./progress.ts";
+import {
+  type Best,
+  checkSettings,
+  curveOf,
+  decodeRecord,
+  encodeRecord,
+  type EpochRecord,
+  isBetter,
+  meanOf,
+  type RunRecord,
+  type Settings,
+} from "./record.ts";
+import {
+  compileStep,
+  emptyMetrics,
+  Evaluator,
+  initialState,
+  type Pace,
+  paceOf,
+  type Task,
+  type TrainState,
+  type TrainStep,
+} from "./task.ts";
+
+/** How to train. */
+export interface FitOptions<P extends Tree = Tree> extends Task<P> {
+  /** How parameters are improved. */
+  optimizer: Optimizer;
+  /** What is trained on. */
+  train: Dataset;
+  /** What decides which parameters are the best. */
+  validation: Dataset;
+  /** Passes over the training set. */
+  epochs: number;
+  /** Samples in a step. @default {128} */
+  batch?: number;
+  /** Seed of parameters, order and dropout. @default {0} */
+  seed?: number;
+  /** Folder for `model.safetensors` (the best) and `state.safetensors` (the latest). */
+  out?: string;
+  /** Go on with the state in `out`. @default {false} */
+  resume?: boolean;
+  /** What must be the same when the run is resumed, besides seed and batch. @default {{}} */
+  settings?: Settings;
+  /** Where progress is told, or null for nowhere. @default {standard output} */
+  sink?: ProgressSink | null;
+  /** End cleanly at SIGINT and SIGTERM. @default {true} */
+  signals?: boolean;
+}
+
+/** What training brought. */
+export interface FitResult<P extends Tree = Tree> {
+  /** The parameters of the best epoch; before the first is finished, the latest. */
+  readonly params: P;
+  /** The running statistics that belong to them. */
+  readonly statistics: Tree;
+  /** The best epoch, if one was finished. */
+  readonly best: Best | null;
+  /** What every epoch brought, those before resuming included. */
+  readonly history: readonly EpochRecord[];
+  /** Seconds of training, those before resuming included. */
+  readonly seconds: number;
+  /** Device memory while training, sampled. */
+  readonly memory: readonly MemorySample[];
+  /** The signal that ended it, if one did. */
+  readonly signal: StopSignal | undefined;
+  /** The step, for profiling, and arguments to call it with; the state is donated. */
+  readonly step: TrainStep<P>;
+  readonly args: readonly [state: TrainState<P>, order: Tensor];
+}
+
+/** Device memory at a moment. */
+export interface MemorySample {
+  /** Since this process began to train. */
+  readonly seconds: number;
+  readonly live: number;
+  readonly peak: number;
+}
+
+/** Parameters, and statistics if the model has any: what a model's file holds. */
+type Model<P extends Tree> = { readonly params: P; readonly statistics: Tree };
+
+/** Seconds between looks at the device. */
+const LOOK_SECONDS = 0.5;
+
+/**
+ * Trains a model.
+ *
+ * @throws {RangeError} If numbers or data sets do not fit each other.
+ * @throws {TypeError} If a run is resumed with other settings than it was begun with.
+ * @throws {Error} If the loss becomes NaN, or there is nothing to resume.
+ *
+ * @example Usage
+ * ```ts no-assert
+ * import * as rg from "@retrograd/retrograd";
+ *
+ * await rg.init();
+ * const { train, test } = await rg.data.mnist();
+ * const { fit, validation } = train.split({ fit: 55_000, validation: 5_000 });
+ * const model = rg.nn.mlp([784, 512, 10]);
+ * const { params } = await rg.train.fit({
+ *   model,
+ *   optimizer: rg.optim.adam(),
+ *   train: fit,
+ *   validation,
+ *   epochs: 3,
+ *   out: "runs/mnist",
+ * });
+ * console.log(await rg.train.evaluate({ model }, test, params));
+ * ```
+ */
+export async function fit<P extends Tree>(options: FitOptions<P>): Promise<FitResult<P>> {
+  const run = await Run.begin(options);
+  using interrupt = options.signals === false ? undefined : new Interrupt();
+  while (run.record.epochs < options.epochs) {
+    const finished = await run.epoch(() => interrupt?.signal);
+    if (!finished) return run.result(interrupt?.signal);
+  }
+  return run.result(undefined);
+}
+
+/** One run: its state, its past, and what it was asked to do. */
+class Run<P extends Tree> {
+  readonly #pace: Pace;
+  readonly #seed: number;
+  readonly #step: TrainStep<P>;
+  readonly #evaluator: Evaluator;
+  readonly #progress: Progress | undefined;
+  readonly #began = performance.now();
+  readonly #before: number;
+  readonly #memory: MemorySample[] = [];
+  #state: TrainState<P>;
+  #best: Model<P> | undefined;
+  #order: Tensor | undefined;
+  record: RunRecord;
+
+  private constructor(
+    readonly options: FitOptions<P>,
+    pace: Pace,
+    state: TrainState<P>,
+    record: RunRecord,
+    best: Model<P> | undefined,
+  ) {
+    const { optimizer, train, validation, seed = 0, sink = standardOutput() } = options;
+    this.#pace = pace;
+    this.#seed = seed;
+    this.#step = compileStep(options, optimizer, train, pace, seed);
+    this.#evaluator = new Evaluator(options, validation);
+    this.#progress = sink === null ? undefined : new Progress(sink);
+    this.#state = state;
+    this.#best = best;
+    this.#before = record.seconds;
+    this.record = record;
+  }
+
+  /** A run at its beginning, or where it was left. */
+  static async begin<P extends Tree>(options: FitOptions<P>): Promise<Run<P>> {
+    const { optimizer, train, out, batch = 128, seed = 0, epochs } = options;
+    if (!Number.isSafeInteger(epochs) || epochs < 1) {
+      throw new RangeError(`Cannot train: epochs is ${epochs}, expected a positive integer`);
+    }
+    const pace = paceOf(train.size, batch);
+    const settings: Settings = { ...options.settings, batch, seed, samples: train.size };
+    const fresh = initialState(options, optimizer, pace, seed);
+    if (options.resume !== true) {
+      const record = { settings, epochs: 0, steps: 0, history: [], best: null, seconds: 0 };
+      return new Run(options, pace, account(fresh), record, undefined);
+    }
+    if (out === undefined) {
+      throw new TypeError("Cannot resume: there is no folder out, expected that of an earlier run");
+    }
+    const path = statePath(out);
+    const { tree, metadata } = await loadTree(path, fresh).catch((error) => {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      throw new Error(`Cannot resume: there is no ${path}, expected one from an earlier run`);
+    });
+    const record = decodeRecord(path, metadata);
+    checkSettings(path, record.settings, settings);
+    const like: Model<P> = { params: fresh.optimizer.params, statistics: fresh.statistics };
+    const best = record.best === null ? undefined : (await loadTree(modelPath(out), like)).tree;
+    return new Run(options, pace, account(tree), record, best);
+  }
+
+  /** Trains to the end of the epoch; false if it was asked to stop before. */
+  async epoch(stopped: () => StopSignal | undefined): Promise<boolean> {
+    const { epochs } = this.record, { steps, batch } = this.#pace;
+    const rows = this.options.train.order(this.#seed, epochs).subarray(0, steps * batch);
+    const order = this.#order = tensor(rows, { dtype: "u32" });
+    let began = performance.now();
+    const pauses = new Pauses();
+    for (let done = this.record.steps; done < steps;) {
+      this.#state = this.#step(this.#state, order);
+      done++;
+      this.record = { ...this.record, steps: done };
+      if (!pauses.due() || done === steps) continue;
+      this.#show(await this.#look(), done, pauses.over() * batch);
+      const signal = stopped();
+      if (signal !== undefined) {
+        this.#progress?.print(
+          `${signal}: stopping in epoch ${epochs + 1} after step ${done} of ${steps}`,
+        );
+        await this.#save();
+        return false;
+      }
+    }
+    await this.#finish((performance.now() - began) / 1000);
+    return true;
+  }
+
+  /** The metrics of the epoch so far, and what they say. */
+  async #look(...more: Tensor[]): Promise<{ sums: Sums; more: number[] }> {
+    const { losses, accuracies } = this.#state;
+    const [loss, accuracy, ...rest] = await readAll([losses, accuracies, ...more]);
+    if (loss!.some(Number.isNaN)) {
+      throw new Error(
+        `Cannot go on: the loss is NaN in epoch ${this.record.epochs + 1}, expected a number ` +
+          "(a smaller rate? locateNaN() finds the operation)",
+      );
+    }
+    const { live, peak } = memory();
+    this.#memory.push({ seconds: (performance.now() - this.#began) / 1000, live, peak });
+    return { sums: { loss: loss!, accuracy: accuracy! }, more: rest.map((data) => data[0]!) };
+  }
+
+  #show({ sums }: { sums: Sums }, step: number, rate: number): void {
+    const { live, peak } = this.#memory.at(-1)!;
+    this.#progress?.update({
+      epoch: this.record.epochs + 1,
+      epochs: this.options.epochs,
+      step,
+      steps: this.#pace.steps,
+      loss: meanOf(sums.loss, step),
+      accuracy: meanOf(sums.accuracy, step),
+      rate,
+      live,
+      peak,
+    });
+  }
+
+  /** Ends an epoch: validates, keeps the best, saves. */
+  async #finish(seconds: number): Promise<void> {
+    const { optimizer: { params }, statistics } = this.#state;
+    const { steps, stride, slots } = this.#pace;
+    const score = this.#evaluator.run(params, statistics);
+    const { sums, more } = await this.#look(score.loss, score.accuracy);
+    const validation = { loss: more[0]!, accuracy: more[1]! };
+    const epoch = this.record.epochs + 1;
+    const train = { loss: meanOf(sums.loss, steps), accuracy: meanOf(sums.accuracy, steps) };
+    const curve = {
+      loss: curveOf(sums.loss, stride, steps),
+      accuracy: curveOf(sums.accuracy, stride, steps),
+    };
+    const better = isBetter(validation, this.record.best);
+    if (better) this.#best = await copyToHost({ params, statistics });
+    this.#state = account({ ...this.#state, ...emptyMetrics(slots) });
+    this.record = {
+      ...this.record,
+      epochs: epoch,
+      steps: 0,
+      history: [...this.record.history, { epoch, train, validation, curve, seconds }],
+      best: better ? { epoch, ...validation } : this.record.best,
+    };
+    this.#progress?.print(
+      `epoch ${epoch}/${this.options.epochs}  loss ${showLoss(train.loss)}  accuracy ${
+        showShare(train.accuracy)
+      }  validation: loss ${showLoss(validation.loss)}  accuracy ${showShare(validation.accuracy)}${
+        better ? " (best)" : ""
+      }  ${showSeconds(seconds)}`,
+    );
+    await this.#save();
+  }
+
+  /** Saves the best parameters, then the state: a crash between the two repeats the epoch. */
+  async #save(): Promise<void> {
+    this.record = { ...this.record, seconds: this.#seconds() };
+    const { out } = this.options;
+    if (out === undefined) return;
+    const { best, epochs } = this.record;
+    if (best === null || best.epoch === epochs) {
+      const model = this.#best ?? this.#latest();
+      await saveTree(
+        modelPath(out),
+        model,
+        best === null ? {} : {
+          epoch: String(best.epoch),
+          validationLoss: String(best.loss),
+          validationAccuracy: String(best.accuracy),
+        },
+      );
+    }
+    await saveTree(statePath(out), this.#state, encodeRecord(this.record));
+  }
+
+  #latest(): Model<P> {
+    return { params: this.#state.optimizer.params, statistics: this.#state.statistics };
+  }
+
+  #seconds(): number {
+    return this.#before + (performance.now() - this.#began) / 1000;
+  }
+
+  result(signal: StopSignal | undefined): FitResult<P> {
+    const { best, history } = this.record;
+    return {
+      ...(this.#best ?? this.#latest()),
+      best,
+      history,
+      seconds: this.#seconds(),
+      memory: this.#memory,
+      signal,
+      step: this.#step,
+      args: [this.#state, this.#order ?? tensor(this.options.train.rows, { dtype: "u32" })],
+    };
+  }
+}
+
+interface Sums {
+  readonly loss: ArrayLike<number>;
+  readonly accuracy: ArrayLike<number>;
+}
+
+/** Decides after how many steps to look at the device, by how long the last ones took. */
+class Pauses {
+  #interval = 2;
+  #steps = 0;
+  #since = performance.now();
+
+  /** Counts a step; true if it is time to look. */
+  due(): boolean {
+    return ++this.#steps >= this.#interval;
+  }
+
+  /** Ends a pause: the steps per second since the last one. */
+  over(): number {
+    const now = performance.now(), rate = this.#steps / (now - this.#since) * 1000;
+    // The first steps compile; growing at most fourfold keeps a wrong guess cheap.
+    this.#interval = Math.max(1, Math.min(4 * this.#interval, Math.round(rate * LOOK_SECONDS)));
+    this.#steps = 0;
+    this.#since = now;
+    return rate;
+  }
+}
+
+/**
+ * Mean loss and accuracy of a model on a data set.
+ *
+ * @param task The model, and loss and accuracy if they are not the usual ones.
+ * @param data What to score it on.
+ * @param params Its parameters.
+ * @param statistics Its running statistics, if it has any.
+ *
+ * @throws {RangeError} If the data set is empty.
+ */
+export async function evaluate(
+  task: Task,
+  data: Dataset,
+  params: Tree,
+  statistics: Tree = null,
+): Promise<{ loss: number; accuracy: number }> {
+  const score = new Evaluator(task, data).run(params, statistics);
+  const [loss, accuracy] = await readAll([score.loss, score.accuracy]);
+  return { loss: loss![0]!, accuracy: accuracy![0]! };
+}
+
+/** The file of the best parameters. */
+export function modelPath(out: string): string {
+  return join(out, "model.safetensors");
+}
+
+/** The file that a run is resumed from. */
+export function statePath(out: string): string {
+  return join(out, "state.safetensors");
+}
+
+/** Copies on the host, which outlive the donation of the originals. */
+async function copyToHost<T extends Tree>(tree: T): Promise<T> {
+  const data = await readAll(leaves(tree));
+  let next = 0;
+  return map(({ shape, dtype }) => tensor(data[next++]!, { shape, dtype }), tree);
+}
+
+/** Has the memory of a state accounted as what it is. */
+function account<P extends Tree>(state: TrainState<P>): TrainState<P> {
+  const label = (tree: Tree, kind: MemoryKind) => {
+    const tensors = leaves(tree);
+    Tensor.settle(tensors, "begin to train");
+    for (const { node } of tensors) if (is(node, "leaf")) node.attributes.storage.kind = kind;
+  };
+  label(state.optimizer.params, "parameters");
+  label([state.optimizer.memory, state.optimizer.step, state.statistics], "state");
+  return state;
+}

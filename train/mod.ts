@@ -1,0 +1,20 @@
+/**
+ * The loop around a compiled step: progress, metrics, saving, resuming, reports.
+ *
+ * @module
+ */
+export { type LoadedTree, loadTree, saveTree } from "./checkpoint.ts";
+export { exitCodes, type StopSignal } from "./interrupt.ts";
+export {
+  evaluate,
+  fit,
+  type FitOptions,
+  type FitResult,
+  type MemorySample,
+  modelPath,
+  statePath,
+} from "./loop.ts";
+export type { ProgressSink } from "./progress.ts";
+export type { Best, EpochRecord, Settings } from "./record.ts";
+export { type KernelTime, type MemoryRow, type Report, writeReport } from "./report.ts";
+export type { PerSample, Score, Task, TrainState, TrainStep } from "./task.ts";

@@ -1,0 +1,128 @@
+/**
+ * What is known of a run besides its tensors: where it stands, what its epochs brought, which was
+ * the best. Kept as text beside the saved state, so that a resumed run goes on with the same past.
+ *
+ * @module
+ */
+import type { Score } from "./task.ts";
+
+/** What one epoch brought. */
+export interface EpochRecord {
+  /** From 1. */
+  readonly epoch: number;
+  /** Means over the epoch, while the parameters were changing. */
+  readonly train: Score;
+  /** On the validation set, after the epoch. */
+  readonly validation: Score;
+  /** Means of stretches of equal length along the epoch. */
+  readonly curve: { readonly loss: readonly number[]; readonly accuracy: readonly number[] };
+  /** Seconds it took, validation and saving included. */
+  readonly seconds: number;
+}
+
+/** The epoch with the best score. */
+export interface Best extends Score {
+  /** From 1. */
+  readonly epoch: number;
+}
+
+/** What a run was begun with, and must be resumed with. */
+export type Settings = Readonly<Record<string, string | number | boolean>>;
+
+/** The past of a run. */
+export interface RunRecord {
+  readonly settings: Settings;
+  /** Epochs that are finished. */
+  readonly epochs: number;
+  /** Steps done in the epoch that is not. */
+  readonly steps: number;
+  readonly history: readonly EpochRecord[];
+  readonly best: Best | null;
+  /** Seconds of training so far. */
+  readonly seconds: number;
+}
+
+const VERSION = 1;
+const KEY = "retrograd.run";
+
+/** Whether a score is better: more accurate, or as accurate with a lower loss. */
+export function isBetter(score: Score, best: Score | null): boolean {
+  if (best === null) return true;
+  return score.accuracy > best.accuracy ||
+    (score.accuracy === best.accuracy && score.loss < best.loss);
+}
+
+/** The record as metadata of a file. JSON has no NaN and no infinities: they become text. */
+export function encodeRecord(record: RunRecord): Record<string, string> {
+  const text = JSON.stringify(
+    { version: VERSION, ...record },
+    (_, value) => typeof value === "number" && !Number.isFinite(value) ? String(value) : value,
+  );
+  return { [KEY]: text };
+}
+
+/**
+ * The record from the metadata of a file.
+ *
+ * @throws {TypeError} If there is none, or one of another version.
+ */
+export function decodeRecord(path: string, metadata: Readonly<Record<string, string>>): RunRecord {
+  let value: (RunRecord & { version: number }) | undefined;
+  try {
+    value = JSON.parse(
+      metadata[KEY] ?? "",
+      (_, v) => v === "NaN" || v === "Infinity" || v === "-Infinity" ? Number(v) : v,
+    );
+  } catch {
+    // Said below: no text and damaged text are the same to the user.
+  }
+  if (value?.version !== VERSION || !Array.isArray(value.history)) {
+    throw new TypeError(
+      `Cannot resume ${path}: it has no record of a run, expected one of this version`,
+    );
+  }
+  const { version: _, ...record } = value;
+  return record;
+}
+
+/**
+ * Throws unless a run is resumed with what it was begun with.
+ *
+ * @throws {TypeError} If a setting differs.
+ */
+export function checkSettings(path: string, before: Settings, now: Settings): void {
+  for (const name of new Set([...Object.keys(before), ...Object.keys(now)])) {
+    if (before[name] !== now[name]) {
+      throw new TypeError(
+        `Cannot resume ${path}: ${name} is ${now[name]}, expected ${
+          before[name]
+        } as at its beginning`,
+      );
+    }
+  }
+}
+
+/** Sums in slots of `stride` steps as means of at most `most` stretches, up to a number of steps. */
+export function curveOf(
+  sums: ArrayLike<number>,
+  stride: number,
+  steps: number,
+  most: number = 64,
+): number[] {
+  const slots = Math.ceil(steps / stride), width = Math.ceil(slots / most);
+  const means: number[] = [];
+  for (let at = 0; at < slots; at += width) {
+    const end = Math.min(slots, at + width);
+    let sum = 0;
+    for (let i = at; i < end; i++) sum += sums[i]!;
+    means.push(sum / (Math.min(end * stride, steps) - at * stride));
+  }
+  return means;
+}
+
+/** The mean over the first steps of sums in slots. */
+export function meanOf(sums: ArrayLike<number>, steps: number): number {
+  let sum = 0;
+  for (let i = 0; i < sums.length; i++) sum += sums[i]!;
+  return steps === 0 ? NaN : sum / steps;
+}

@@ -1,0 +1,281 @@
+/**
+ * The report of a run: one HTML file that needs nothing else, neither a network nor scripts, and
+ * follows a light or a dark scheme. What it shows is in the record of the run; the file can be
+ * mailed, archived or opened from a cluster's disk.
+ *
+ * @module
+ */
+import { writeDurably } from "../data/durable.ts";
+import { type Chart, chartStyle, drawChart, escapeText } from "./chart.ts";
+import { showBytes, showLoss, showSeconds, showShare } from "./format.ts";
+import type { Best, EpochRecord, Settings } from "./record.ts";
+import type { Score } from "./task.ts";
+
+/** Time of one kernel, over some repetitions. */
+export interface KernelTime {
+  /** What it computes. */
+  readonly label: string;
+  /** Microseconds in one step. */
+  readonly microseconds: number;
+  /** Bytes it reads and writes in one step. */
+  readonly bytes: number;
+  /** Floating-point operations in one step. */
+  readonly flops: number;
+}
+
+/** Bytes of device memory of one kind. */
+export interface MemoryRow {
+  readonly kind: string;
+  readonly live: number;
+  readonly peak: number;
+}
+
+/** What a report tells. */
+export interface Report {
+  readonly title: string;
+  /** The adapter, in words. */
+  readonly device: string;
+  readonly settings: Settings;
+  readonly history: readonly EpochRecord[];
+  readonly best: Best | null;
+  /** The score of the best parameters on the test set, if it was taken. */
+  readonly test?: Score;
+  /** Seconds of training. */
+  readonly seconds: number;
+  /** Device memory while training. */
+  readonly memory: readonly { seconds: number; live: number; peak: number }[];
+  /** Device memory by kind. */
+  readonly kinds?: readonly MemoryRow[];
+  /** Kernels of one step. */
+  readonly kernels?: readonly KernelTime[];
+}
+
+/**
+ * Writes the report of a run.
+ *
+ * @throws {Deno.errors.NotCapable} If the permission to write is missing.
+ */
+export async function writeReport(path: string, report: Report): Promise<void> {
+  await writeDurably(path, renderReport(report));
+}
+
+/** The report as HTML. */
+export function renderReport(report: Report): string {
+  const { title, history, memory } = report;
+  const charts = [lossChart(history), accuracyChart(history)].map(card);
+  const sections = [
+    tiles(report),
+    `<div class="grid">${charts.join("")}</div>`,
+    `<div class="grid">${card(drawChart(memoryChart(memory)))}${memoryTable(report.kinds)}</div>`,
+    kernelTable(report.kernels),
+    epochTable(report),
+    settingsTable(report),
+  ];
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<title>${escapeText(title)}</title>
+<style>${style}${chartStyle}</style>
+</head>
+<body>
+<main>
+<h1>${escapeText(title)}</h1>
+<p class="muted">${escapeText(report.device)}</p>
+${sections.filter((section) => section !== "").join("\n")}
+</main>
+</body>
+</html>
+`;
+}
+
+const style = `
+:root { --page: #f6f7f9; --card: #fff; --line: #e3e6ea; --text: #1b1f24; --muted: #66707b;
+  --s0: #2563c9; --s1: #c4600c; --s2: #148068; }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #14171a; --card: #1d2125; --line: #32383e; --text: #e8eaed; --muted: #9aa4af;
+    --s0: #6ea8ff; --s1: #f2a35e; --s2: #4fc3a1; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--text); font: 15px/1.5 system-ui, sans-serif; }
+main { max-width: 1080px; margin: 0 auto; padding: 2rem 1rem 4rem; }
+h1 { font-size: 1.6rem; margin: 0; }
+h2 { font-size: 1rem; margin: 0 0 .5rem; }
+.muted { color: var(--muted); margin: .2rem 0 1.5rem; }
+.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem; margin-bottom: 1rem; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: 1rem; margin-bottom: 1rem; }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem; overflow-x: auto; margin-bottom: 1rem; }
+.grid .card, .tiles .card { margin-bottom: 0; }
+.tiles b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
+.tiles span { color: var(--muted); }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th { text-align: left; color: var(--muted); font-weight: 400; }
+th, td { padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line); }
+tr:last-child td { border-bottom: 0; }
+td.n, th.n { text-align: right; white-space: nowrap; }
+td.bar { width: 30%; }
+td.bar i { display: block; height: .7em; border-radius: 3px; background: var(--s0); }
+tr.best td { font-weight: 600; }
+`;
+
+function card(content: string): string {
+  return `<section class="card">${content}</section>`;
+}
+
+function tiles({ test, best, history, seconds, memory }: Report): string {
+  const peak = memory.reduce((most, sample) => Math.max(most, sample.peak), 0);
+  const all: [string, string | undefined][] = [
+    ["test accuracy", test && showShare(test.accuracy)],
+    ["test loss", test && showLoss(test.loss)],
+    ["best validation accuracy", best === null ? undefined : showShare(best.accuracy)],
+    ["epochs", String(history.length)],
+    ["training time", showSeconds(seconds)],
+    ["peak device memory", peak === 0 ? undefined : showBytes(peak)],
+  ];
+  const shown = all.flatMap(([name, value]) =>
+    value === undefined ? [] : card(`<b>${escapeText(value)}</b><span>${name}</span>`)
+  );
+  return `<div class="tiles">${shown.join("")}</div>`;
+}
+
+/** Points along an epoch at the middle of the stretch that they are the mean of. */
+function along(history: readonly EpochRecord[], of: "loss" | "accuracy"): [number, number][] {
+  return history.flatMap(({ epoch, curve }) =>
+    curve[of].map((y, i): [number, number] => [epoch - 1 + (i + 0.5) / curve[of].length, y])
+  );
+}
+
+function lossChart(history: readonly EpochRecord[]): string {
+  return drawChart({
+    title: "Loss",
+    xName: "epoch",
+    show: showLoss,
+    include: 0,
+    series: [
+      { name: "training", points: along(history, "loss") },
+      { name: "validation", points: history.map((e) => [e.epoch, e.validation.loss]), marks: true },
+    ],
+  });
+}
+
+function accuracyChart(history: readonly EpochRecord[]): string {
+  // The first stretches, near chance, would press everything else against the top.
+  const points = along(history, "accuracy");
+  const validation = history.map((e): [number, number] => [e.epoch, e.validation.accuracy]);
+  const low = Math.min(0.98, ...validation.map(([, y]) => 1 - 3 * (1 - y)));
+  return drawChart({
+    title: "Accuracy",
+    xName: "epoch",
+    show: (y) => `${Number((y * 100).toFixed(2))} %`,
+    series: [
+      { name: "training", points: points.filter(([, y]) => y >= low) },
+      { name: "validation", points: validation, marks: true },
+    ],
+  });
+}
+
+function memoryChart(samples: Report["memory"]): Chart {
+  const of = (name: "live" | "peak") =>
+    samples.map((sample): [number, number] => [sample.seconds, sample[name]]);
+  return {
+    title: "Device memory",
+    xName: "seconds",
+    show: showBytes,
+    include: 0,
+    series: [{ name: "live", points: of("live") }, { name: "peak", points: of("peak") }],
+  };
+}
+
+/** A cell: a number is aligned to the right. */
+type Cell = string | { readonly n: string } | { readonly share: number };
+
+function table(title: string, head: readonly Cell[], rows: readonly Row[]): string {
+  const cell = (tag: "th" | "td") => (content: Cell): string => {
+    if (typeof content === "string") return `<${tag}>${escapeText(content)}</${tag}>`;
+    if ("n" in content) return `<${tag} class="n">${escapeText(content.n)}</${tag}>`;
+    return `<${tag} class="bar"><i style="width:${
+      (content.share * 100).toFixed(1)
+    }%"></i></${tag}>`;
+  };
+  const body = rows.map(({ cells, best = false }) =>
+    `<tr${best ? ' class="best"' : ""}>${cells.map(cell("td")).join("")}</tr>`
+  );
+  return card(
+    `<h2>${escapeText(title)}</h2><table><thead><tr>${head.map(cell("th")).join("")}</tr></thead>` +
+      `<tbody>${body.join("")}</tbody></table>`,
+  );
+}
+
+interface Row {
+  readonly cells: readonly Cell[];
+  readonly best?: boolean;
+}
+
+function memoryTable(kinds: readonly MemoryRow[] = []): string {
+  const shown = kinds.filter(({ peak }) => peak > 0);
+  if (shown.length === 0) return "";
+  return table(
+    "Device memory by kind",
+    ["kind", { n: "live" }, { n: "peak" }],
+    shown.map(({ kind, live, peak }) => ({
+      cells: [kind, { n: showBytes(live) }, { n: showBytes(peak) }],
+    })),
+  );
+}
+
+function kernelTable(kernels: readonly KernelTime[] = []): string {
+  if (kernels.length === 0) return "";
+  const total = kernels.reduce((sum, k) => sum + k.microseconds, 0);
+  const sorted = [...kernels].sort((a, b) => b.microseconds - a.microseconds);
+  return table(
+    `Kernels of one step, by time (${(total / 1000).toFixed(2)} ms)`,
+    ["kernel", { n: "µs" }, { n: "share" }, "", { n: "GFLOP/s" }, { n: "GB/s" }],
+    sorted.map(({ label, microseconds, bytes, flops }) => ({
+      cells: [
+        label,
+        { n: microseconds.toFixed(0) },
+        { n: showShare(microseconds / total) },
+        { share: microseconds / sorted[0]!.microseconds },
+        { n: (flops / microseconds / 1000).toFixed(2) },
+        { n: (bytes / microseconds / 1000).toFixed(2) },
+      ],
+    })),
+  );
+}
+
+function epochTable({ history, best }: Report): string {
+  if (history.length === 0) return "";
+  const head: Cell[] = [
+    "epoch",
+    { n: "training loss" },
+    { n: "training accuracy" },
+    { n: "validation loss" },
+    { n: "validation accuracy" },
+    { n: "time" },
+  ];
+  return table(
+    "Epochs",
+    head,
+    history.map(({ epoch, train, validation, seconds }) => ({
+      best: epoch === best?.epoch,
+      cells: [
+        epoch === best?.epoch ? `${epoch} (best)` : String(epoch),
+        { n: showLoss(train.loss) },
+        { n: showShare(train.accuracy) },
+        { n: showLoss(validation.loss) },
+        { n: showShare(validation.accuracy) },
+        { n: showSeconds(seconds) },
+      ],
+    })),
+  );
+}
+
+function settingsTable({ settings }: Report): string {
+  return table(
+    "Settings",
+    ["name", "value"],
+    Object.entries(settings).map(([name, value]) => ({ cells: [name, String(value)] })),
+  );
+}

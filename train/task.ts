@@ -1,0 +1,227 @@
+/**
+ * What is trained, and one step of it as one program: gather a batch, forwards, backwards, update,
+ * and metrics. The position in the epoch and the metrics are part of the state and stay on the
+ * device; a step uploads nothing and reads nothing.
+ *
+ * @module
+ */
+import type { Dataset } from "../data/dataset.ts";
+import { arange, tensor, zeros } from "../graph/create.ts";
+import { where } from "../graph/operations.ts";
+import { foldIn, key as makeKey } from "../graph/random.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import { valueAndGrad } from "../graph/transforms.ts";
+import { type ApplyOptions, type Layer, type StatefulLayer } from "../nn/layer.ts";
+import { accuracy, crossEntropy } from "../nn/losses.ts";
+import type { Optimizer, State } from "../optim/optimizer.ts";
+import type { Tree } from "../optim/tree.ts";
+import { compile, type Compiled } from "../runtime/compile.ts";
+
+/** A function of outputs and targets with one value per sample: [n]. */
+export type PerSample = (output: Tensor, target: Tensor) => Tensor;
+
+/** A model and what it is to be good at. */
+export interface Task<P extends Tree = Tree> {
+  /** The model, with or without running statistics. */
+  readonly model: Layer<P> | StatefulLayer<P>;
+  /** What is minimised. @default {cross-entropy of logits and labels} */
+  readonly loss?: PerSample;
+  /** What is told as accuracy: 1 where right, 0 where wrong. @default {largest logit is the label's} */
+  readonly accuracy?: PerSample;
+}
+
+/** Everything that changes from step to step. */
+export type TrainState<P extends Tree = Tree> = {
+  /** Parameters and what the optimizer remembers. */
+  readonly optimizer: State<P>;
+  /** Running statistics of the model, if it has any. */
+  readonly statistics: Tree;
+  /** Steps done in this epoch, a u32 scalar. */
+  readonly cursor: Tensor;
+  /** Sums of the losses of steps, in slots along the epoch, f32. */
+  readonly losses: Tensor;
+  /** Sums of the accuracies of steps, in the same slots. */
+  readonly accuracies: Tensor;
+};
+
+/** Means over samples. */
+export interface Score {
+  /** Mean loss. */
+  readonly loss: number;
+  /** Mean accuracy. */
+  readonly accuracy: number;
+}
+
+const defaultLoss: PerSample = (output, target) =>
+  crossEntropy(output, target, { reduction: "none" });
+const defaultAccuracy: PerSample = (output, target) =>
+  accuracy(output, target, { reduction: "none" });
+
+/** Applies a model with or without statistics. */
+function applyModel(
+  { model }: Task,
+  params: Tree,
+  statistics: Tree,
+  x: Tensor,
+  options: ApplyOptions,
+): [Tensor, Tree] {
+  return "initState" in model
+    ? model.apply(params, statistics, x, options)
+    : [model.apply(params, x, options), statistics];
+}
+
+/** How an epoch is cut into steps, and its curve into slots. */
+export interface Pace {
+  /** Samples in a step. */
+  readonly batch: number;
+  /** Steps in an epoch; the samples that do not fill a batch wait for the next shuffle. */
+  readonly steps: number;
+  /** Steps in a slot. */
+  readonly stride: number;
+  /** Slots in an epoch. */
+  readonly slots: number;
+}
+
+/** More points than a curve can show. */
+const MOST_SLOTS = 1024;
+
+/**
+ * The pace of a number of samples.
+ *
+ * @throws {RangeError} If the batch is no positive integer, or larger than that number.
+ */
+export function paceOf(samples: number, batch: number): Pace {
+  if (!Number.isSafeInteger(batch) || batch < 1 || batch > samples) {
+    throw new RangeError(
+      `Cannot train on ${samples} samples: the batch is ${batch}, expected an integer in [1, ${samples}]`,
+    );
+  }
+  const steps = Math.floor(samples / batch), stride = Math.ceil(steps / MOST_SLOTS);
+  return { batch, steps, stride, slots: Math.ceil(steps / stride) };
+}
+
+/** The state before the first step. */
+export function initialState<P extends Tree>(
+  task: Task<P>,
+  optimizer: Optimizer,
+  { slots }: Pace,
+  seed: number,
+): TrainState<P> {
+  const { model } = task;
+  return {
+    optimizer: optimizer.init(model.init(makeKey(seed))),
+    statistics: "initState" in model ? model.initState() : null,
+    ...emptyMetrics(slots),
+  };
+}
+
+/** The part of the state that every epoch begins anew. */
+export function emptyMetrics(
+  slots: number,
+): Pick<TrainState, "cursor" | "losses" | "accuracies"> {
+  return {
+    cursor: tensor(0, { dtype: "u32" }),
+    losses: zeros([slots]),
+    accuracies: zeros([slots]),
+  };
+}
+
+/** A step: the state after one more batch of an epoch's order (rows of the data set, u32). */
+export type TrainStep<P extends Tree> = Compiled<
+  readonly [state: TrainState<P>, order: Tensor],
+  TrainState<P>
+>;
+
+/** Compiles the step of a task. The state is donated. */
+export function compileStep<P extends Tree>(
+  task: Task<P>,
+  optimizer: Optimizer,
+  data: Dataset,
+  pace: Pace,
+  seed: number,
+): TrainStep<P> {
+  const { loss = defaultLoss, accuracy = defaultAccuracy } = task;
+  const dropKey = foldIn(makeKey(seed), 0x6b657973); // apart from the keys of the parameters
+  const trainStep = (state: TrainState<P>, order: Tensor): TrainState<P> => {
+    const { cursor, statistics } = state;
+    const within = arange(pace.batch).cast("u32");
+    const { x, y } = data.at(order.take(cursor.mul(pace.batch).add(within)));
+    const key = foldIn(dropKey, state.optimizer.step);
+    const objective = (params: P) => {
+      const [output, after] = applyModel(task, params, statistics, x, { train: true, key });
+      const right = accuracy(output, y).mean();
+      return [loss(output, y).mean(), { right, after }] as const;
+    };
+    const [[value, { right, after }], gradient] = valueAndGrad(objective, { hasAux: true })(
+      state.optimizer.params,
+    );
+    const here = arange(pace.slots).cast("u32").equal(cursor.floorDiv(pace.stride));
+    return {
+      optimizer: optimizer.update(state.optimizer, gradient as Tree),
+      statistics: after,
+      cursor: cursor.add(1),
+      losses: state.losses.add(where(here, value, 0)),
+      accuracies: state.accuracies.add(where(here, right, 0)),
+    };
+  };
+  return compile(trainStep, { donate: [0], name: "train step" });
+}
+
+type Totals = { readonly cursor: Tensor; readonly loss: Tensor; readonly accuracy: Tensor };
+
+/** Scores parameters on a data set, in batches, with one wait at the end. */
+export class Evaluator {
+  readonly #rows: Tensor;
+  readonly #steps: number;
+  readonly #size: number;
+  readonly #step: Compiled<readonly [Totals, Tree, Tree, Tensor], Totals>;
+
+  /**
+   * An evaluator of a task on a data set.
+   *
+   * @throws {RangeError} If the data set is empty.
+   */
+  constructor(task: Task, data: Dataset, batch: number = 500) {
+    if (data.size === 0) {
+      throw new RangeError("Cannot evaluate: the data set is empty, expected at least one sample");
+    }
+    const { loss = defaultLoss, accuracy = defaultAccuracy } = task;
+    const size = Math.min(batch, data.size);
+    this.#size = data.size;
+    this.#steps = Math.ceil(data.size / size);
+    // The last batch is filled up with some row, whose score counts for nothing.
+    const rows = new Uint32Array(this.#steps * size).fill(data.rows[0]!);
+    rows.set(data.rows);
+    this.#rows = tensor(rows, { dtype: "u32" });
+    const evaluationStep = (
+      totals: Totals,
+      params: Tree,
+      statistics: Tree,
+      rows: Tensor,
+    ): Totals => {
+      const position = totals.cursor.mul(size).add(arange(size).cast("u32"));
+      const { x, y } = data.at(rows.take(position));
+      const [output] = applyModel(task, params, statistics, x, {});
+      const real = position.less(data.size);
+      return {
+        cursor: totals.cursor.add(1),
+        loss: totals.loss.add(where(real, loss(output, y), 0).sum()),
+        accuracy: totals.accuracy.add(where(real, accuracy(output, y), 0).sum()),
+      };
+    };
+    this.#step = compile(evaluationStep, { donate: [0], name: "evaluation step" });
+  }
+
+  /** The mean loss and accuracy over the whole data set, still on the device. */
+  run(params: Tree, statistics: Tree): { readonly loss: Tensor; readonly accuracy: Tensor } {
+    let totals: Totals = {
+      cursor: tensor(0, { dtype: "u32" }),
+      loss: tensor(0),
+      accuracy: tensor(0),
+    };
+    for (let i = 0; i < this.#steps; i++) {
+      totals = this.#step(totals, params, statistics, this.#rows);
+    }
+    return { loss: totals.loss.div(this.#size), accuracy: totals.accuracy.div(this.#size) };
+  }
+}
