@@ -28,18 +28,42 @@ export * from "./graph/operations.ts";
 export * as random from "./graph/random.ts";
 export { realize } from "./graph/realize.ts";
 export type { Shape } from "./graph/shape.ts";
+export type { MemoryKind } from "./graph/storage.ts";
 export * from "./graph/tensor.ts";
 export * from "./graph/transforms.ts";
-export { compile, type Compiled, type CompileOptions } from "./runtime/compile.ts";
 export {
-  type DeviceInfo,
-  type DeviceKind,
-  type InitOptions,
-  type SoftwarePolicy,
+  type CheckedDirection,
+  checkGradients,
+  type CheckOptions,
+  type CheckReport,
+} from "./runtime/check.ts";
+export { compile, type Compiled, type CompileOptions, type Passed } from "./runtime/compile.ts";
+export { debugPrint } from "./runtime/debug.ts";
+export type {
+  DeviceInfo,
+  DeviceKind,
+  InitOptions,
+  LimitName,
+  SoftwarePolicy,
 } from "./runtime/device.ts";
 export { DeviceError, DeviceLostError, OutOfMemoryError } from "./runtime/errors.ts";
-export { deviceInfo, init, memory, resetPeak, shutdown, synchronize } from "./runtime/init.ts";
-export type { MemoryReport } from "./runtime/memory.ts";
+export {
+  countAs,
+  deviceInfo,
+  init,
+  memory,
+  resetPeak,
+  shutdown,
+  synchronize,
+} from "./runtime/init.ts";
+export { locateNaN, type LocateOptions, type NonFinite } from "./runtime/inspect.ts";
+export type { Counted, CountedKind, MemoryReport } from "./runtime/memory.ts";
+export {
+  type Profile,
+  profile,
+  type ProfiledRegion,
+  type ProfileOptions,
+} from "./runtime/profile.ts";
 export * as optim from "./optim/mod.ts";
 export * as nn from "./nn/mod.ts";
 export * as data from "./data/mod.ts";

@@ -99,7 +99,8 @@ async function look({ rounds, contestants, core }: Options): Promise<Circumstanc
   const imports: Readonly<Record<string, string>> = config.imports;
   const versionOf = (who: ContestantName) =>
     who === "retrograd" ? config.version : imports[peers[who]]!.split("@").at(-1)!;
-  const names = [device, description, architecture, vendor].filter((text) => text !== "");
+  // Some drivers give numbers for names.
+  const names = [description, device, architecture, vendor].filter((text) => /[a-z]/i.test(text));
   return {
     command: ["deno task bench", ...Deno.args].join(" "),
     date: new Date().toISOString().slice(0, 10),

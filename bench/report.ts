@@ -30,8 +30,8 @@ export interface Row {
   readonly lines: readonly Line[];
   /** What is wrong: contestants that failed, and results that do not agree. */
   readonly problems: readonly string[];
-  /** The largest relative distance between our values and each peer's, by name. */
-  readonly distances: Readonly<Partial<Record<ContestantName, Record<string, number>>>>;
+  /** The relative distance of our values from each peer's, and from what is known, by name. */
+  readonly distances: Readonly<Record<string, Record<string, number>>>;
 }
 
 /** The peer that the bars speak of. */
@@ -44,7 +44,6 @@ export function median(values: readonly number[]): number {
   return (sorted[Math.ceil(middle) - 1]! + sorted[Math.floor(middle)]!) / 2;
 }
 
-/** Ours are first. */
 const isResult = (outcome: Outcome | undefined): outcome is Result =>
   outcome !== undefined && "rounds" in outcome;
 
@@ -109,10 +108,13 @@ export function judge(name: string, workload: Workload, outcomes: Outcomes): Row
     "failed" in outcome ? [`${who} failed: ${outcome.failed}`] : []
   );
 
-  const apart: Row["distances"] = ours === undefined ? {} : Object.fromEntries(
-    results.filter(([who]) => who !== "retrograd")
-      .map(([who, theirs]) => [who, distances(ours.checks, theirs.checks)]),
-  );
+  const apart: Record<string, Record<string, number>> = {};
+  if (ours !== undefined) {
+    const { expected } = workload;
+    const others = results.filter(([who]) => who !== "retrograd");
+    for (const [who, { checks }] of others) apart[who] = distances(ours.checks, checks);
+    if (expected !== undefined) apart["float64"] = distances(ours.checks, expected());
+  }
   for (const [who, byName] of Object.entries(apart)) {
     for (const [what, distance] of Object.entries(byName)) {
       const allowed = workload.tolerances[what] ?? 0;
@@ -152,11 +154,9 @@ export function judge(name: string, workload: Workload, outcomes: Outcomes): Row
   return { name, workload, outcomes, lines, problems, distances: apart };
 }
 
-/** Three digits, without exponents for anything of a usual size. */
+/** Three digits, more only before the point. */
 export function number(value: number): string {
-  if (value !== 0 && Math.abs(value) < 0.001) return value.toExponential(1);
-  const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2;
-  return String(Number(value.toFixed(digits)));
+  return Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
 }
 
 /** The table in Markdown, in columns that are aligned for a terminal too. */

@@ -7,7 +7,7 @@
 import { avalOf } from "../graph/build.ts";
 import { type Graph, is, type Node } from "../graph/node.ts";
 import { expression, printGraph } from "../graph/print.ts";
-import { sizeOf } from "../graph/shape.ts";
+import { showShape, sizeOf } from "../graph/shape.ts";
 import { simplify } from "../graph/simplify.ts";
 import { verify } from "../graph/verify.ts";
 import { topological } from "../graph/walk.ts";
@@ -21,7 +21,7 @@ import { type Body, type Job, writeKernel } from "../kernels/shader.ts";
 import { allocate, type Allocation } from "./allocate.ts";
 import { fuse } from "./fuse.ts";
 import { lower } from "./lower.ts";
-import { order } from "./order.ts";
+import { bytesOf, order } from "./order.ts";
 import { printMemory, printRegions } from "./print.ts";
 import type { Dispatch, MemoryPlan, Program, Result, Slot, Target } from "./program.ts";
 import { shareKernels } from "./share.ts";
@@ -75,6 +75,7 @@ export function compileGraph(
   const dispatches = shareKernels(
     regions.map((region, i) => dispatchOf(region, allocation.aliases[i]!, allocation, target)),
   );
+  checkFits(graph.name, [...args, ...allocation.slotOf.keys()], dispatches, target);
   const memory = memoryOf(allocation.slots, dispatches);
   return {
     name: graph.name,
@@ -100,6 +101,31 @@ export function compileGraph(
       }
     },
   };
+}
+
+/** Throws where the device can't do it, before anything reaches the device. */
+function checkFits(
+  name: string,
+  values: readonly Node[],
+  dispatches: readonly Dispatch[],
+  target: Target,
+): void {
+  for (const node of values) {
+    if (bytesOf(node) <= target.maxBindingBytes) continue;
+    throw new RangeError(
+      `Cannot compile ${name}: ${expression(node, 2)} is ${node.dtype}${
+        showShape(node.shape)
+      }, ${bytesOf(node)} bytes, expected at most ${target.maxBindingBytes} ` +
+        `(the largest buffer that the device binds)`,
+    );
+  }
+  const half = dispatches.find(({ kernel }) => kernel.f16 && !target.f16);
+  if (half !== undefined) {
+    throw new TypeError(
+      `Cannot compile ${name}: ${half.expression} uses f16, which this device lacks, ` +
+        `expected f32 (cast) or a device with shader-f16`,
+    );
+  }
 }
 
 /** A reshape of a stored value is that value: results carry their own shape. */

@@ -6,7 +6,8 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { basename, dirname, join } from "@std/path";
+import { join } from "@std/path";
+import { writeDurably } from "./durable.ts";
 
 const REGISTRY = "https://registry.npmjs.org";
 const ATTEMPTS = 3;
@@ -199,24 +200,6 @@ function untar(bytes: Uint8Array<ArrayBuffer>, spec: string): Map<string, Uint8A
     at = start + Math.ceil(size / 512) * 512;
   }
   return files;
-}
-
-async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
-  const folder = dirname(path);
-  await Deno.mkdir(folder, { recursive: true });
-  const temporary = join(folder, `.${basename(path)}.${crypto.randomUUID()}`);
-  try {
-    using file = await Deno.open(temporary, { write: true, createNew: true });
-    for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
-    await file.sync();
-    await Deno.rename(temporary, path);
-  } catch (error) {
-    await Deno.remove(temporary).catch(() => {});
-    throw error;
-  }
-  if (Deno.build.os === "windows") return; // where a folder can't be opened
-  using opened = await Deno.open(folder);
-  await opened.sync();
 }
 
 async function readIfPresent(path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {

@@ -110,17 +110,17 @@ async function main({ epochs, batch, rate, seed, out, resume }: Arguments): Prom
     resume,
     settings,
   });
-  if (result.signal !== undefined) {
+  if (result.stopped !== undefined && result.stopped !== "abort") {
     const options = Object.entries({ epochs, batch, rate, seed, out })
       .map(([name, value]) => ` --${name} ${value}`);
     console.log(`\nstopped   everything is saved; go on with`);
     console.log(`          ./dev train mnist --resume${options.join("")}`);
-    Deno.exitCode = rg.train.exitCodes[result.signal];
+    Deno.exitCode = rg.train.exitCodes[result.stopped];
     return;
   }
+  const kinds = Object.entries(rg.memory().kinds).map(([kind, bytes]) => ({ kind, ...bytes }));
   const score = await rg.train.evaluate({ model }, test, result.params);
   const report = join(out, "report.html");
-  const kinds = Object.entries(rg.memory().kinds).map(([kind, bytes]) => ({ kind, ...bytes }));
   await rg.train.writeReport(report, {
     title: "MNIST",
     device: adapter,
@@ -131,6 +131,7 @@ async function main({ epochs, batch, rate, seed, out, resume }: Arguments): Prom
     seconds: result.seconds,
     memory: result.memory,
     kinds,
+    profile: await rg.profile(result.step, result.args),
   });
   console.log(
     `\ntest      accuracy ${(score.accuracy * 100).toFixed(2)} %, loss ${

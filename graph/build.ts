@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { type DType, promote, round } from "./dtype.ts";
+import { type DType, isFloat, promote, round } from "./dtype.ts";
 import { broadcastOrThrow, infer } from "./infer.ts";
 import { type CustomRule, kinds, type Primitive } from "./primitive.ts";
 import type { Attributes } from "./primitive.ts";
@@ -104,10 +104,15 @@ export function unary(op: Unary, x: Node): Node {
   return apply(op, [x], {});
 }
 
-/** Converts; floats to integers truncate towards zero and saturate, NaN becomes 0. */
+/**
+ * Converts; floats to integers truncate towards zero and saturate, NaN becomes 0; between integers
+ * the bits stay.
+ */
 export function cast(x: Node, dtype: DType): Node {
   if (x.dtype === dtype) return x;
-  if (is(x, "fill")) return fill(x.attributes.value, x.shape, dtype);
+  // Between integers the bits stay, where fill would saturate.
+  const wraps = !isFloat(x.dtype) && !isFloat(dtype) && x.dtype !== "bool" && dtype !== "bool";
+  if (is(x, "fill") && !wraps) return fill(x.attributes.value, x.shape, dtype);
   return apply("cast", [x], {}, { shape: x.shape, dtype });
 }
 

@@ -1,7 +1,7 @@
 /**
- * Nodes of the graph: immutable, and hash-consed through a weak table, so that equal expressions
- * are one object and a common subexpression costs nothing. Leaves that own data, parameters and
- * marks carry something unique in their key and are equal only to themselves.
+ * Nodes of the graph: immutable, and hash-consed, so that equal expressions are one object and a
+ * common subexpression costs nothing. Leaves that own data, parameters and marks carry something
+ * unique in their key and are equal only to themselves.
  *
  * @module
  */
@@ -42,11 +42,13 @@ export function is<P extends Primitive>(node: Node, op: P): node is Node<P> {
   return node.op === op;
 }
 
-const table = new Map<string, WeakRef<Node>>();
-const dead = new FinalizationRegistry<string>((key) => {
-  // A node of the same key may have been made since: forget the entry only if it is empty.
-  if (table.get(key)?.deref() === undefined) table.delete(key);
-});
+/**
+ * Nodes by their parts, until {@linkcode forgetNodes}. Not weak references: each would keep its
+ * node, and the device memory under it, to the end of the job, and a loop that never awaits is one
+ * job.
+ */
+let table = new Map<string, Node>();
+const mostNodes = 1 << 18;
 let nextId = 0;
 let nextUnique = 0;
 let recordSource = 0;
@@ -94,7 +96,7 @@ export function makeNode<P extends Primitive>(
     traced ||= input.traced;
     if (is(input, "leaf")) input.attributes.storage.used = true;
   }
-  const known = table.get(key)?.deref();
+  const known = table.get(key);
   if (known !== undefined) return known as Node<P>;
   const source = recordSource > 0 ? callSite() : undefined;
   const node = {
@@ -108,12 +110,20 @@ export function makeNode<P extends Primitive>(
     ...(results && { results }),
     ...(source !== undefined && { source }),
   } as Node<P>;
-  // A weak reference keeps its target to the end of the job, and a leaf keeps device memory: a loop
-  // that never awaits would hold all of it. Leaves are known to their storages instead.
+  // Leaves are known to their storages instead, so that both die together.
   if (op === "leaf") return node;
-  table.set(key, new WeakRef<Node>(node));
-  dead.register(node, key);
+  if (table.size >= mostNodes) forgetNodes();
+  table.set(key, node);
   return node;
+}
+
+/**
+ * Lets go of all nodes: equal ones made from here on are other objects. Called when an expression
+ * has been computed or compiled, so that what is dropped then can die; a common subexpression is
+ * one of one expression.
+ */
+export function forgetNodes(): void {
+  table = new Map();
 }
 
 /** Runs `f` with every new node remembering the line of the user's code that made it. */

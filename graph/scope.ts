@@ -1,7 +1,7 @@
 /**
- * Whether a transform is running a user's function right now. What is computed in there must stay an
- * expression: reading a value, or running a compiled program on it, would cut it off from what it
- * was computed from, and its derivative would silently be zero.
+ * Whether a transform is running a user's function right now. What is computed in there must stay
+ * an expression: reading a value, or running a compiled program on it, would cut it off from what
+ * it was computed from, and its derivative would silently be zero.
  *
  * @module
  */

@@ -25,3 +25,4 @@ export {
   vjp,
 } from "./transforms/differentiate.ts";
 export type { Tree } from "./transforms/trace.ts";
+export type { MapLeaves, Static, TreeOf } from "./tree.ts";

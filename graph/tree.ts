@@ -37,7 +37,9 @@ export type Structure =
 
 /** A tree taken apart. */
 export interface Flat<L> {
+  /** In the order of sorted keys. */
   readonly leaves: L[];
+  /** The rest of the tree. */
   readonly structure: Structure;
 }
 

@@ -42,8 +42,8 @@ export type VjpRule<P extends Primitive> = (
 ) => Node | undefined;
 
 /**
- * What `CustomRule.pull` is: cotangents of the inputs; undefined where zero. The rule may answer for
- * the first inputs only: the others are values that the function closes over.
+ * What `CustomRule.pull` is: cotangents of the inputs; undefined where zero. The rule may answer
+ * for the first inputs only: the others are values that the function closes over.
  */
 export type CustomPull = (
   inputs: readonly Node[],

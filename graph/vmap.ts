@@ -33,6 +33,7 @@ import { topological } from "./walk.ts";
 
 /** An operand of a batched primitive. */
 export interface Operand {
+  /** Its value, for all examples or for one. */
   readonly node: Node;
   /** Its first axis is the batch. */
   readonly batched: boolean;

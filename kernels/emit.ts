@@ -26,7 +26,16 @@ import {
   variable,
 } from "./index.ts";
 import { indexKey, operandIndices } from "./views.ts";
-import { helpers, literal, rules, storedName, typeName, type Width } from "./wgsl.ts";
+import {
+  helpers,
+  isLiteral,
+  literal,
+  opaque,
+  rules,
+  storedName,
+  typeName,
+  type Width,
+} from "./wgsl.ts";
 
 /** A value in the shader. */
 export interface Value {
@@ -63,6 +72,8 @@ export class Emitter {
   usesF16 = false;
   /** A buffer stopped being a vector in this pass, so what was written before is wrong. */
   stale = false;
+  /** The lane that is computed by itself, where the four can't be computed side by side. */
+  private lane: number | undefined;
   private readonly scopes: Scope[] = [{ variables: new Set(), lines: [], known: new Map() }];
   private counter = 0;
 
@@ -156,7 +167,11 @@ export class Emitter {
   value(node: Node, index: readonly Index[]): Value {
     if (node.dtype === "f16") this.usesF16 = true;
     const computed = this.computed.get(node);
-    if (computed !== undefined) return computed;
+    if (computed !== undefined) {
+      return this.lane === undefined || computed.width === 1
+        ? computed
+        : { ...computed, text: `${computed.text}[${this.lane}]`, width: 1 };
+    }
     if (is(node, "fill")) {
       return { text: literal(node.attributes.value, node.dtype), dtype: node.dtype, width: 1 };
     }
@@ -214,7 +229,12 @@ export class Emitter {
     if (!isElementwise(node.op)) throw new Error(`Cannot emit ${node.op} inside a region`);
     const operands = node.inputs.map((input) => this.value(input, index));
     const wide: Width = operands.some((o) => o.width === 4) ? 4 : 1;
-    const text = rules[node.op]!(operands.map((o) => this.splat(o, wide)), wide, node.dtype);
+    const splat = operands.map((o) => this.splat(o, wide));
+    // Literals alone would be computed by the shader's compiler, which rejects what overflows.
+    if (splat.every((o) => isLiteral(o.text))) {
+      splat[0] = { ...splat[0]!, text: opaque(splat[0]!, wide) };
+    }
+    const text = rules[node.op]!(splat, wide, node.dtype);
     for (const name in helpers) {
       if (text.includes(name)) this.usedHelpers.add(name);
     }
@@ -251,7 +271,8 @@ export class Emitter {
       buffer.vector = false;
       this.stale = true;
     }
-    return `${buffer.name}[${this.index(address)}]`;
+    // Past the end of an odd size an address may be a negative constant, which is no valid shader.
+    return `${buffer.name}[${address.max < 0 ? "0" : this.index(address)}]`;
   }
 
   /** lower <= e < upper, as bool or a vector of bool; undefined where it always holds. */
@@ -323,7 +344,12 @@ export class Emitter {
     const [x, rows] = node.inputs;
     const lead = index.slice(0, rows!.shape.length), rest = index.slice(rows!.shape.length);
     if (lead.some((e) => dependsOn(e, "lane"))) {
-      const each = lanes.map((l) => this.value(node, index.map((e) => substitute(e, l))).text);
+      const each = lanes.map((l, i) => {
+        this.lane = i;
+        const { text } = this.value(node, index.map((e) => substitute(e, l)));
+        this.lane = undefined;
+        return text;
+      });
       return { text: `${typeName(node.dtype, 4)}(${each.join(", ")})`, width: 4 };
     }
     const row = this.value(rows!, lead);
@@ -336,6 +362,8 @@ export class Emitter {
       depth,
       "f",
     );
+    // Addresses are made of the row, so it has a scope like any variable.
+    this.scopes[depth]!.variables.add(at);
     const inner = this.value(x!, [variable(at, size), ...rest]);
     // u32 beyond 2^31 turns negative here, which is outside as well.
     const inside: Value = {

@@ -66,9 +66,11 @@ type Rule = (operands: readonly Operand[], width: Width, to: DType) => string;
 const infix = (operator: string): Rule => ([a, b]) => `${a!.text} ${operator} ${b!.text}`;
 const call = (name: string): Rule => ([a]) => `${name}(${a!.text})`;
 
-/** `f(x)`, but NaN stays NaN where the built-in function does not promise it. */
-const keepNaN = (f: (x: string, width: Width, dtype: DType) => string): Rule => ([a], width) =>
-  `select(${f(a!.text, width, a!.dtype)}, ${a!.text}, ${isNaNText(a!, width)})`;
+/** A built-in function, of f16 by way of f32: drivers lose digits between its steps. */
+const inF32 = (name: string): Rule => ([a], width) =>
+  a!.dtype === "f16"
+    ? `${as("f16", width)}(${name}(${as("f32", width)}(${a!.text})))`
+    : `${name}(${a!.text})`;
 
 /** Float functions that are written once for f32 vectors, in {@linkcode helpers}. */
 const helper = (name: string): Rule => (operands, width) => {
@@ -81,6 +83,33 @@ const helper = (name: string): Rule => (operands, width) => {
   return dtype === "f16" ? `${as("f16", width)}(${result})` : result;
 };
 
+/** The operand in a form that drivers can't see through. */
+export function opaque({ text, dtype }: Operand, width: Width): string {
+  const u = as("u32", width);
+  switch (dtype) {
+    case "bool":
+      return text;
+    case "u32":
+      return `(${text} ^ ${u}(zero))`;
+    case "f16": {
+      const f = as("f32", width);
+      return `${as("f16", width)}(bitcast<${f}>(bitcast<${u}>(${f}(${text})) ^ ${u}(zero)))`;
+    }
+    default:
+      return `bitcast<${typeName(dtype, width)}>(bitcast<${u}>(${text}) ^ ${u}(zero))`;
+  }
+}
+
+/** The operand, opaque if it is the literal 0: drivers and shader checks jump to conclusions. */
+function unlessZero(a: Operand, width: Width): string {
+  return /^(vec4<\w+>\()?0(\.0)?[fhiu]\)?$/.test(a.text) ? opaque(a, width) : a.text;
+}
+
+/** True for the text of a literal, as {@linkcode literal} writes it, of one element or four. */
+export function isLiteral(text: string): boolean {
+  return /^[-() \d]*$/.test(text.replace(/vec4<\w+>|\d[\d.]*(e[-+]?\d+)?[fhiu]?|true|false/g, ""));
+}
+
 /** The larger (or smaller) of two, NaN if either is. */
 const extreme = (keepFirst: "<=" | ">="): Rule => ([a, b], width) => {
   if (!dtypes[a!.dtype].float) {
@@ -88,15 +117,11 @@ const extreme = (keepFirst: "<=" | ">="): Rule => ([a, b], width) => {
   }
   // b NaN: the comparison is false and b is taken; a NaN: the outer choice takes a.
   const chosen = `select(${b!.text}, ${a!.text}, ${b!.text} ${keepFirst} ${a!.text})`;
-  return isNumber(b!.text)
+  // Literals are no NaN.
+  return isLiteral(b!.text)
     ? `select(${a!.text}, ${b!.text}, ${a!.text} ${keepFirst === "<=" ? "<" : ">"} ${b!.text})`
     : `select(${chosen}, ${a!.text}, ${isNaNText(a!, width)})`;
 };
-
-/** A literal, so certainly no NaN. */
-function isNumber(text: string): boolean {
-  return /^(vec4<\w+>)?\(?-?[\d.]+(e[-+]?\d+)?[fh]?\)?$/.test(text);
-}
 
 const zeroOf = (dtype: DType, width: Width): string => `${typeName(dtype, width)}(0)`;
 
@@ -105,65 +130,54 @@ export const rules: { readonly [P in Primitive]?: Rule } = {
   neg: ([a], width) => a!.dtype === "u32" ? `${as("u32", width)}(0u) - ${a!.text}` : `-${a!.text}`,
   abs: call("abs"),
   sign: ([a], width) =>
-    a!.dtype === "u32"
-      ? `min(${a!.text}, ${as("u32", width)}(1u))`
-      : dtypes[a!.dtype].float
-      ? keepNaN((x) => `sign(${x})`)([a!], width, a!.dtype)
+    a!.dtype === "u32" ? `min(${a!.text}, ${as("u32", width)}(1u))` : dtypes[a!.dtype].float
+      // The built-in function does not promise that NaN stays NaN.
+      ? `select(sign(${a!.text}), ${a!.text}, ${isNaNText(a!, width)})`
       : `sign(${a!.text})`,
   floor: call("floor"),
   ceil: call("ceil"),
   round: call("round"),
   sqrt: call("sqrt"),
-  exp: call("exp"),
-  log: call("log"),
-  sin: call("sin"),
-  cos: call("cos"),
-  // Beyond 15 the result is 1 to the last bit, and large arguments are indeterminate in WGSL.
-  tanh: keepNaN((x, width, dtype) => {
-    const bound = dtype === "f16" ? 10 : 15;
-    const type = typeName(dtype, width);
-    return `tanh(clamp(${x}, ${type}(-${bound}), ${type}(${bound})))`;
-  }),
+  exp: inF32("exp"),
+  log: inF32("log"),
+  sin: inF32("sin"),
+  cos: inF32("cos"),
+  tanh: helper("tanh_"),
   erf: helper("erf_"),
   not: ([a]) => a!.dtype === "bool" ? `!${a!.text}` : `~${a!.text}`,
   cast: ([a], width, to) => {
     const from = a!.dtype;
-    if (to === "bool") return `${a!.text} != ${zeroOf(from, width)}`;
+    if (to === "bool") return notEqual(a!.text, zeroOf(from, width), from);
     const type = typeName(to, width);
-    if (dtypes[from].float && dtypes[to].integer) {
-      return `select(${type}(${a!.text}), ${type}(0), ${isNaNText(a!, width)})`;
-    }
+    if (dtypes[from].float && dtypes[to].integer) return toInteger(a!, width, to);
     return `${type}(${a!.text})`;
   },
   bitcast: ([a], width, to) => `bitcast<${typeName(to, width)}>(${a!.text})`,
-  barrier: ([a], width) => {
-    const { text, dtype } = a!;
-    if (dtype === "bool") return text;
-    if (dtype === "u32") return `${text} ^ ${as("u32", width)}(zero)`;
-    if (dtype === "f16") {
-      return `${as("f16", width)}(bitcast<${as("f32", width)}>(bitcast<${as("u32", width)}>(${
-        as("f32", width)
-      }(${text})) ^ ${as("u32", width)}(zero)))`;
-    }
-    const type = typeName(dtype, width), u = as("u32", width);
-    return `bitcast<${type}>(bitcast<${u}>(${text}) ^ ${u}(zero))`;
-  },
+  barrier: ([a], width) => opaque(a!, width),
   mark: ([a]) => a!.text,
   stop: ([a]) => a!.text,
   add: infix("+"),
-  sub: infix("-"),
-  mul: infix("*"),
-  div: infix("/"),
-  floorDiv: ([a, b], width) => {
-    const q = `(${a!.text} / ${b!.text})`;
+  sub: ([a, b], width) =>
+    `${a!.text} - ${a!.text === b!.text && dtypes[a!.dtype].float ? opaque(b!, width) : b!.text}`,
+  // Drivers take x·0, 0/x and x - x for 0 and x/x for 1, whatever x is.
+  mul: ([a, b], width) => `${unlessZero(a!, width)} * ${unlessZero(b!, width)}`,
+  div: ([a, b], width) =>
+    `${unlessZero(a!, width)} / ${a!.text === b!.text ? opaque(b!, width) : unlessZero(b!, width)}`,
+  floorDiv: ([a, divisor], width) => {
+    const b = { ...divisor!, text: unlessZero(divisor!, width) };
+    const q = `(${a!.text} / ${b.text})`;
     if (a!.dtype === "u32") return q;
     const one = `${typeName(a!.dtype, width)}(1)`, zero = zeroOf(a!.dtype, width);
-    return `select(${q}, ${q} - ${one}, ${signsDiffer(a!, b!, zero)})`;
+    return `select(${q}, ${q} - ${one}, ${signsDiffer(a!, b, zero)})`;
   },
-  mod: ([a, b], width) => {
-    const r = `(${a!.text} % ${b!.text})`;
-    if (a!.dtype === "u32") return r;
-    return `select(${r}, ${r} + ${b!.text}, ${signsDiffer(a!, b!, zeroOf(a!.dtype, width))})`;
+  mod: ([a, divisor], width, to) => {
+    const b = { ...divisor!, text: unlessZero(divisor!, width) };
+    if (dtypes[to].float) {
+      return helper("mod_")([{ ...a!, text: unlessZero(a!, width) }, b], width, to);
+    }
+    const r = `(${a!.text} % ${b.text})`;
+    if (to === "u32") return r;
+    return `select(${r}, ${r} + ${b.text}, ${signsDiffer(a!, b, zeroOf(to, width))})`;
   },
   pow: helper("pow_"),
   max: extreme("<="),
@@ -183,11 +197,28 @@ export const rules: { readonly [P in Primitive]?: Rule } = {
   notEqual: ([a, b], width) =>
     a!.text === b!.text && dtypes[a!.dtype].float
       ? isNaNText(a!, width)
-      : `${a!.text} != ${b!.text}`,
+      : notEqual(a!.text, b!.text, a!.dtype),
   less: infix("<"),
   lessEqual: infix("<="),
   where: ([c, a, b]) => `select(${b!.text}, ${a!.text}, ${c!.text})`,
 };
+
+/** a ≠ b; the operator itself takes NaN for equal to everything where it is an ordered one. */
+function notEqual(a: string, b: string, dtype: DType): string {
+  return dtypes[dtype].float ? `!(${a} == ${b})` : `${a} != ${b}`;
+}
+
+/** Towards zero, held at the ends of the integer's range, NaN to 0. */
+function toInteger(a: Operand, width: Width, to: DType): string {
+  const type = typeName(to, width), float = as("f32", width);
+  const wide = a.dtype === "f16" ? `${float}(${a.text})` : a.text;
+  // The shader's own conversion stops at the largest float below the end.
+  const end = to === "i32" ? "2147483648.0f" : "4294967296.0f";
+  const held = `select(${type}(${wide}), ${type}(${
+    literal(dtypes[to].highest, to)
+  }), ${wide} >= ${float}(${end}))`;
+  return `select(${held}, ${type}(0), ${isNaNText(a, width)})`;
+}
 
 /** The remainder is not zero and its sign is not the divisor's. */
 function signsDiffer(a: Operand, b: Operand, zero: string): string {
@@ -213,7 +244,40 @@ fn erf_(v: vec4<f32>) -> vec4<f32> {
   q = q * s + 0.49746925110067538f;
   q = q * s + 1.0f;
   let nan = (bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
-  return select(x * p / q, v, nan);
+  let r = select(x * p / q, sign(v), abs(v) > vec4<f32>(3.7439211627767994f));
+  return select(r, v, nan);
+}
+`,
+  // Rational approximation where tanh is not yet ±1 (as in Eigen and XLA), 6 ulp; the built-in one
+  // has an absolute error only, so it loses all digits of small arguments.
+  tanh_: `
+fn tanh_(v: vec4<f32>) -> vec4<f32> {
+  let x = clamp(v, vec4<f32>(-7.90531110763549805f), vec4<f32>(7.90531110763549805f));
+  let s = x * x;
+  var p = s * -2.76076847742355e-16f + 2.00018790482477e-13f;
+  p = p * s + -8.60467152213735e-11f;
+  p = p * s + 5.12229709037114e-8f;
+  p = p * s + 1.48572235717979e-5f;
+  p = p * s + 6.37261928875436e-4f;
+  p = p * s + 4.89352455891786e-3f;
+  var q = s * 1.19825839466702e-6f + 1.18534705686654e-4f;
+  q = q * s + 2.26843463243900e-3f;
+  q = q * s + 4.89352518554385e-3f;
+  let nan = (bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+  return select(x * p / q, v, nan | (abs(v) < vec4<f32>(0.0004f)));
+}
+`,
+  // The remainder with the sign of the divisor. It is exact where |a| < |b|, else as good as the
+  // quotient: a few ulp of a, on the circle of b.
+  mod_: `
+fn mod_(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+  let most = vec4<f32>(3.4028234663852886e38f);
+  let q = trunc(a / b);
+  var r = select(a - q * b, a, abs(a) < abs(b));
+  let lost = (abs(q) > most) | (abs(r) >= abs(b));
+  r = select(r, vec4<f32>(0.0f), lost & (abs(a) <= most) & !(b == vec4<f32>(0.0f)));
+  let other = !(r == vec4<f32>(0.0f)) & ((r < vec4<f32>(0.0f)) != (b < vec4<f32>(0.0f)));
+  return select(r, r + b, other);
 }
 `,
   // IEEE pow from the built-in one, which is defined for positive bases only.
@@ -226,7 +290,11 @@ fn pow_(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
   let negative = (bitcast<vec4<u32>>(a) >> vec4<u32>(31u)) == vec4<u32>(1u);
   var r = select(magnitude, -magnitude, negative & odd);
   let infinite = (bitcast<vec4<u32>>(b) & vec4<u32>(0x7fffffffu)) == vec4<u32>(0x7f800000u);
-  r = select(r, vec4<f32>(bitcast<f32>(0x7fc00000u ^ zero)), negative & !whole & (a != vec4<f32>(0.0f)) & !infinite);
+  let endless = vec4<f32>(bitcast<f32>(0x7f800000u ^ zero));
+  let none = a == vec4<f32>(0.0f);
+  r = select(r, select(endless, -endless, negative & odd), none & (b < vec4<f32>(0.0f)));
+  let outside = negative & !whole & !none & !infinite & (abs(a) < endless);
+  r = select(r, vec4<f32>(bitcast<f32>(0x7fc00000u ^ zero)), outside);
   let nanA = (bitcast<vec4<u32>>(a) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
   let nanB = (bitcast<vec4<u32>>(b) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
   r = select(r, a, nanA);

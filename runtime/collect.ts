@@ -32,7 +32,7 @@ interface Cohort {
 
 interface Member {
   readonly block: Block;
-  readonly cohort: Cohort | undefined;
+  readonly cohort: Cohort;
 }
 
 /** Sweeps that pass before a cohort's first, second … question of a job. */
@@ -46,8 +46,12 @@ const leastWeight = 4096;
 
 /** Watches storages and gives the memory of dead ones to `release`. */
 export class Collector {
+  /** Tokens to give out, and how they are asked. */
   readonly #tokens: Token[] = [];
   readonly #refs: WeakRef<Token>[] = [];
+  /** Tokens made in this job: no use before the next. */
+  #fresh: Token[] = [];
+  #freshRefs: WeakRef<Token>[] = [];
   readonly #cohorts = new Set<Cohort>();
   readonly #members = new WeakMap<Storage, Member>();
   readonly #finalizers: FinalizationRegistry<Member>;
@@ -69,16 +73,20 @@ export class Collector {
 
   /** Makes tokens, to be used from the next job on: to be called before a wait. */
   refill(): void {
-    while (this.#tokens.length < reservoir) {
+    while (this.#tokens.length + this.#fresh.length < reservoir) {
       const token: Token = {};
-      this.#tokens.push(token);
-      this.#refs.push(new WeakRef(token));
+      this.#fresh.push(token);
+      this.#freshRefs.push(new WeakRef(token));
     }
   }
 
-  /** Says that a job ended since the last call, so that spoilt tokens serve again. */
+  /** Says that a job ended since the last call: spoilt tokens serve again, and fresh ones too. */
   jobEnded(): void {
     this.#job++;
+    for (const token of this.#fresh) this.#tokens.push(token);
+    for (const ref of this.#freshRefs) this.#refs.push(ref);
+    this.#fresh = [];
+    this.#freshRefs = [];
   }
 
   /** Watches storages that were made together; their memory is released when they are dead. */
@@ -119,7 +127,7 @@ export class Collector {
     this.#members.delete(storage);
     this.#finalizers.unregister(member);
     const { cohort } = member;
-    if (cohort !== undefined && this.#leave(member) && cohort.next === 0) {
+    if (this.#leave(member) && cohort.next === 0) {
       // Tokens that nobody asked serve another storage.
       this.#tokens.push(...storage.guard as Token[]);
       this.#refs.push(...cohort.refs);
@@ -130,16 +138,15 @@ export class Collector {
 
   /** A finaliser's call: the storage is dead, which a sweep may have noticed before. */
   #bury(member: Member): void {
-    if (member.cohort !== undefined && !member.cohort.members.has(member)) return;
+    if (!member.cohort.members.has(member)) return;
     this.#leave(member);
     this.giveBack(member.block);
   }
 
   /** True for the last one. */
   #leave(member: Member): boolean {
-    const { cohort } = member;
-    return cohort !== undefined && cohort.members.delete(member) && cohort.members.size === 0 &&
-      this.#cohorts.delete(cohort);
+    const { members } = member.cohort;
+    return members.delete(member) && members.size === 0 && this.#cohorts.delete(member.cohort);
   }
 
   /** Notes that memory is about to be taken, and looks for dead storages when it is time. */

@@ -9,7 +9,7 @@
 import { closedLeaves, compileGraph } from "../compile/compile.ts";
 import type { Program } from "../compile/program.ts";
 import { fill, leaf, parameter } from "../graph/build.ts";
-import { type Aval, type Graph, is, type Node, withSources } from "../graph/node.ts";
+import { type Aval, forgetNodes, type Graph, is, type Node, withSources } from "../graph/node.ts";
 import { insideTransform } from "../graph/scope.ts";
 import { type Shape, showShape } from "../graph/shape.ts";
 import { Storage } from "../graph/storage.ts";
@@ -24,7 +24,7 @@ import {
   unflatten,
 } from "../graph/tree.ts";
 import { type Context, context } from "./context.ts";
-import { beginTrace, endTrace, type Print, printStages, verifying } from "./debug.ts";
+import { beginTrace, endTrace, type Print, printable, printStages, verifying } from "./debug.ts";
 import { explain } from "./explain.ts";
 import { LoadedProgram } from "./loaded.ts";
 import { write } from "./queue.ts";
@@ -90,7 +90,7 @@ const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 /** Programs of functions that nobody can call any more give their memory back. */
 const forgotten = new FinalizationRegistry<Map<string, Signature>>(disposeAll);
 
-/** What `profile` and `locateNaN` need to know of a compiled function. */
+/** What {@linkcode withCall} needs to know of a compiled function. */
 const insides = new WeakMap<object, (args: readonly unknown[]) => Prepared>();
 
 /** A call made ready: the program and its arguments. */
@@ -172,9 +172,23 @@ export function compile<A extends readonly unknown[], R>(
   return result;
 }
 
-/** The program and the arguments of a call of a compiled function, without running it. */
-export function prepareCall(compiled: object, args: readonly unknown[]): Prepared | undefined {
-  return insides.get(compiled)?.(args);
+/**
+ * The program and the arguments of a call, for whoever wants to run it in another way. What was not
+ * compiled before is compiled for this occasion.
+ */
+export async function withCall<R>(
+  f: (...args: never[]) => unknown,
+  args: readonly unknown[],
+  use: (call: Prepared) => Promise<R>,
+): Promise<R> {
+  const prepare = insides.get(f);
+  if (prepare !== undefined) return await use(prepare(args));
+  const compiled = compile(f);
+  try {
+    return await use(insides.get(compiled)!(args));
+  } finally {
+    compiled.dispose();
+  }
 }
 
 function disposeAll(signatures: Map<string, Signature>): void {
@@ -220,7 +234,7 @@ function trace(
 ): Signature {
   const parameters = leaves.map((x, i) => parameter(i, avalOf(x)));
   const args = unflatten(structure, parameters.map((node) => new Tensor(node))) as unknown[];
-  const prints = beginTrace();
+  const noted = beginTrace();
   let returned: unknown;
   try {
     returned = withSources(() => f(...args));
@@ -228,8 +242,8 @@ function trace(
     endTrace();
   }
   const { leaves: tensors, structure: shape } = flattenResult(returned, name);
-  const nodes: Node[] = tensors.map((x) => x.node);
-  const results = [...nodes, ...prints.map(({ node }) => node)];
+  const prints = printable(noted, parameters);
+  const results: Node[] = [...tensors.map((x) => x.node), ...prints.map(({ node }) => node)];
   const graph: Graph = { name, parameters, results };
   const donated = donatedLeaves(structure, donate, name);
   const program = compileGraph(
@@ -238,6 +252,7 @@ function trace(
     context.device.target,
   );
   printStages(program);
+  forgetNodes();
   const unshared = new Set(donated);
   for (const { slot } of program.results) {
     const role = program.slots[slot]?.role;

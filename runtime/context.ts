@@ -47,7 +47,7 @@ export class Context {
     this.collector.watch(storages, blocks);
   }
 
-  /** Takes a storage's data away, for a reason, and returns the block, which is the caller's now. */
+  /** Takes a storage's data away, for a reason; the block is the caller's now. */
   take(storage: Storage, action: string, reason: string): Block {
     const block = this.blockOf(storage, action);
     this.collector.forget(storage);

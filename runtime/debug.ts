@@ -1,12 +1,16 @@
 /**
- * Looking at a compile from outside: `RETROGRAD_DEBUG=graph,regions,wgsl,memory` prints the stages
- * of every program as it is compiled.
+ * Looking at a compile from outside and at a run from inside: `RETROGRAD_DEBUG` prints the stages
+ * of every program as it is compiled, {@linkcode debugPrint} a value as it is computed.
  *
  * @module
  */
 import type { Program } from "../compile/program.ts";
-import type { Node } from "../graph/node.ts";
+import type { TypedArray } from "../graph/dtype.ts";
+import type { Aval, Node } from "../graph/node.ts";
+import { showShape } from "../graph/shape.ts";
 import type { Storage } from "../graph/storage.ts";
+import { readAll, type Tensor } from "../graph/tensor.ts";
+import { topological } from "../graph/walk.ts";
 import { environment } from "./device.ts";
 
 /** A value of a traced function that is to be printed when it has been computed. */
@@ -33,6 +37,66 @@ export function beginTrace(): readonly Print[] {
 /** Ends the innermost trace. */
 export function endTrace(): void {
   traces.pop();
+}
+
+/**
+ * Prints a tensor, also inside a function that is traced: then it becomes one more result of the
+ * program, and each run prints it at the next await that reads anything. Outside of a trace it is
+ * read and printed at once. Returns the tensor.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ *
+ * await rg.init({ software: "allow" });
+ * const f = rg.compile((x: rg.Tensor) => rg.debugPrint(x.mul(2), "twice x").sum());
+ * await f(rg.tensor([1, 2])).item(); // twice x: f32[2] [2, 4] min 2 mean 3 max 4
+ * ```
+ */
+export function debugPrint(x: Tensor, label: string = "debug"): Tensor {
+  const trace = traces.at(-1);
+  if (x.node.traced || trace !== undefined) trace?.push({ label, node: x.node });
+  else {
+    readAll([x]).then(
+      ([data]) => console.log(showValue(label, x, data!)),
+      (error) => console.error(`${label}: ${error}`),
+    );
+  }
+  return x;
+}
+
+/** Those of a trace's prints that depend on nothing but its own parameters. */
+export function printable(prints: readonly Print[], parameters: readonly Node[]): Print[] {
+  const own = new Set(parameters);
+  return prints.filter(({ label, node }) => {
+    const foreign = topological([node]).some((n) => n.op === "parameter" && !own.has(n));
+    if (foreign) console.warn(`${label}: cannot be printed inside vmap or a custom rule`);
+    return !foreign;
+  });
+}
+
+/** Values shown of a tensor. */
+const valuesShown = 8;
+
+/** A value in one line: the first elements, and what is needed to see whether it is sane. */
+export function showValue(label: string, { dtype, shape }: Aval, data: TypedArray): string {
+  const few = Array.from(data.subarray(0, valuesShown), (x) => Number(x.toPrecision(5)));
+  const dots = data.length > valuesShown ? ", …" : "";
+  let text = `${label}: ${dtype}${showShape(shape)} [${few.join(", ")}${dots}]`;
+  if (data.length < 2) return text;
+  let min = Infinity, max = -Infinity, sum = 0, count = 0;
+  for (const x of data) {
+    if (Number.isNaN(x)) continue;
+    min = Math.min(min, x);
+    max = Math.max(max, x);
+    sum += x;
+    count++;
+  }
+  if (count > 0) {
+    const [low, mean, high] = [min, sum / count, max].map((x) => Number(x.toPrecision(5)));
+    text += ` min ${low} mean ${mean} max ${high}`;
+  }
+  return count === data.length ? text : `${text}, ${data.length - count} NaN`;
 }
 
 /** True where every graph is to be checked after every pass, at some cost. */

@@ -29,21 +29,35 @@ export interface InitOptions {
 }
 
 /** What kind of hardware an adapter is. */
-export type DeviceKind = Target["kind"];
+export type DeviceKind = "software" | "integrated" | "discrete";
 
 /** The device in words and numbers. */
 export interface DeviceInfo {
   /** As the driver calls it: `llvmpipe (LLVM 15.0.6, 256 bits)`. */
   readonly name: string;
+  /** Who makes it. */
   readonly vendor: string;
+  /** What kind of hardware it is. */
   readonly kind: DeviceKind;
   /** Features that programs may use, by their WebGPU names. */
   readonly features: readonly string[];
+  /** How much of everything it has. */
   readonly limits: Readonly<Record<LimitName, number>>;
 }
 
-/** The limits that retrograd raises to what the adapter has. */
-const limitNames = [
+/** Names of the limits in {@linkcode DeviceInfo}: those raised to what the adapter has. */
+export type LimitName =
+  | "maxStorageBuffersPerShaderStage"
+  | "maxStorageBufferBindingSize"
+  | "maxBufferSize"
+  | "maxComputeWorkgroupStorageSize"
+  | "maxComputeInvocationsPerWorkgroup"
+  | "maxComputeWorkgroupSizeX"
+  | "maxComputeWorkgroupSizeY"
+  | "maxComputeWorkgroupSizeZ"
+  | "maxComputeWorkgroupsPerDimension";
+
+const limitNames: readonly LimitName[] = [
   "maxStorageBuffersPerShaderStage",
   "maxStorageBufferBindingSize",
   "maxBufferSize",
@@ -53,10 +67,7 @@ const limitNames = [
   "maxComputeWorkgroupSizeY",
   "maxComputeWorkgroupSizeZ",
   "maxComputeWorkgroupsPerDimension",
-] as const;
-
-/** Names of the limits in {@linkcode DeviceInfo}. */
-export type LimitName = typeof limitNames[number];
+];
 
 /**
  * The features worth having. `subgroups` is accepted by Deno though no adapter lists it, so it is

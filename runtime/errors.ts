@@ -8,16 +8,19 @@
 
 /** The device refused or failed something: a shader, a dispatch, a buffer. */
 export class DeviceError extends Error {
+  /** The name of the class. */
   override name = "DeviceError";
 }
 
 /** The device is gone, and everything that was on it. */
 export class DeviceLostError extends DeviceError {
+  /** The name of the class. */
   override name = "DeviceLostError";
 }
 
 /** The device has no room for a buffer. */
 export class OutOfMemoryError extends DeviceError {
+  /** The name of the class. */
   override name = "OutOfMemoryError";
 }
 
@@ -77,9 +80,14 @@ export class ErrorLog {
     return `Cannot run on the device: ${message}`;
   }
 
+  /** Throws if the device is gone: then nothing can be asked of it. */
+  throwIfLost(): void {
+    if (this.#lost !== undefined) throw this.#lost;
+  }
+
   /** Throws the weightiest of what has come in, if anything has, and forgets the rest. */
   throwPending(): void {
-    if (this.#lost !== undefined) throw this.#lost;
+    this.throwIfLost();
     if (this.#pending.length === 0) return;
     const all = this.#pending;
     this.#pending = [];

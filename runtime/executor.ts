@@ -5,29 +5,23 @@
  *
  * @module
  */
-import { closedLeaves, compileGraph } from "../compile/compile.ts";
+import { compileGraph } from "../compile/compile.ts";
 import type { TypedArray } from "../graph/dtype.ts";
 import type { Executor } from "../graph/executor.ts";
-import { attributeKey, type Graph, is, type Node } from "../graph/node.ts";
+import { attributeKey, forgetNodes, type Graph, is, type Node } from "../graph/node.ts";
 import type { Storage } from "../graph/storage.ts";
 import { topological } from "../graph/walk.ts";
 import type { Context } from "./context.ts";
-import { printStages, verifying } from "./debug.ts";
+import { printStages, showValue, verifying } from "./debug.ts";
 import { LoadedProgram } from "./loaded.ts";
 import { read } from "./queue.ts";
-
-/** A program, and which of an expression's leaves are its arguments. */
-interface Entry {
-  readonly loaded: LoadedProgram;
-  readonly leaves: readonly number[];
-}
 
 /** Programs kept for expressions that come again. */
 const programsKept = 256;
 
 /** The executor of one device. */
 export class DeviceExecutor implements Executor {
-  readonly #programs = new Map<string, Entry>();
+  readonly #programs = new Map<string, LoadedProgram>();
   #hits = 0;
 
   /** An executor that has compiled nothing yet. */
@@ -44,33 +38,43 @@ export class DeviceExecutor implements Executor {
     const values = new Map<Node, Storage>();
     if (wanted.length > 0) {
       const { key, leaves } = structureOf(wanted);
-      const entry = this.#programs.get(key);
-      if (entry !== undefined) this.#hits++;
-      const { loaded, leaves: used } = entry ?? this.#compile(wanted, leaves);
-      this.#programs.delete(key);
-      this.#programs.set(key, { loaded, leaves: used });
-      for (const [oldest, { loaded }] of this.#programs) {
-        if (this.#programs.size <= programsKept) break;
-        this.#programs.delete(oldest);
-        loaded.dispose();
-      }
-      const results = loaded.run(used.map((i) => leaves[i]!.attributes.storage));
+      const known = this.#programs.get(key);
+      if (known !== undefined) this.#hits++;
+      const loaded = known ?? this.#compile(wanted);
+      this.#keep(key, loaded);
+      const results = loaded.run(leaves.map((leaf) => leaf.attributes.storage));
+      forgetNodes();
       wanted.forEach((node, i) => values.set(node, results[i]!));
     }
     return nodes.map((node) => is(node, "leaf") ? node.attributes.storage : values.get(node)!);
   }
 
-  #compile(nodes: readonly Node[], leaves: readonly Node[]): Entry {
+  #compile(nodes: readonly Node[]): LoadedProgram {
     const graph: Graph = { name: nameOf(nodes), parameters: [], results: nodes };
     const program = compileGraph(graph, { verify: verifying() }, this.context.device.target);
     printStages(program);
-    const loaded = new LoadedProgram(this.context, program, { keepWorkspace: false });
-    return { loaded, leaves: closedLeaves(graph).map((leaf) => leaves.indexOf(leaf)) };
+    return new LoadedProgram(this.context, program, { keepWorkspace: false });
+  }
+
+  /** Remembers a program as the one used last, and forgets the one not used for longest. */
+  #keep(key: string, loaded: LoadedProgram): void {
+    this.#programs.delete(key);
+    this.#programs.set(key, loaded);
+    for (const [oldest, unused] of this.#programs) {
+      if (this.#programs.size <= programsKept) return;
+      this.#programs.delete(oldest);
+      unused.dispose();
+    }
   }
 
   /** See {@linkcode Executor}. */
-  read(storages: readonly Storage[]): Promise<TypedArray[]> {
-    return read(this.context, storages);
+  async read(storages: readonly Storage[]): Promise<TypedArray[]> {
+    const prints = this.context.prints.splice(0);
+    const values = await read(this.context, [...storages, ...prints.map((p) => p.storage)]);
+    prints.forEach(({ label, node }, i) =>
+      console.log(showValue(label, node, values[storages.length + i]!))
+    );
+    return values.slice(0, storages.length);
   }
 
   /** See {@linkcode Executor}. */
@@ -80,8 +84,8 @@ export class DeviceExecutor implements Executor {
 }
 
 /**
- * An expression's structure as text, and its leaves in the order of their first use. Nodes are
- * numbered in topological order, leaves are known by shape and dtype.
+ * An expression's structure as text, and its leaves in topological order, which is that of
+ * `closedLeaves`. Nodes are numbered in this order, leaves are known by shape and dtype.
  */
 function structureOf(
   roots: readonly Node[],

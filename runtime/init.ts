@@ -4,10 +4,14 @@
  * @module
  */
 import { installExecutor } from "../graph/executor.ts";
+import { is } from "../graph/node.ts";
+import type { MemoryKind } from "../graph/storage.ts";
+import { Tensor } from "../graph/tensor.ts";
+import { flatten } from "../graph/tree.ts";
 import { Context, context, currentContext, setContext } from "./context.ts";
 import { complete, type DeviceInfo, type InitOptions, openDevice } from "./device.ts";
 import { DeviceExecutor } from "./executor.ts";
-import type { MemoryReport } from "./memory.ts";
+import { Block, type MemoryReport } from "./memory.ts";
 import { finish } from "./queue.ts";
 
 let opening: Promise<DeviceInfo> | undefined;
@@ -108,4 +112,38 @@ export function resetPeak(): void {
   const { ledger } = context("reset the peak");
   ledger.trim();
   ledger.resetPeak();
+}
+
+const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
+
+/**
+ * Counts the memory of a tree of tensors as something from now on: parameters, state, data. What
+ * replaces them when they are donated is counted the same. Computes what is still an expression,
+ * and returns the tree.
+ *
+ * @throws {Error} before `init`, or while a tensor is being traced.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ *
+ * await rg.init({ software: "allow" });
+ * const weights = rg.countAs("parameters", { w: rg.ones([256, 256]) });
+ * await weights.w.data();
+ * console.log(rg.memory().kinds.parameters.live);
+ * ```
+ */
+export function countAs<T>(kind: MemoryKind, tree: T): T {
+  const { ledger } = context("count memory");
+  const { leaves } = flatten(tree, isTensor);
+  Tensor.settle(leaves, "count memory");
+  for (const { node } of leaves) {
+    if (!is(node, "leaf")) continue;
+    const { storage } = node.attributes, { state } = storage;
+    storage.kind = kind;
+    if (state.at === "device" && state.handle instanceof Block && state.handle.ledger === ledger) {
+      ledger.relabel(state.handle, kind);
+    }
+  }
+  return tree;
 }

@@ -8,11 +8,10 @@
 import { isFloat, storageBytes, type TypedArray } from "../graph/dtype.ts";
 import type { Aval } from "../graph/node.ts";
 import { type Shape, showShape, sizeOf } from "../graph/shape.ts";
-import type { Storage } from "../graph/storage.ts";
 import type { Dispatch } from "../compile/program.ts";
-import { compile, prepareCall } from "./compile.ts";
-import { context } from "./context.ts";
-import type { LoadedProgram } from "./loaded.ts";
+import { type Prepared, withCall } from "./compile.ts";
+import { type Context, context } from "./context.ts";
+import { sparing } from "./loaded.ts";
 import { read, readBlock } from "./queue.ts";
 
 /** What counts as wrong. */
@@ -27,31 +26,24 @@ export interface LocateOptions {
 
 /** The first value that is not finite. */
 export interface NonFinite {
+  /** What it is. */
   readonly value: "NaN" | "Infinity" | "-Infinity";
   /** The region that made it; undefined if an argument had it already. */
   readonly region: number | undefined;
   /** What the kernel is called, or which argument it is. */
   readonly label: string;
+  /** What the region computes. */
   readonly expression: string | undefined;
   /** Where the user wrote it. */
   readonly source: string | undefined;
-  /** Position of the first such element in a tensor of this shape, and how many there are. */
+  /** Position of the first such element, a NaN where there is one. */
   readonly index: readonly number[];
+  /** Shape of the tensor it is in. */
   readonly shape: Shape;
+  /** How many elements are not finite. */
   readonly count: number;
   /** One sentence. */
   toString(): string;
-}
-
-/** Runs something with arguments that stay what they are, though the program takes donations. */
-export function copies<T>(loaded: LoadedProgram, args: readonly Storage[], f: () => T): T {
-  const spared = loaded.program.donated.map((i) => args[i]!).filter(({ used }) => !used);
-  for (const storage of spared) storage.used = true;
-  try {
-    return f();
-  } finally {
-    for (const storage of spared) storage.used = false;
-  }
 }
 
 /**
@@ -72,14 +64,19 @@ export function copies<T>(loaded: LoadedProgram, args: readonly Storage[], f: ()
  * console.log(`${found}`);
  * ```
  */
-export async function locateNaN(
-  // deno-lint-ignore ban-types -- a compiled function of any arguments, or a plain one
-  f: Function,
+export function locateNaN(
+  f: (...args: never[]) => unknown,
   args: readonly unknown[],
   { infinities = true }: LocateOptions = {},
 ): Promise<NonFinite | undefined> {
-  const owner = context("locate a NaN");
-  const call = prepareCall(f, args) ?? prepareCall(compile(f as never), args)!;
+  return withCall(f, args, (call) => locate(context("locate a NaN"), call, infinities));
+}
+
+async function locate(
+  owner: Context,
+  call: Prepared,
+  infinities: boolean,
+): Promise<NonFinite | undefined> {
   const { loaded } = call.signature, { program } = loaded;
   const given = await read(owner, call.storages);
   for (const [i, data] of given.entries()) {
@@ -87,7 +84,7 @@ export async function locateNaN(
     if (found !== undefined) return describe(found, i, program.arguments[i]!);
   }
   const { gpu } = owner.device;
-  const frame = copies(loaded, call.storages, () => loaded.begin(call.storages));
+  const frame = sparing(loaded, call.storages, () => loaded.begin(call.storages));
   try {
     for (const [i, dispatch] of program.dispatches.entries()) {
       const encoder = gpu.createCommandEncoder({ label: "locate" });

@@ -71,7 +71,7 @@ export class LoadedProgram {
   readonly #isDonated: readonly boolean[];
   /** For each result the argument whose kind of memory it continues, or -1. */
   readonly #heirs: readonly number[];
-  #counted: CountedMemory | undefined;
+  #last: Frame | undefined;
   #disposed = false;
 
   /** Compiles the shaders and takes the memory that every run needs. */
@@ -168,6 +168,7 @@ export class LoadedProgram {
     if (this.#disposed) {
       throw new Error(`Cannot ${action}: it was disposed of, expected one that was not`);
     }
+    context.device.errors.throwIfLost();
     this.#checkArguments(args, action);
     for (const storage of args) {
       // Fails before anything changed hands.
@@ -295,7 +296,7 @@ export class LoadedProgram {
   end(args: readonly Storage[], frame: Frame): Storage[] {
     const { context, program } = this;
     const { blocks, donated } = frame;
-    this.#counted ??= this.#count(frame);
+    this.#last = frame;
     const bySlot = new Map<number, Storage>();
     const fresh: Storage[] = [], taken: Block[] = [];
     const results = program.results.map(({ dtype, shape, slot }, i) => {
@@ -332,7 +333,10 @@ export class LoadedProgram {
     return results;
   }
 
-  #count({ blocks, copies }: Frame): CountedMemory {
+  /** Bytes as the last run really bound them; undefined before the first. */
+  get counted(): CountedMemory | undefined {
+    if (this.#last === undefined) return undefined;
+    const { blocks, copies } = this.#last;
     const bytes = { argument: 0, result: 0, workspace: 0 };
     // Slots of no bytes have no block, and arguments passed twice are one.
     const seen = new Set<Block>();
@@ -347,17 +351,26 @@ export class LoadedProgram {
     return { arguments: argument, results, workspace, uniforms, peak };
   }
 
-  /** Bytes as the first run really bound them; undefined before it. */
-  get counted(): CountedMemory | undefined {
-    return this.#counted;
-  }
-
   /** Gives the memory back; the program cannot run any more. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
     for (const block of this.#workspace.values()) this.context.ledger.release(block);
     if (this.#uniforms !== undefined) this.context.ledger.release(this.#uniforms);
+  }
+}
+
+/**
+ * Runs `f` with donated arguments marked as needed elsewhere, so that the program works on copies:
+ * what only looks at a program must not cost its caller the state.
+ */
+export function sparing<T>(loaded: LoadedProgram, args: readonly Storage[], f: () => T): T {
+  const spared = loaded.program.donated.map((i) => args[i]!).filter(({ used }) => !used);
+  for (const storage of spared) storage.used = true;
+  try {
+    return f();
+  } finally {
+    for (const storage of spared) storage.used = false;
   }
 }
 

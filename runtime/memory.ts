@@ -18,7 +18,9 @@ export type CountedKind = MemoryKind | "idle";
 
 /** Bytes now and at the fullest moment. */
 export interface Counted {
+  /** Now. */
   readonly live: number;
+  /** At the fullest moment since the peak was reset. */
   readonly peak: number;
 }
 
@@ -68,6 +70,9 @@ const counted: readonly CountedKind[] = [
   "idle",
 ];
 
+/** Idle bytes kept, at most. */
+const mostIdle = 512 * 2 ** 20;
+
 /** From this size on an allocation is watched for being out of memory, which costs two calls. */
 const watched = 1 << 20;
 
@@ -115,7 +120,8 @@ export class Ledger {
           `${info.limits.maxBufferSize} on ${info.name}, expected a smaller tensor`,
       );
     }
-    this.#makeRoom(bytes);
+    // New memory adds nothing to what the device holds while old memory lies idle.
+    this.#free(bytes);
     const watch = bytes >= watched;
     if (watch) gpu.pushErrorScope("out-of-memory");
     const buffer = gpu.createBuffer({
@@ -156,6 +162,7 @@ export class Ledger {
     const list = this.#idle.get(key);
     if (list === undefined) this.#idle.set(key, [block]);
     else list.push(block);
+    this.#free(this.#kinds.idle.live - mostIdle);
   }
 
   /** Counts a block as something else from now on. */
@@ -168,10 +175,10 @@ export class Ledger {
     if (count.live > count.peak) count.peak = count.live;
   }
 
-  /** Destroys idle blocks until `bytes` of new memory add nothing to what the device holds. */
-  #makeRoom(bytes: number): void {
-    if (this.#kinds.idle.live === 0) return;
-    let missing = bytes;
+  /** Destroys idle blocks, oldest sizes first, until so many bytes are free or none is idle. */
+  #free(bytes: number): void {
+    let missing = Math.min(bytes, this.#kinds.idle.live);
+    if (missing <= 0) return;
     for (const [key, list] of this.#idle) {
       while (missing > 0 && list.length > 0) missing -= this.#destroy(list.shift()!);
       if (list.length === 0) this.#idle.delete(key);
@@ -181,7 +188,7 @@ export class Ledger {
 
   /** Gives all idle memory back to the device. */
   trim(): void {
-    this.#makeRoom(Infinity);
+    this.#free(Infinity);
   }
 
   #destroy(block: Block): number {

@@ -5,10 +5,9 @@
  *
  * @module
  */
-import { compile, prepareCall } from "./compile.ts";
+import { type Prepared, withCall } from "./compile.ts";
 import { type Context, context } from "./context.ts";
-import type { LoadedProgram } from "./loaded.ts";
-import { copies } from "./inspect.ts";
+import { type LoadedProgram, sparing } from "./loaded.ts";
 import { finish, readBlock } from "./queue.ts";
 import type { Storage } from "../graph/storage.ts";
 
@@ -24,7 +23,9 @@ export interface ProfileOptions {
 
 /** One region of a profile. Times are in seconds. */
 export interface ProfiledRegion {
+  /** What the kernel is called. */
   readonly label: string;
+  /** What it computes. */
   readonly expression: string;
   /** Where the user wrote it. */
   readonly source: string | undefined;
@@ -40,6 +41,7 @@ export interface ProfiledRegion {
 
 /** Where the time of a program goes. Times are in seconds. */
 export interface Profile {
+  /** The function. */
   readonly name: string;
   /** The device it was measured on. */
   readonly device: string;
@@ -71,26 +73,26 @@ const mostQueries = 4096;
  * console.log(`${profile}`);
  * ```
  */
-export async function profile<A extends readonly unknown[]>(
-  // deno-lint-ignore ban-types -- a compiled function of any arguments, or a plain one
-  f: Function,
-  args: A,
+export function profile(
+  f: (...args: never[]) => unknown,
+  args: readonly unknown[],
   { runs = 5 }: ProfileOptions = {},
 ): Promise<Profile> {
-  const owner = context("profile");
-  const call = prepareCall(f, args) ?? prepareCall(compile(f as never), args)!;
+  return withCall(f, args, (call) => measure(context("profile"), call, runs));
+}
+
+async function measure(owner: Context, call: Prepared, runs: number): Promise<Profile> {
   const { loaded } = call.signature;
-  const once = (measure: () => Promise<number[]>) => copies(loaded, call.storages, measure);
   const { dispatches, name } = loaded.program;
   const timed = owner.device.info.features.includes("timestamp-query");
   const samples: number[][] = [], hosts: number[] = [];
   for (let i = 0; i < runs + 2; i++) {
     const start = performance.now();
-    const results = copies(loaded, call.storages, () => loaded.run(call.storages));
+    const results = sparing(loaded, call.storages, () => loaded.run(call.storages));
     hosts.push((performance.now() - start) / 1e3);
     for (const result of results) discard(owner, result, call.storages);
     await finish(owner);
-    if (timed) samples.push(await once(() => timestamps(owner, loaded, call.storages)));
+    if (timed) samples.push(await timestamps(owner, loaded, call.storages));
   }
   const times = timed
     ? dispatches.map((_, i) => median(samples.slice(2).map((sample) => sample[i]!)))
@@ -130,7 +132,7 @@ async function timestamps(
 ): Promise<number[]> {
   const { gpu } = context.device, { ledger } = context;
   const count = loaded.program.dispatches.length;
-  const frame = loaded.begin(args);
+  const frame = sparing(loaded, args, () => loaded.begin(args));
   const encoder = gpu.createCommandEncoder({ label: "profile" });
   loaded.encodeCopies(encoder, frame);
   const stamps = ledger.take(Math.max(16, 16 * count), "workspace", "query");
@@ -173,7 +175,7 @@ async function wallTime(
   for (let runs = 4;; runs *= 4) {
     const start = performance.now();
     for (let i = 0; i < runs; i++) {
-      const results = copies(loaded, args, () => loaded.run(args));
+      const results = sparing(loaded, args, () => loaded.run(args));
       for (const result of results) discard(context, result, args);
     }
     await finish(context);

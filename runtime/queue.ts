@@ -134,6 +134,7 @@ async function copyBack(
   sizes: readonly number[],
 ): Promise<void> {
   const { ledger, device: { gpu, errors } } = context;
+  errors.throwPending();
   // Powers of two, so that the next read of about this size finds the buffer again.
   const stagings = sizes.map((bytes) =>
     ledger.take(2 ** Math.ceil(Math.log2(Math.max(bytes, 256))), "staging", "staging")
@@ -152,7 +153,7 @@ async function copyBack(
     }
   } finally {
     for (const staging of stagings) {
-      if (staging.gpu.mapState !== "unmapped") staging.gpu.unmap();
+      if (staging.gpu.mapState === "mapped") staging.gpu.unmap();
       ledger.release(staging);
     }
   }

@@ -17,6 +17,7 @@ import { type Context, context } from "../runtime/context.ts";
 import { init } from "../runtime/init.ts";
 import { LoadedProgram } from "../runtime/loaded.ts";
 import { read } from "../runtime/queue.ts";
+import { evaluate } from "./oracle.ts";
 
 /** The device's context, opened by the first who asks. */
 export async function gpu(): Promise<Context> {
@@ -98,6 +99,71 @@ export async function runGraph(
   const values = await read(open, results);
   loaded.dispose();
   return { values, program };
+}
+
+/** How far a value may be from the oracle's, in units in the last place of the result's dtype. */
+export interface Tolerance {
+  readonly ulp: number;
+  /** What is allowed besides, absolutely. */
+  readonly absolute?: number;
+}
+
+const digits: { readonly [D in DType]: { readonly bits: number; readonly least: number } } = {
+  f32: { bits: 23, least: 2 ** -149 },
+  f16: { bits: 10, least: 2 ** -24 },
+  i32: { bits: 0, least: 1 },
+  u32: { bits: 0, least: 1 },
+  bool: { bits: 0, least: 1 },
+};
+
+/** One unit in the last place of a number near x. */
+export function ulpOf(x: number, dtype: DType): number {
+  const { bits, least } = digits[dtype];
+  if (x === 0 || !Number.isFinite(x)) return least;
+  return Math.max(least, 2 ** (Math.floor(Math.log2(Math.abs(x))) - bits));
+}
+
+/**
+ * The first value out of tolerance, or undefined. NaN has to be NaN; infinities have to be there,
+ * but a value next to overflow may be on either side of it. Zeros have no sign.
+ */
+export function firstWrong(
+  actual: TypedArray,
+  expected: ArrayLike<number>,
+  dtype: DType,
+  { ulp, absolute = 0 }: Tolerance = { ulp: 0 },
+): string | undefined {
+  if (actual.length !== expected.length) {
+    return `${actual.length} values, expected ${expected.length}`;
+  }
+  for (let i = 0; i < actual.length; i++) {
+    const a = actual[i]!, e = rounded(expected[i]!, dtype);
+    if (a === e || (Number.isNaN(a) && Number.isNaN(e))) continue;
+    const error = Math.abs(a - e);
+    if (error <= ulp * ulpOf(e, dtype) + absolute) continue;
+    const units = error / ulpOf(e, dtype);
+    return `element ${i} of ${actual.length} is ${a}, expected ${e} (${units.toPrecision(3)} ulp)`;
+  }
+  return undefined;
+}
+
+function rounded(x: number, dtype: DType): number {
+  return dtype === "f32" ? Math.fround(x) : dtype === "f16" ? Math.f16round(x) : x;
+}
+
+/** Fails unless every node's values are the oracle's, within what is allowed for the node. */
+export async function assertOracle(
+  nodes: readonly Node[],
+  tolerance: (node: Node) => Tolerance = () => ({ ulp: 0 }),
+  name: (node: Node, index: number) => string = (node) => node.op,
+): Promise<void> {
+  const expected = evaluate(nodes);
+  const actual = await run(nodes);
+  const wrong = nodes.flatMap((node, i) => {
+    const what = firstWrong(actual[i]!, expected[i]!.data, node.dtype, tolerance(node));
+    return what === undefined ? [] : [`${name(node, i)} ${node.dtype}[${node.shape}]: ${what}`];
+  });
+  if (wrong.length > 0) throw new Error(`${wrong.length} wrong:\n${wrong.slice(0, 20).join("\n")}`);
 }
 
 const words = new DataView(new ArrayBuffer(4));

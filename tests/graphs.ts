@@ -127,9 +127,12 @@ const makers: readonly Maker[] = [
   },
   (v, [, a, , , more]) => {
     const x = v(a);
-    return build.broadcastTo(x, [...(more % 2 ? [1 + more % 5] : []), ...x.shape.map((n, i) => {
-      return n === 1 && i % 2 === 0 ? 1 + more % 7 : n;
-    })]);
+    return build.broadcastTo(x, [
+      ...(more % 2 ? [1 + more % 5] : []),
+      ...x.shape.map((n, i) => {
+        return n === 1 && i % 2 === 0 ? 1 + more % 7 : n;
+      }),
+    ]);
   },
   (v, [, a, b, c]) => {
     const x = v(a);

@@ -1,8 +1,8 @@
 /**
  * The oracle: what a graph means, computed in float64 by the plainest code there is, one row for
  * each primitive. It shares nothing with the kernels, and all numeric tests compare with it.
- * Integers wrap at 32 bits; floats keep float64's digits, or with `round` those of their dtype after
- * every operation (sums are rounded once, at the end).
+ * Integers wrap at 32 bits; floats keep float64's digits, or with `round` those of their dtype
+ * after every operation (sums are rounded once, at the end).
  *
  * @module
  */
@@ -56,7 +56,9 @@ export function evaluate(
     }
     const rule = oracle[node.op as keyof typeof oracle] as Rule<Primitive>;
     const data = rule(node, node.inputs.map((input) => values.get(input)!));
-    if (options.round) for (let i = 0; i < data.length; i++) data[i] = rounded(data[i]!, node.dtype);
+    if (options.round) {
+      for (let i = 0; i < data.length; i++) data[i] = rounded(data[i]!, node.dtype);
+    }
     values.set(node, { shape: node.shape, data });
   }
   return nodes.map((node) => values.get(node)!);
@@ -292,7 +294,10 @@ export const oracle: { readonly [P in Exclude<Primitive, "call" | "project">]: R
 
   sum: reduction(() => 0, (a, b) => a + b),
   prod: reduction(() => 1, (a, b, dtype) => isFloat(dtype) ? a * b : Math.imul(a, b)),
-  reduceMax: reduction((d) => d === "i32" ? -(2 ** 31) : d === "u32" ? 0 : -Infinity, (a, b) => Math.max(a, b)),
+  reduceMax: reduction(
+    (d) => d === "i32" ? -(2 ** 31) : d === "u32" ? 0 : -Infinity,
+    (a, b) => Math.max(a, b),
+  ),
   reduceMin: reduction(
     (d) => d === "i32" ? 2 ** 31 - 1 : d === "u32" ? 2 ** 32 - 1 : Infinity,
     (a, b) => Math.min(a, b),

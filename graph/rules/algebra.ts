@@ -115,12 +115,17 @@ export const algebraRules: readonly Rule[] = [
     const value = constant(node.inputs[1]);
     return value === undefined ? undefined : powers.get(value)?.(node.inputs[0]!);
   }),
-  ...rules(["and", "or"], "logic with a constant", "true and false are neutral or decide", (node) => {
-    const value = constant(node.inputs[1]);
-    if (node.dtype !== "bool" || value === undefined) return undefined;
-    const decides = node.op === "and" ? value === 0 : value === 1;
-    return decides ? node.inputs[1] : node.inputs[0];
-  }),
+  ...rules(
+    ["and", "or"],
+    "logic with a constant",
+    "true and false are neutral or decide",
+    (node) => {
+      const value = constant(node.inputs[1]);
+      if (node.dtype !== "bool" || value === undefined) return undefined;
+      const decides = node.op === "and" ? value === 0 : value === 1;
+      return decides ? node.inputs[1] : node.inputs[0];
+    },
+  ),
   ...rules(["and", "or"], "logic with itself", "idempotent", (node) => {
     return node.inputs[0] === node.inputs[1] ? node.inputs[0] : undefined;
   }),

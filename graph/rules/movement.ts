@@ -175,9 +175,7 @@ export const movementRules: readonly Rule[] = [
   }),
   rule("concatenate", "drop empty parts", "they add nothing", (node) => {
     const parts = node.inputs.filter((part) => sizeOf(part.shape) > 0);
-    return parts.length < node.inputs.length
-      ? concatenate(parts, node.attributes.axis)
-      : undefined;
+    return parts.length < node.inputs.length ? concatenate(parts, node.attributes.axis) : undefined;
   }),
   rule("cast", "cast of positions", "small whole numbers are exact in both dtypes", (node) => {
     const x = node.inputs[0]!;

@@ -13,7 +13,9 @@ import type { Primitive } from "../primitive.ts";
  * bits of a float sum, product, or contraction.
  */
 export interface Rule {
+  /** What it does, in a few words. */
   readonly name: string;
+  /** The primitive it looks at. */
   readonly op: Primitive | "*";
   /** The replacement, or undefined where the rule does not apply. */
   readonly apply: (node: Node) => Node | undefined;

@@ -57,7 +57,10 @@ export function customVjp<A extends readonly unknown[], R>(
     const { graph, captured } = closeOver(name, parameters, results.nodes);
     const rule: CustomPull = (inputs, values, cotangents) => {
       const own = inputs.slice(0, parameters.length);
-      const [g, y] = [cotangents, values].map((nodes) => treeOf(results.structure, nodes)) as [R, R];
+      const [g, y] = [cotangents, values].map((nodes) => treeOf(results.structure, nodes)) as [
+        R,
+        R,
+      ];
       const pulled = pull(g, y, ...treeOf(given.structure, own) as unknown as A);
       if (!Array.isArray(pulled)) {
         throw new TypeError(

@@ -42,9 +42,9 @@ export interface GradOptions<N extends number | readonly number[] = number | rea
 }
 
 /** The gradient's type: that of the argument, or an array of the arguments' types. */
-export type Gradient<A extends readonly unknown[], N extends number | readonly number[]> =
-  N extends number ? A[N]
-    : { -readonly [K in keyof N]: N[K] extends number ? A[N[K]] : never };
+export type Gradient<A extends readonly unknown[], N extends number | readonly number[]> = N extends
+  number ? A[N]
+  : { -readonly [K in keyof N]: N[K] extends number ? A[N[K]] : never };
 
 /** Arguments of a function with some marked, so that the way back finds them. */
 export interface Marked {
@@ -109,6 +109,18 @@ export function deal(parts: readonly Parts[], nodes: readonly Parts["nodes"][num
  * assertEquals(await gradient.b.item(), 16);
  * ```
  */
+export function valueAndGrad<A extends readonly unknown[]>(
+  f: (...args: A) => Tensor,
+): (...args: A) => [Tensor, A[0]];
+/** The same with respect to other arguments than the first. */
+export function valueAndGrad<
+  A extends readonly unknown[],
+  const N extends number | readonly number[] = 0,
+>(
+  f: (...args: A) => Tensor,
+  options: GradOptions<N> & { readonly hasAux?: false },
+): (...args: A) => [Tensor, Gradient<A, N>];
+/** The same for a function that returns `[loss, aux]`. */
 export function valueAndGrad<
   A extends readonly unknown[],
   X,
@@ -117,14 +129,6 @@ export function valueAndGrad<
   f: (...args: A) => readonly [Tensor, X],
   options: GradOptions<N> & { readonly hasAux: true },
 ): (...args: A) => [[Tensor, X], Gradient<A, N>];
-/** The same for a function that returns its loss alone. */
-export function valueAndGrad<
-  A extends readonly unknown[],
-  const N extends number | readonly number[] = 0,
->(
-  f: (...args: A) => Tensor,
-  options?: GradOptions<N> & { readonly hasAux?: false },
-): (...args: A) => [Tensor, Gradient<A, N>];
 export function valueAndGrad(
   f: (...args: never[]) => unknown,
   { argnums = 0, hasAux = false }: GradOptions = {},
@@ -199,6 +203,18 @@ function named<F>(f: F, name: string): F {
  * assertEquals(await rg.grad(rg.grad(rg.grad(cube)))(rg.tensor(2)).item(), 6);
  * ```
  */
+export function grad<A extends readonly unknown[]>(
+  f: (...args: A) => Tensor,
+): (...args: A) => A[0];
+/** The same with respect to other arguments than the first. */
+export function grad<
+  A extends readonly unknown[],
+  const N extends number | readonly number[] = 0,
+>(
+  f: (...args: A) => Tensor,
+  options: GradOptions<N> & { readonly hasAux?: false },
+): (...args: A) => Gradient<A, N>;
+/** The same for a function that returns `[loss, aux]`. */
 export function grad<
   A extends readonly unknown[],
   X,
@@ -207,14 +223,6 @@ export function grad<
   f: (...args: A) => readonly [Tensor, X],
   options: GradOptions<N> & { readonly hasAux: true },
 ): (...args: A) => [Gradient<A, N>, X];
-/** The same for a function that returns its loss alone. */
-export function grad<
-  A extends readonly unknown[],
-  const N extends number | readonly number[] = 0,
->(
-  f: (...args: A) => Tensor,
-  options?: GradOptions<N> & { readonly hasAux?: false },
-): (...args: A) => Gradient<A, N>;
 export function grad(
   f: (...args: never[]) => unknown,
   options: GradOptions = {},

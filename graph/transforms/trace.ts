@@ -9,16 +9,9 @@ import { is, type Node } from "../node.ts";
 import { transforming } from "../scope.ts";
 import { sameShape, showShape } from "../shape.ts";
 import { Tensor } from "../tensor.ts";
-import {
-  checkSame,
-  flatten,
-  leafPaths,
-  type Structure,
-  type TreeOf,
-  unflatten,
-} from "../tree.ts";
+import { checkSame, flatten, leafPaths, type Structure, type TreeOf, unflatten } from "../tree.ts";
 
-/** Tensors in nested plain objects and arrays, with numbers, strings, booleans and null as they are. */
+/** Tensors in nested plain objects and arrays; numbers, strings, booleans and null stay. */
 export type Tree = TreeOf<Tensor>;
 
 /** A tree of tensors taken apart. */
@@ -102,7 +95,9 @@ export function resultsOf(
 export function checkFloats(action: string, name: string, parts: Parts): void {
   const { nodes } = parts;
   if (nodes.length === 0) {
-    throw new TypeError(`Cannot ${action}: ${name} has no tensors, expected at least one of floats`);
+    throw new TypeError(
+      `Cannot ${action}: ${name} has no tensors, expected at least one of floats`,
+    );
   }
   nodes.forEach((node, i) => {
     if (isFloat(node.dtype)) return;

@@ -62,7 +62,7 @@ export function writeTile(job: Job, product: Product, shape: TileShape): Omit<Bo
   emitter.open("batch", "down", "n0", "side");
   const names = Array.from({ length: rows * quads }, () => emitter.fresh("c"));
   for (const name of names) emitter.line(`var ${name} = vec4<f32>();`);
-  const tile: Tile = { job, product, shape, reading, names };
+  const tile: Tile = { job, product, shape, names, ...placesOfTile(job, product, shape, reading) };
 
   const deep = Math.floor(k / reading.depth);
   if (deep > 0) {
@@ -112,9 +112,46 @@ interface Tile {
   readonly job: Job;
   readonly product: Product;
   readonly shape: TileShape;
-  readonly reading: Reading;
   /** Accumulators: row by row, quads of columns within a row. */
   readonly names: readonly string[];
+  /** Rows (fours of them, where they are read in vectors) that an invocation loads. */
+  readonly down: readonly Index[];
+  readonly fours: boolean;
+  /** Its columns. */
+  readonly across: readonly Index[];
+}
+
+/**
+ * Names for the rows and columns of a tile. Each stands for a place inside the operand, so that
+ * views of operands simplify; past the edge it is wrong, and what it loads is not stored.
+ */
+function placesOfTile(
+  { emitter }: Job,
+  { m, n }: Product,
+  { rows, cols, shuffle }: TileShape,
+  reading: Reading,
+): Pick<Tile, "down" | "fours" | "across"> {
+  const place = (text: string, size: number): Index => {
+    const name = emitter.fresh("p");
+    emitter.declare(name);
+    emitter.line(`let ${name} = ${text};`);
+    return variable(name, size);
+  };
+  const list = (length: number, f: (i: number) => Index): Index[] =>
+    Array.from({ length }, (_, i) => f(i));
+  const quads = rows / 4, fours = reading.left === "m";
+  const down = fours
+    ? shuffle
+      ? [place(`down * ${quads} + side % ${quads}`, m / 4)]
+      : list(quads, (q) => place(`down * ${quads} + ${q}`, m / 4))
+    : shuffle
+    ? list(rows / lanesOfTile, (g) => place(`down * ${rows} + ${g * lanesOfTile} + side`, m))
+    : list(rows, (r) => place(`down * ${rows} + ${r}`, m));
+  if (reading.right === "single") {
+    return { down, fours, across: list(cols, (j) => place(`n0 + ${j * lanesOfTile}`, n)) };
+  }
+  const quadsAcross = list(cols / 4, (q) => place(`n0 + ${q * lanesOfTile}`, n / 4));
+  return { down, fours, across: list(cols, (j) => offset(scale(quadsAcross[j >> 2]!, 4), j & 3)) };
 }
 
 /** `depth` steps of k from `k0` on: loads, then the multiply-adds in ascending k. */
@@ -142,12 +179,11 @@ function writeStep(tile: Tile, k0: Index, reading: Reading): void {
 
 /** Loads the left operand's part of a step; the result gives the text of (row, step of k). */
 function loadLeft(
-  { job: { emitter }, product: { left, m, batch }, shape: { shuffle, rows } }: Tile,
+  { job: { emitter }, product: { left, m, batch }, shape: { shuffle, rows }, down, fours }: Tile,
   k0: Index,
   { depth, left: along }: Reading,
 ): (r: number, i: number) => string {
   const b = variable("batch", batch);
-  const r0 = scale(variable("down", Math.ceil(m / rows)), rows);
   const load = (row: Index, k: Index, width: Width): string => {
     const name = emitter.fresh("l");
     emitter.line(`let ${name} = ${inF32(emitter.value(left, [b, row, k]), width)};`);
@@ -156,68 +192,66 @@ function loadLeft(
   const from = (text: string, side: number): string => `subgroupBroadcast(${text}, ${side}u)`;
   if (along === "m") {
     const quads = rows / 4;
+    const four = (q: number): Index => add(scale(down[q]!, 4), lane);
     if (!shuffle) {
-      const loaded = Array.from({ length: depth * quads }, (_, j) =>
-        load(
-          add(offset(r0, 4 * (j % quads)), lane),
-          offset(k0, Math.floor(j / quads)),
-          4,
-        ));
+      const loaded = Array.from(
+        { length: depth * quads },
+        (_, j) => load(four(j % quads), offset(k0, Math.floor(j / quads)), 4),
+      );
       return (r, i) => `${loaded[i * quads + (r >> 2)]}[${r & 3}]`;
     }
     // One load brings several steps of k: a lane has four rows of one step.
     const per = lanesOfTile / quads;
-    const quad = emitter.fresh("quad"), deep = emitter.fresh("deep");
-    emitter.declare(quad);
+    const deep = emitter.fresh("deep");
     emitter.declare(deep);
-    emitter.line(`let ${quad} = side % ${quads};`, `let ${deep} = side / ${quads};`);
-    const row = add(add(r0, scale(variable(quad, quads), 4)), lane);
+    emitter.line(`let ${deep} = side / ${quads};`);
     const loaded = Array.from(
       { length: depth / per },
-      (_, g) => load(row, add(offset(k0, g * per), variable(deep, per)), 4),
+      (_, g) => load(four(0), add(offset(k0, g * per), variable(deep, per)), 4),
     );
     return (r, i) => from(`${loaded[Math.floor(i / per)]}[${r & 3}]`, (i % per) * quads + (r >> 2));
   }
-  const k = along === "k" ? add(k0, lane) : k0;
   const width = along === "k" ? 4 : 1;
+  const k = along === "k" ? add(k0, lane) : k0;
   const pick = (name: string, i: number): string => along === "k" ? `${name}[${i}]` : name;
+  // In the tail of k, rows that come in fours elsewhere are read one by one.
+  const rowOf = (i: number): Index => {
+    if (!fours) return down[i]!;
+    const name = emitter.fresh("p");
+    emitter.declare(name);
+    emitter.line(
+      `let ${name} = down * ${rows} + ${shuffle ? `${i * lanesOfTile} + side` : `${i}`};`,
+    );
+    return variable(name, m);
+  };
   if (!shuffle) {
-    const loaded = Array.from({ length: rows }, (_, r) => load(offset(r0, r), k, width));
+    const loaded = Array.from({ length: rows }, (_, r) => load(rowOf(r), k, width));
     return (r, i) => pick(loaded[r]!, i);
   }
-  const side = variable("side", lanesOfTile);
-  const loaded = Array.from(
-    { length: rows / lanesOfTile },
-    (_, g) => load(add(offset(r0, g * lanesOfTile), side), k, width),
-  );
+  const loaded = Array.from({ length: rows / lanesOfTile }, (_, g) => load(rowOf(g), k, width));
   return (r, i) => from(pick(loaded[Math.floor(r / lanesOfTile)]!, i), r % lanesOfTile);
 }
 
 /** Loads the right operand's part of a step; the result gives the text of (quad, step of k). */
 function loadRight(
-  { job: { emitter }, product: { right, n, batch }, reading, shape: { cols } }: Tile,
+  { job: { emitter }, product: { right, batch }, shape: { cols }, across }: Tile,
   k0: Index,
   { right: along }: Reading,
 ): (q: number, i: number) => string {
   const b = variable("batch", batch);
-  const n0 = variable("n0", n + 8 * cols);
-  const strided = reading.right === "single";
-  const column = (q: number, e: number): Index =>
-    strided
-      ? offset(n0, (4 * q + e) * lanesOfTile)
-      : offset(scale(offset(n0, q * lanesOfTile), 4), e);
-  const single = (q: number, e: number, k: Index): string =>
-    inF32(emitter.value(right, [b, k, column(q, e)]), 1);
   if (along === "k") {
-    const loaded = Array.from({ length: cols }, (_, j) => {
-      const index = [b, add(k0, lane), column(j >> 2, j & 3)];
-      return inF32(emitter.value(right, index), 4);
-    });
+    const loaded = Array.from(
+      { length: cols },
+      (_, j) => inF32(emitter.value(right, [b, add(k0, lane), across[j]!]), 4),
+    );
     return (q, i) =>
       `vec4<f32>(${[0, 1, 2, 3].map((e) => `${loaded[4 * q + e]}[${i}]`).join(", ")})`;
   }
   if (along === "n") {
-    return (q, i) => inF32(emitter.value(right, [b, offset(k0, i), add(column(q, 0), lane)]), 4);
+    return (q, i) => inF32(emitter.value(right, [b, offset(k0, i), add(across[4 * q]!, lane)]), 4);
   }
-  return (q, i) => `vec4<f32>(${[0, 1, 2, 3].map((e) => single(q, e, offset(k0, i))).join(", ")})`;
+  const single = (j: number, k: Index): string =>
+    inF32(emitter.value(right, [b, k, across[j]!]), 1);
+  return (q, i) =>
+    `vec4<f32>(${[0, 1, 2, 3].map((e) => single(4 * q + e, offset(k0, i))).join(", ")})`;
 }

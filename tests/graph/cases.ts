@@ -7,7 +7,7 @@
  */
 import * as b from "../../graph/build.ts";
 import type { DType } from "../../graph/dtype.ts";
-import { type Graph, type Node } from "../../graph/node.ts";
+import type { Graph, Node } from "../../graph/node.ts";
 import type { Primitive } from "../../graph/primitive.ts";
 import { type Shape, sizeOf } from "../../graph/shape.ts";
 
@@ -58,7 +58,8 @@ export function graphOf({ operands, build }: Case, name: string): Graph {
 export const anywhere: Draw = (uniform) => (uniform() < 0.5 ? -1 : 1) * (0.2 + 1.8 * uniform());
 const positive: Draw = (uniform) => 0.3 + 2 * uniform();
 /** All different, by at least 0.2. */
-const distinct: Draw = (uniform, i, n) => (((i * 7 + 3) % (n || 1)) - n / 2) * 0.5 + 0.3 * uniform();
+const distinct: Draw = (uniform, i, n) =>
+  (((i * 7 + 3) % (n || 1)) - n / 2) * 0.5 + 0.3 * uniform();
 /** Fractions away from whole and half numbers. */
 const fractional: Draw = (uniform) => Math.floor(uniform() * 8 - 4) + 0.1 + 0.3 * uniform();
 const integers = (low: number, high: number): Draw => (uniform) =>
@@ -155,7 +156,10 @@ export const cases: { readonly [P in Primitive]: readonly Case[] } = {
     { operands: [x23], build: (x) => b.cast(b.cast(x!, "f16"), "f32"), flat: true },
     { operands: [x23], build: (x) => b.cast(x!, "i32") },
     { operands: [x23], build: (x) => b.binary("mul", b.cast(b.cast(x!, "i32"), "f32"), x!) },
-    { operands: [{ shape: [5], dtype: "i32", draw: integers(-9, 9) }], build: (x) => b.cast(x!, "f32") },
+    {
+      operands: [{ shape: [5], dtype: "i32", draw: integers(-9, 9) }],
+      build: (x) => b.cast(x!, "f32"),
+    },
     { operands: [{ shape: [5], dtype: "bool", draw: truth }], build: (x) => b.cast(x!, "f32") },
   ],
   bitcast: [
@@ -219,7 +223,10 @@ export const cases: { readonly [P in Primitive]: readonly Case[] } = {
       operands: [{ shape: [2, 3], dtype: "bool", draw: truth }, x23, { shape: [3] }],
       build: (c, x, y) => b.where(c!, square(x!), y!),
     },
-    { operands: [x5], build: (x) => b.where(b.binary("less", x!, 0), square(x!), b.unary("exp", x!)) },
+    {
+      operands: [x5],
+      build: (x) => b.where(b.binary("less", x!, 0), square(x!), b.unary("exp", x!)),
+    },
   ],
 
   reshape: [
@@ -327,15 +334,18 @@ export const cases: { readonly [P in Primitive]: readonly Case[] } = {
 
 /** sin(x·y) + x behind a boundary, with a rule that says the truth or without one. */
 function callOf(withRule: boolean, x: Node, y: Node): Node {
-  const f = (p: Node, q: Node): Node =>
-    b.binary("add", b.unary("sin", b.binary("mul", p, q)), p);
+  const f = (p: Node, q: Node): Node => b.binary("add", b.unary("sin", b.binary("mul", p, q)), p);
   const [p, q] = [b.parameter(0, x), b.parameter(1, y)];
   const graph: Graph = { name: "f", parameters: [p, q], results: [f(p, q), b.unary("exp", p)] };
   const rule = {
     name: "f",
     pull: ([p, q]: readonly Node[], [, e]: readonly Node[], [g, h]: readonly Node[]) => {
       const inner = b.binary("mul", g!, b.unary("cos", b.binary("mul", p!, q!)));
-      const dp = b.binary("add", b.binary("add", b.binary("mul", inner, q!), g!), b.binary("mul", h!, e!));
+      const dp = b.binary(
+        "add",
+        b.binary("add", b.binary("mul", inner, q!), g!),
+        b.binary("mul", h!, e!),
+      );
       return [dp, b.sumTo(b.binary("mul", inner, p!), q!.shape)];
     },
   };

@@ -265,8 +265,10 @@ Deno.test("simplify() keeps the bits of random graphs", () => {
 function sameButZero(a: Float64Array, c: Float64Array, root: Node): boolean {
   if (same(a, c)) return true;
   const divides = topological([root]).some((node) => is(node, "div"));
-  return divides && a.every((value, i) => same(a.subarray(i, i + 1), c.subarray(i, i + 1)) ||
-    Math.abs(value) === Math.abs(c[i]!) || !Number.isFinite(value));
+  return divides && a.every((value, i) =>
+    same(a.subarray(i, i + 1), c.subarray(i, i + 1)) ||
+    Math.abs(value) === Math.abs(c[i]!) || !Number.isFinite(value)
+  );
 }
 
 Deno.test("simplify() folds as the oracle computes, for every dtype", () => {

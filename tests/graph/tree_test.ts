@@ -36,8 +36,27 @@ Deno.test("structureKey() tells apart what does not fit, and only that", () => {
   const key = (tree: unknown): string => structureKey(flatten(tree, isLeaf).structure);
   assertEquals(key({ a: leaf(1), b: leaf(2) }), key({ b: leaf(3), a: leaf(4) }));
   const all = [
-    leaf(1), [leaf(1)], [leaf(1), leaf(2)], { a: leaf(1) }, { b: leaf(1) }, [[leaf(1)]], 1, "1",
-    "*", null, undefined, "null", true, [], {}, { "a,b": 1 }, { a: 1, b: 1 }, 0, -0, NaN, ["*"],
+    leaf(1),
+    [leaf(1)],
+    [leaf(1), leaf(2)],
+    { a: leaf(1) },
+    { b: leaf(1) },
+    [[leaf(1)]],
+    1,
+    "1",
+    "*",
+    null,
+    undefined,
+    "null",
+    true,
+    [],
+    {},
+    { "a,b": 1 },
+    { a: 1, b: 1 },
+    0,
+    -0,
+    NaN,
+    ["*"],
   ];
   const keys = all.map(key);
   assertEquals(new Set(keys).size, all.length);

@@ -45,9 +45,14 @@ const broken: readonly (readonly [string, Node, string])[] = [
   ],
   [
     "a call used as a value",
-    b.apply("reshape", [
-      b.call({ name: "f", parameters: [], results: [b.fill(1)] }, [])[0]!.inputs[0]!,
-    ], {}, { shape: [1], dtype: "f32" }),
+    b.apply(
+      "reshape",
+      [
+        b.call({ name: "f", parameters: [], results: [b.fill(1)] }, [])[0]!.inputs[0]!,
+      ],
+      {},
+      { shape: [1], dtype: "f32" },
+    ),
     "expected one of its results by project",
   ],
 ];

@@ -159,7 +159,10 @@ Deno.test("pullback() rejects a cotangent that does not fit", () => {
 Deno.test("a call with a rule is differentiated by the rule, in both modes", () => {
   const p = f32([3]);
   const graph = { name: "f", parameters: [p as Node<"parameter">], results: [b.unary("floor", p)] };
-  const rule = { name: "f", pull: (_: unknown, __: unknown, [g]: Node[]) => [b.binary("mul", g!, 3)] };
+  const rule = {
+    name: "f",
+    pull: (_: unknown, __: unknown, [g]: Node[]) => [b.binary("mul", g!, 3)],
+  };
   const x = f32([3]);
   const [y] = b.call(graph, [x], rule);
   const t = b.parameter(1, { shape: [3], dtype: "f32" });

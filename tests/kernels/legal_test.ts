@@ -45,7 +45,10 @@ function checkedRegions(results: readonly Node[], limits: Limits): Region[] {
       `${name}: ${inputs.length} + ${outputs.length} bindings of ${limits.maxBindings}`,
     );
     for (const input of inputs) {
-      assert(isArgument(input) || written.has(input), `${name} reads ${input.op} before it is there`);
+      assert(
+        isArgument(input) || written.has(input),
+        `${name} reads ${input.op} before it is there`,
+      );
     }
     for (const [node] of verdict.body) {
       assert(!isArgument(node), `${name} computes an argument`);
@@ -98,7 +101,10 @@ const input = (...shape: number[]): Node =>
 Deno.test("fuse() splits what reads more than a kernel may bind", () => {
   const leaves = Array.from({ length: 40 }, () => input(64));
   const sum = leaves.reduce((a, b) => build.binary("add", a, b));
-  const sums = Array.from({ length: 12 }, (_, i) => build.binary("mul", leaves[i]!, leaves[i + 9]!));
+  const sums = Array.from(
+    { length: 12 },
+    (_, i) => build.binary("mul", leaves[i]!, leaves[i + 9]!),
+  );
   const wide = build.concatenate(leaves, 0);
   const rows = build.reduce("sum", build.concatenate(leaves, 0), [0]);
   for (const maxBindings of [4, 5, 8, 32]) {

@@ -3,7 +3,7 @@ import { ones, tensor, zeros } from "../../graph/create.ts";
 import { Tensor } from "../../graph/tensor.ts";
 import { grad, valueAndGrad } from "../../graph/transforms.ts";
 import { compile } from "../../runtime/compile.ts";
-import { init, memory } from "../../runtime/init.ts";
+import { countAs, init, memory } from "../../runtime/init.ts";
 
 await init({ software: "allow" });
 
@@ -120,6 +120,22 @@ Deno.test("compile() says what is wrong with a function or an argument", () => {
   assertThrows(() => reads(x), Error, "is being traced inside compile()");
   const operators = compile((x: Tensor, rate: number) => x.mul(rate * 2));
   assertThrows(() => operators(x, 3), TypeError, "expected a method");
+});
+
+Deno.test("countAs() labels memory, and donation hands the label on", async () => {
+  const swap = compile(({ p, q }: { p: Tensor; q: Tensor }) => ({ p: q.sum(), q: p.mul(2) }), {
+    donate: [0],
+  });
+  const { state, parameters } = memory().kinds;
+  let tree = countAs("parameters", { p: ones([1024]), q: ones([]) });
+  countAs("state", tree.q);
+  tree = swap(tree);
+  assertEquals(await tree.q.sum().item(), 2048);
+  assertEquals(memory().kinds.parameters.live - parameters.live, 4096);
+  assertEquals(memory().kinds.state.live - state.live, 16);
+  const bound = swap.programs()[0]!.memory.peak;
+  assertMatch(swap.explain(), new RegExp(`peak +${bound} +${bound}`));
+  swap.dispose();
 });
 
 Deno.test("compile() leaves no memory behind when it is disposed of", async () => {

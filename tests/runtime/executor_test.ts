@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { executor } from "../../graph/executor.ts";
 import { tensor, zeros } from "../../graph/create.ts";
 import { TensorBase } from "../../graph/tensor.ts";
-import { DeviceExecutor } from "../../runtime/executor.ts";
+import type { DeviceExecutor } from "../../runtime/executor.ts";
 import { init, memory, resetPeak } from "../../runtime/init.ts";
 
 await init({ software: "allow" });

@@ -2,11 +2,12 @@ import {
   assert,
   assertEquals,
   assertNotStrictEquals,
+  assertRejects,
   assertStrictEquals,
   assertThrows,
 } from "@std/assert";
 import { OutOfMemoryError } from "../../runtime/errors.ts";
-import { read } from "../../runtime/queue.ts";
+import { finish, read } from "../../runtime/queue.ts";
 import { close, openContext, storageOf } from "./programs.ts";
 
 Deno.test("Ledger counts live and peak bytes by kind", async () => {
@@ -57,6 +58,20 @@ Deno.test("Ledger refuses a buffer larger than the device's largest", async () =
   const context = await openContext(), { ledger } = context;
   const most = context.device.info.limits.maxBufferSize;
   assertThrows(() => ledger.take(most + 1, "data"), OutOfMemoryError, "expected a smaller tensor");
+  await close(context);
+});
+
+Deno.test("out of memory is a typed error with the sizes, at the next await", async () => {
+  const context = await openContext(), { gpu } = context.device;
+  context.ledger.take(4096, "parameters");
+  gpu.popErrorScope = () => Promise.resolve({ message: "no room" } as GPUError);
+  context.ledger.take(1 << 20, "workspace");
+  await assertRejects(
+    () => finish(context),
+    OutOfMemoryError,
+    "Cannot allocate 1048576 bytes of device memory for workspace: 4096 bytes are in use",
+  );
+  await finish(context);
   await close(context);
 });
 

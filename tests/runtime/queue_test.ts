@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { DType, TypedArray } from "../../graph/dtype.ts";
 import { Storage } from "../../graph/storage.ts";
+import { DeviceLostError } from "../../runtime/errors.ts";
 import { place, read, upload, write } from "../../runtime/queue.ts";
 import { close, openContext, storageOf } from "./programs.ts";
 
@@ -88,4 +89,12 @@ Deno.test("concurrent reads do not disturb each other", async () => {
   const values = await Promise.all(storages.map((storage) => read(context, [storage])));
   assertEquals(values.map(([data]) => data![0]), [1, 2, 3]);
   await close(context);
+});
+
+Deno.test("read() of a lost device is a typed error", async () => {
+  const context = await openContext();
+  const x = storageOf([1]);
+  upload(context, x);
+  await close(context);
+  await assertRejects(() => read(context, [x]), DeviceLostError, "expected `await init()` again");
 });

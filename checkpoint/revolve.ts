@@ -1,0 +1,169 @@
+/**
+ * Schedules for a chain of known length whose steps and states are alike: storing everything,
+ * segments of √n (Chen, Xu, Zhang & Guestrin 2016), and Revolve (Griewank & Walther 2000, TOMS 799),
+ * which runs the fewest steps that `snapshots` allow.
+ *
+ * With β(s, r) = C(s+r, s), a chain of l ≤ β(s, r) steps needs no step more than r times. The least
+ * number of advances, t(l, s) = r·l − β(s+1, r−1) for the least such r, satisfies
+ * t(l, s) = min over i of i + t(i, s) + t(l−i, s−1): advance i, snapshot, reverse the rest with one
+ * slot less, and come back. The best i form an interval that is known in closed form, so that a
+ * schedule needs no table. Invariant: at most `snapshots` are alive, state 0 included.
+ *
+ * @module
+ */
+import { type Action, advance, drop, pull, restore, snapshot, turn } from "./schedule.ts";
+
+/** Throws unless the value is an integer that is large enough. */
+export function demandInteger(what: string, value: number, least: number): void {
+  if (!Number.isSafeInteger(value) || value < least) {
+    throw new RangeError(
+      `Cannot make a schedule: ${what} is ${value}, expected an integer of at least ${least}`,
+    );
+  }
+}
+
+/** β(s, r) = C(s+r, s): the longest chain that s snapshots reverse with r runs of each step. */
+export function reach(snapshots: number, repetitions: number): number {
+  if (repetitions < 0) return 0;
+  const fewer = Math.min(snapshots, repetitions);
+  const more = Math.max(snapshots, repetitions);
+  let result = 1;
+  // Each product is a binomial times i, hence divisible; past 2^53 only the size matters.
+  for (let i = 1; i <= fewer && result < 2 ** 53; i++) result = result * (more + i) / i;
+  return result;
+}
+
+/** The least r with β(s, r) ≥ length: how often the most repeated step must run. */
+export function repetitions(length: number, snapshots: number): number {
+  if (snapshots === 1) return Math.max(0, length - 1);
+  let r = 0;
+  let reached = 1;
+  while (reached < length) {
+    r++;
+    reached = reached * (snapshots + r) / r;
+  }
+  return r;
+}
+
+/**
+ * The least number of advances that reverse `length` steps with `snapshots`, state 0 among them; the
+ * run of a step inside its own pull is not counted.
+ */
+export function leastAdvances(length: number, snapshots: number): number {
+  demandInteger("length", length, 0);
+  demandInteger("snapshots", snapshots, 1);
+  if (length < 2) return 0;
+  const r = repetitions(length, snapshots);
+  return r * length - reach(snapshots + 1, r - 1);
+}
+
+/** The fewest snapshots with which no step runs more than `repetitions` times. */
+export function snapshotsFor(length: number, repetitions: number): number {
+  demandInteger("length", length, 0);
+  demandInteger("repetitions", repetitions, 1);
+  let low = 1;
+  let high = Math.max(1, length - 1);
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (reach(middle, repetitions) >= length) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** How far to advance before the next snapshot: the largest of the optimal distances. */
+export function split(length: number, snapshots: number): number {
+  const r = repetitions(length, snapshots);
+  return Math.min(reach(snapshots, r - 1), length - reach(snapshots - 1, r - 1));
+}
+
+/**
+ * Actions that pull the steps `to`−1 … `from`, with the working state at `from` and up to `snapshots`
+ * slots from `slot` on, the first of which holds state `from` if `held`. Empties these slots.
+ */
+export function* reverseSegment(
+  from: number,
+  to: number,
+  snapshots: number,
+  options: { slot?: number; held?: boolean; length?: number } = {},
+): Generator<Action, void, undefined> {
+  const { slot: first = 0, held = false, length = -1 } = options;
+  /** Segments still to reverse, the one in hand last; each has its first state in its slot. */
+  const open = [{ from, to }];
+  let restored = held;
+  if (!held && to - from > 1) {
+    yield snapshot(from, first);
+    restored = true;
+  }
+  while (open.length > 0) {
+    const segment = open.at(-1)!;
+    let start = segment.from;
+    while (segment.to - start > 1 && open.length < snapshots) {
+      const distance = split(segment.to - start, snapshots - open.length + 1);
+      yield advance(start, start + distance);
+      start += distance;
+      // The last state of the chain is pulled at once; no slot is spent on it.
+      if (segment.to - start === 1) break;
+      yield snapshot(start, first + open.length);
+      open.push({ from: start, to: segment.to });
+    }
+    const inner = open.at(-1)!;
+    if (start < inner.to - 1) yield advance(start, inner.to - 1);
+    if (inner.to === length) yield turn(length - 1, length);
+    yield pull(inner.to - 1);
+    inner.to--;
+    while (open.length > 0 && open.at(-1)!.to === open.at(-1)!.from) {
+      const done = open.pop()!;
+      if (open.length > 0 || restored) yield drop(first + open.length);
+      if (open.length > 0) open.at(-1)!.to = done.from;
+    }
+    if (open.length > 0) yield restore(open.at(-1)!.from, first + open.length - 1);
+  }
+}
+
+/**
+ * The schedule with the fewest advances, t(length, snapshots).
+ *
+ * @throws {RangeError} If `length` is negative or `snapshots` less than 1.
+ */
+export function* revolve(
+  length: number,
+  snapshots: number,
+): Generator<Action, void, undefined> {
+  demandInteger("length", length, 0);
+  demandInteger("snapshots", snapshots, 1);
+  if (length === 0) yield turn(0, 0);
+  else yield* reverseSegment(0, length, snapshots, { length });
+}
+
+/** The schedule that keeps every state: no step runs twice outside its pull. */
+export function storeAll(length: number): Generator<Action, void, undefined> {
+  demandInteger("length", length, 0);
+  return revolve(length, Math.max(1, length - 1));
+}
+
+/**
+ * Chen's schedule: a snapshot every `segment` steps, and within the segment being reversed every
+ * state. One forward more than storing everything, for about 2√n snapshots.
+ *
+ * @param segment Steps between snapshots. @default ⌈√length⌉
+ */
+export function* chen(
+  length: number,
+  segment: number = Math.max(1, Math.ceil(Math.sqrt(length))),
+): Generator<Action, void, undefined> {
+  demandInteger("length", length, 0);
+  demandInteger("segment", segment, 1);
+  if (length === 0) yield turn(0, 0);
+  const last = Math.max(0, Math.ceil(length / segment) - 1);
+  for (let i = 0; i < last; i++) {
+    yield snapshot(i * segment, i);
+    yield advance(i * segment, (i + 1) * segment);
+  }
+  for (let i = last; i >= 0 && length > 0; i--) {
+    const from = i * segment;
+    if (i < last) yield restore(from, i);
+    const to = Math.min(length, from + segment);
+    yield* reverseSegment(from, to, Math.max(1, segment - 1), { slot: i, held: i < last, length });
+  }
+}

@@ -1,0 +1,175 @@
+/**
+ * Rows in a team: 32 invocations share a row, one per partial sum, and meet in workgroup memory
+ * (hardware); or 8 lanes of one subgroup do, four partial sums each, and meet by broadcast
+ * (software with subgroups).
+ *
+ * @module
+ */
+import type { Node } from "../../graph/node.ts";
+import { type Emitter, lane } from "../emit.ts";
+import { add, constant, type Index, scale, variable } from "../index.ts";
+import { type Places, placesOf } from "../region.ts";
+import { type Body, elementFlops, groupNumber, type Job } from "../shader.ts";
+import { typeName, type Width } from "../wgsl.ts";
+import {
+  hasFullOutputs,
+  interleave,
+  phasesOf,
+  rowsAreInner,
+  rowsFrame,
+  writeFullOutputs,
+  writeRowOutputs,
+} from "./layout.ts";
+import { finishPhase, isExtreme, reductionOf, type Track, widen } from "./reduction.ts";
+
+/** How several invocations share a row. */
+export interface Team {
+  readonly lanes: 8 | 32;
+  /** Lanes take vectors of four neighbouring elements, so p[c mod 32] is component c mod 4. */
+  readonly vector: boolean;
+  /** Partial sums meet by subgroup broadcast, or in workgroup memory. */
+  readonly shuffle: boolean;
+  /** Rows in a workgroup. */
+  readonly together: number;
+}
+
+/** Partial sums that each lane of a team holds, one after the other; vectors count as one. */
+function turns({ lanes, vector }: Team): number {
+  return interleave / (lanes * (vector ? 4 : 1));
+}
+
+/** Writes the body of a rows region with a team for every row. */
+export function writeTeam(job: Job, team: Team): Body {
+  const frame = rowsFrame(job);
+  const { emitter } = job;
+  const { rows, cols } = frame;
+  const inner = rowsAreInner(frame);
+  const { lanes, together } = team;
+  const width: Width = team.vector ? 4 : 1;
+  const steps = cols / width;
+  const row = variable("r", rows), c = variable("c", steps);
+  const col = team.vector ? add(scale(c, 4), lane) : c;
+  emitter.open("r");
+  const at = (col: Index): Places => placesOf(frame, { row, col });
+  const globals: string[] = [];
+  const ways = turns(team);
+  for (const phase of phasesOf(job)) {
+    const tracks = phase.flatMap((node) =>
+      reductionOf(node).tracks.map((track) => {
+        const names = Array.from({ length: ways }, () => emitter.fresh("part"));
+        for (const name of names) {
+          emitter.line(`var ${name} = ${typeName(track.type, width)}(${track.start});`);
+        }
+        return { node, track, names, total: emitter.fresh("total") };
+      })
+    );
+    for (let u = 0; u < ways; u++) {
+      emitter.open("c");
+      for (const { node, track, names } of tracks) {
+        const [x] = node.inputs;
+        const value = emitter.splat(emitter.value(x!, at(col).full(x!.shape)), width);
+        const lifted = track.lift(widen(value, node, width), width);
+        emitter.line(`${names[u]} = ${track.combine(names[u]!, lifted)};`);
+      }
+      const loop = emitter.close();
+      const first = u === 0 ? "part" : `part + ${u * lanes}`;
+      emitter.line(`for (var c = ${first}; c < ${steps}; c += ${lanes * ways}) {`, ...loop, "}");
+    }
+    for (const parts of tracks) {
+      emitter.declare(parts.total);
+      emitter.line(`var ${parts.total} = ${typeName(parts.track.type, 1)}(${parts.track.start});`);
+      if (team.shuffle) emitter.line(...foldByShuffle(parts, team));
+      else globals.push(...foldInMemory(parts, team, inner, emitter));
+    }
+    finishPhase(emitter, phase, tracks, 1);
+  }
+  if (hasFullOutputs(job)) {
+    emitter.open("c");
+    writeFullOutputs(job, at(col));
+    const loop = emitter.close();
+    emitter.line("if (alive) {");
+    emitter.line(`for (var c = part; c < ${steps}; c += ${lanes}) {`, ...loop, "}", "}");
+  }
+  // Under a name of its own, so that what only the lead needs is read by the lead only: the output
+  // may lie over that very input.
+  emitter.open("lead");
+  const own = variable("lead", rows);
+  writeRowOutputs(job, own, placesOf(frame, { row: own, col: constant(0) }));
+  const rowOutputs = emitter.close();
+  if (rowOutputs.length > 0) {
+    emitter.line("if (alive && part == 0) {", "let lead = r;", ...rowOutputs, "}");
+  }
+  const lines = emitter.close();
+  const hoisted = emitter.close();
+  const groups = Math.ceil(rows / together);
+  return {
+    name: inner ? "columns" : "rows",
+    workgroupSize: together * lanes,
+    workgroups: groups,
+    globals,
+    subgroups: team.shuffle,
+    lines: [
+      `let slot = i32(${team.shuffle ? "invocation & 7u" : "local"});`,
+      ...(inner
+        ? [`let part = slot / ${together};`, `let own = slot % ${together};`]
+        : [`let part = slot % ${lanes};`, `let own = slot / ${lanes};`]),
+      `let wanted = ${groupNumber(groups, job.adapter)} * ${together} + own;`,
+      `let alive = wanted < ${rows};`,
+      `let r = min(wanted, ${rows - 1});`,
+      ...hoisted,
+      ...lines,
+    ],
+    flops: elementFlops(job.region),
+  };
+}
+
+/** The partial values of one track of a reduction, and the total they are folded into. */
+interface Parts {
+  readonly node: Node;
+  readonly track: Track;
+  /** The partial values of a lane, by turn. */
+  readonly names: readonly string[];
+  readonly total: string;
+}
+
+/** p0 … p31 from left to right, each broadcast from the lane that holds it. */
+function foldByShuffle(
+  { node, track, names, total }: Parts,
+  { lanes, vector }: Team,
+): string[] {
+  const from = (text: string, side: number): string => `subgroupBroadcast(${text}, ${side}u)`;
+  if (isExtreme(node)) {
+    const own = vector ? [..."xyzw"].map((l) => `${names[0]}.${l}`) : names;
+    const sides = Array.from({ length: lanes }, (_, side) => side);
+    return [
+      ...own.map((name) => `${total} = ${track.combine(total, name)};`),
+      ...sides.map((side) => `let ${total}s${side} = ${from(total, side)};`),
+      ...sides.map((side) => `${total} = ${track.combine(total, `${total}s${side}`)};`),
+    ];
+  }
+  return Array.from({ length: interleave }, (_, p) => {
+    const term = vector
+      ? from(`${names[0]}.${"xyzw"[p % 4]}`, Math.floor(p / 4))
+      : from(names[Math.floor(p / lanes)]!, p % lanes);
+    return `${total} = ${track.combine(total, term)};`;
+  });
+}
+
+/** The same by way of workgroup memory; returns what has to be declared. */
+function foldInMemory(
+  { track, names, total }: Parts,
+  { lanes, together }: Team,
+  inner: boolean,
+  emitter: Emitter,
+): string[] {
+  const shared = `${total}w`;
+  emitter.line(
+    `${shared}[slot] = ${names[0]};`,
+    "workgroupBarrier();",
+    `for (var k = 0; k < ${lanes}; k++) {`,
+    `let other = ${shared}[${inner ? `own + k * ${together}` : `own * ${lanes} + k`}];`,
+    `${total} = ${track.combine(total, "other")};`,
+    "}",
+  );
+  return [`var<workgroup> ${shared}: array<${typeName(track.type, 1)}, ${together * lanes}>;`];
+}

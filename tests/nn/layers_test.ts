@@ -1,0 +1,211 @@
+import {
+  assert,
+  assertEquals,
+  assertNotEquals,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
+import { ones, tensor, zeros } from "../../graph/create.ts";
+import * as random from "../../graph/random.ts";
+import type { Tensor } from "../../graph/tensor.ts";
+import { grad } from "../../graph/transforms.ts";
+import * as nn from "../../nn/mod.ts";
+import { assertValues, installHost } from "../graph/host.ts";
+
+installHost();
+const key = () => random.key(1);
+
+Deno.test("linear() is x · weight + bias on the last axis", async () => {
+  const layer = nn.linear(2, 3);
+  const params = { weight: tensor([[1, 2, 3], [4, 5, 6]]), bias: tensor([10, 20, 30]) };
+  await assertValues(layer.apply(params, tensor([1, 1])), [15, 27, 39]);
+  await assertValues(layer.apply(params, tensor([[[0, 1]]])), [[[14, 25, 36]]]);
+});
+
+Deno.test("linear() has no bias where none is wanted", () => {
+  const layer = nn.linear(2, 3, { bias: false });
+  const params = layer.init(key());
+  assertEquals(Object.keys(params), ["weight"]);
+  assertEquals(layer.apply(params, ones([4, 2])).shape, [4, 3]);
+});
+
+Deno.test("linear() names itself in errors", () => {
+  const layer = nn.linear(2, 3);
+  const params = layer.init(key());
+  const message = (f: () => unknown) => (assertThrows(f, TypeError) as unknown as Error).message;
+  assertEquals(
+    message(() => layer.apply(params, ones([4, 5]))),
+    "Cannot apply linear(2, 3): the input is Tensor f32[4,5], expected floats with a last axis of 2",
+  );
+  message(() => layer.apply(params, ones([4, 2], { dtype: "i32" })));
+  message(() => layer.apply(params, tensor(1)));
+  assertEquals(
+    message(() => layer.apply({ ...params, weight: ones([3, 2]) }, ones([4, 2]))),
+    "Cannot apply linear(2, 3): its parameter weight is Tensor f32[3,2], expected a tensor of " +
+      "shape [2,3]",
+  );
+  assert(
+    message(() => layer.apply({ weight: params.weight }, ones([4, 2]))).includes(
+      "bias is undefined",
+    ),
+  );
+  message(() => layer.apply(null, ones([4, 2])));
+  assertThrows(() => nn.linear(0, 3), RangeError, "Cannot make linear(0, 3)");
+  assertThrows(() => nn.linear(2, 1.5), RangeError, "the number of outputs is 1.5");
+});
+
+Deno.test("embedding() looks up rows, and its gradient adds up repeated ones", async () => {
+  const layer = nn.embedding(3, 2);
+  const params = { weight: tensor([[1, 2], [3, 4], [5, 6]]) };
+  const words = tensor([[2, 0], [2, 2]], { dtype: "i32" });
+  await assertValues(layer.apply(params, words), [[[5, 6], [1, 2]], [[5, 6], [5, 6]]]);
+  const loss = (p: typeof params) => layer.apply(p, words).sum();
+  await assertValues(grad(loss)(params).weight, [[1, 1], [0, 0], [3, 3]]);
+  assertThrows(
+    () => layer.apply(params, ones([2])),
+    TypeError,
+    "embedding(3, 2): the input is Tensor f32[2]",
+  );
+});
+
+Deno.test("dropout() drops only while training, and keeps the mean", async () => {
+  const layer = nn.dropout(0.25), x = ones([4000]);
+  assertStrictEquals(layer.apply(null, x), x);
+  assertStrictEquals(nn.dropout(0).apply(null, x, { train: true }), x);
+  const values = await layer.apply(null, x, { train: true, key: key() }).data();
+  const kept = values.filter((v) => v !== 0);
+  assert(Math.abs(kept.length / values.length - 0.75) < 0.03, `${kept.length} of 4000 kept`);
+  assert(kept.every((v) => Math.abs(v - 4 / 3) < 1e-6));
+  const other = await layer.apply(null, x, { train: true, key: random.key(2) }).data();
+  assertNotEquals([...values], [...other]);
+});
+
+Deno.test("dropout() wants a key while training, and a rate below 1", () => {
+  assertThrows(
+    () => nn.dropout(0.5).apply(null, ones([2]), { train: true }),
+    TypeError,
+    "there is no key",
+  );
+  for (const rate of [-0.1, 1, NaN]) {
+    assertThrows(() => nn.dropout(rate), RangeError, `rate is ${rate}`);
+  }
+});
+
+Deno.test("layerNorm() gives mean 0 and variance 1, scaled and moved", async () => {
+  const layer = nn.layerNorm(4, { epsilon: 0 });
+  const x = tensor([[1, 2, 3, 4], [1e4 + 1, 1e4 + 2, 1e4 + 3, 1e4 + 4]]);
+  const s = Math.sqrt(1.25), row = [-1.5 / s, -0.5 / s, 0.5 / s, 1.5 / s];
+  await assertValues(layer.apply(layer.init(key()), x), [row, row], 1e-4);
+  const params = { scale: tensor([2, 2, 2, 2]), bias: tensor([0, 0, 0, 1]) };
+  const moved = row.map((v, i) => 2 * v + Number(i === 3));
+  await assertValues(layer.apply(params, x.slice(0)), moved, 1e-6);
+  assertThrows(() => layer.apply(params, ones([2, 3])), TypeError, "layerNorm(4)");
+});
+
+Deno.test("rmsNorm() divides by the root of the mean square", async () => {
+  const layer = nn.rmsNorm(2, { epsilon: 0 });
+  const params = { scale: tensor([1, 10]) };
+  await assertValues(layer.apply(params, tensor([3, 4])), [
+    3 / Math.sqrt(12.5),
+    40 / Math.sqrt(12.5),
+  ], 1e-6);
+  assertThrows(() => layer.apply(params, ones([3])), TypeError, "rmsNorm(2)");
+});
+
+Deno.test("batchNorm() uses the batch while training and moves the running statistics", async () => {
+  const layer = nn.batchNorm(2, { epsilon: 0, momentum: 0.5 });
+  const params = layer.init(key()), state = layer.initState();
+  const x = tensor([[1, 10], [3, 30]]);
+  const [y, next] = layer.apply(params, state, x, { train: true });
+  await assertValues(y, [[-1, -1], [1, 1]], 1e-6);
+  await assertValues(next.mean, [1, 10]);
+  // Half of 1 and half of the unbiased variances 2 and 200.
+  await assertValues(next.variance, [1.5, 100.5]);
+  await assertValues(
+    grad((p: Tensor) => layer.apply(params, state, p, { train: true })[1].mean.sum())(x),
+    [
+      [0, 0],
+      [0, 0],
+    ],
+  );
+});
+
+Deno.test("batchNorm() uses the running statistics otherwise, and leaves them", async () => {
+  const layer = nn.batchNorm(2, { epsilon: 0, axis: 1 });
+  const params = { scale: tensor([1, 2]), bias: tensor([0, 5]) };
+  const state = { mean: tensor([1, 2]), variance: tensor([4, 9]) };
+  const [y, after] = layer.apply(params, state, tensor([[[3, 5], [5, 8]]]));
+  await assertValues(y, [[[1, 2], [7, 9]]], 1e-6);
+  assertStrictEquals(after.mean, state.mean);
+});
+
+Deno.test("batchNorm() names itself in errors", () => {
+  const layer = nn.batchNorm(2), params = layer.init(key()), state = layer.initState();
+  assertThrows(
+    () => layer.apply(params, state, ones([4, 3])),
+    TypeError,
+    "Cannot apply batchNorm(2)",
+  );
+  assertThrows(
+    () => layer.apply(params, null, ones([4, 2])),
+    TypeError,
+    "its state mean is undefined",
+  );
+  assertThrows(
+    () => layer.apply(params, state, ones([1, 2]), { train: true }),
+    TypeError,
+    "more than one value per feature",
+  );
+  assertThrows(() => nn.batchNorm(2, { momentum: 2 }), RangeError, "momentum is 2");
+});
+
+Deno.test("sequential() applies one after the other, functions too, with a key for each", async () => {
+  const model = nn.sequential([nn.linear(2, 2), nn.relu, nn.dropout(0.5), nn.dropout(0.5)]);
+  const params = model.init(key());
+  assertEquals(params.length, 4);
+  const identity = [{ weight: tensor([[1, 0], [0, 1]]), bias: zeros([2]) }, null, null, null];
+  await assertValues(model.apply(identity, tensor([-1, 2])), [0, 2]);
+  // With one key for both dropouts what survives the first would survive the second.
+  const wide = nn.sequential([nn.dropout(0.5), nn.dropout(0.5)]);
+  const kept = await wide.apply([null, null], ones([4000]), { train: true, key: key() }).data();
+  const share = kept.filter((v) => v !== 0).length / 4000;
+  assert(Math.abs(share - 0.25) < 0.03, `${share} kept`);
+  assertThrows(
+    () => model.apply([null], ones([2])),
+    TypeError,
+    "a list of 1, expected a list of 4",
+  );
+});
+
+Deno.test("statefulSequential() threads the state of those that have one", async () => {
+  const model = nn.statefulSequential([nn.linear(2, 2), nn.batchNorm(2), nn.relu]);
+  const params = model.init(key()), state = model.initState();
+  const [, after] = model.apply(params, state, tensor([[1, 2], [3, 5]]), { train: true });
+  assertEquals(after.map((s) => s === null), [true, false, true]);
+  const { mean } = after[1] as { mean: Tensor };
+  assertNotEquals(await mean.array(), [0, 0]);
+  const [y, same] = model.apply(params, after, tensor([[1, 2]]));
+  assertEquals(y.shape, [1, 2]);
+  assertStrictEquals((same[1] as { mean: Tensor }).mean, mean);
+});
+
+Deno.test("mlp() has an activation between layers and none at the end", async () => {
+  const model = nn.mlp([1, 1, 1]);
+  const params = [{ weight: tensor([[-1]]), bias: zeros([1]) }, {
+    weight: tensor([[1]]),
+    bias: tensor([-3]),
+  }];
+  await assertValues(model.apply(params, tensor([[5]])), [[-3]]);
+  await assertValues(model.apply(params, tensor([[-5]])), [[2]]);
+  assertThrows(() => model.apply([params[0]!], ones([1, 1])), TypeError, "mlp([1, 1, 1])");
+  assertThrows(() => nn.mlp([3]), RangeError, "expected at least 2");
+  assertThrows(() => nn.mlp([3, 0, 2]), RangeError, "size 1 is 0");
+});
+
+Deno.test("mlp() makes different weights from different keys and in different layers", async () => {
+  const model = nn.mlp([4, 4, 4, 4]);
+  const a = model.init(random.key(1)), b = model.init(random.key(2));
+  assertNotEquals(await a[0]!.weight.array(), await b[0]!.weight.array());
+  assertNotEquals(await a[0]!.weight.array(), await a[1]!.weight.array());
+  assertEquals(await a[0]!.weight.array(), await model.init(random.key(1))[0]!.weight.array());
+});

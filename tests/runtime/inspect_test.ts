@@ -1,0 +1,111 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { ones, tensor } from "../../graph/create.ts";
+import type { Tensor } from "../../graph/tensor.ts";
+import { compile } from "../../runtime/compile.ts";
+import { debugPrint, showValue } from "../../runtime/debug.ts";
+import { init, memory } from "../../runtime/init.ts";
+import { locateNaN } from "../../runtime/inspect.ts";
+import { profile } from "../../runtime/profile.ts";
+
+await init({ software: "allow" });
+
+/** What is printed while `f` runs. */
+async function printed(f: () => Promise<unknown>): Promise<string[]> {
+  const lines: string[] = [];
+  const { log, error } = console;
+  console.log = console.error = (text: string) => lines.push(text);
+  try {
+    await f();
+  } finally {
+    Object.assign(console, { log, error });
+  }
+  return lines;
+}
+
+Deno.test("locateNaN() names the region, the expression and the line", async () => {
+  const f = (x: Tensor, y: Tensor) => {
+    const a = x.matmul(y);
+    const b = a.sub(10).sqrt();
+    return b.sum();
+  };
+  const found = await locateNaN(f, [ones([2, 3]), ones([3, 2])]);
+  assert(found !== undefined);
+  assertEquals(found.value, "NaN");
+  assert(found.count > 0 && found.region !== undefined);
+  assertMatch(`${found}`, /region \d+ .*: .* the first is NaN at \[/);
+  assertMatch(`${found}`, /sqrt/);
+  assertMatch(found.source ?? "", /inspect_test\.ts:\d+/);
+  assertEquals(await locateNaN(f, [ones([2, 3]).mul(5), ones([3, 2])]), undefined);
+});
+
+Deno.test("locateNaN() looks at arguments first, and at infinities where asked", async () => {
+  const f = (x: Tensor) => x.reciprocal();
+  const bad = await locateNaN(f, [tensor([[1, 2], [NaN, 3]])]);
+  assertEquals([bad?.region, bad?.index, bad?.label], [undefined, [1, 0], "argument leaf 0"]);
+  assertEquals((await locateNaN(f, [tensor([1, 0])]))?.value, "Infinity");
+  assertEquals(await locateNaN(f, [tensor([1, 0])], { infinities: false }), undefined);
+});
+
+Deno.test("locateNaN() and profile() leave donated arguments alone", async () => {
+  const step = compile((x: Tensor) => x.mul(2), { donate: [0] });
+  const x = tensor([1, 2]);
+  assertEquals(await locateNaN(step, [x]), undefined);
+  await profile(step, [x], { runs: 2 });
+  assertEquals(await x.array(), [1, 2]);
+  assertEquals(await step(x).array(), [2, 4]);
+});
+
+Deno.test("profile() tells time, bytes and arithmetic of every region", async () => {
+  const x = ones([128, 128]);
+  await x.data();
+  const f = compile((x: Tensor) => x.matmul(x).sum(0), { name: "product" });
+  f(x);
+  const { live } = memory();
+  const result = await profile(f, [x], { runs: 3 });
+  assertEquals(result.name, "product");
+  assertEquals(result.regions.length, f.programs()[0]!.dispatches.length);
+  assert(result.time > 0 && result.host > 0);
+  const [product] = result.regions;
+  assert(product!.flops >= 2 * 128 ** 3);
+  if (product!.time !== undefined) {
+    assert(product!.time > 0);
+    const shares = result.regions.reduce((sum, region) => sum + region.share!, 0);
+    assert(Math.abs(shares - 1) < 1e-6);
+  }
+  assertMatch(`${result}`, /product on .* dispatches[^]*GB\/s +GFLOP\/s +region/);
+  assert(memory().live - memory().kinds.idle.live <= live);
+});
+
+Deno.test("debugPrint() prints what a traced function computes, every time it runs", async () => {
+  const f = compile((x: Tensor) => debugPrint(x.mul(2), "twice").sum());
+  const lines = await printed(async () => {
+    const a = f(tensor([1, 2])), b = f(tensor([3, 4]));
+    assertEquals([await a.item(), await b.item()], [6, 14]);
+  });
+  assertEquals(lines, [
+    "twice: f32[2] [2, 4] min 2 mean 3 max 4",
+    "twice: f32[2] [6, 8] min 6 mean 7 max 8",
+  ]);
+});
+
+Deno.test("showValue() is one line that shows whether a value is sane", () => {
+  const show = (...values: number[]) =>
+    showValue("x", { dtype: "f32", shape: [values.length] }, Float32Array.from(values));
+  assertEquals(show(1.5), "x: f32[1] [1.5]");
+  assertEquals(show(NaN, 1, 3), "x: f32[3] [NaN, 1, 3] min 1 mean 2 max 3, 1 NaN");
+  assertMatch(show(...Array.from({ length: 9 }, (_, i) => i)), /7, …\] min 0 mean 4 max 8$/);
+});
+
+Deno.test("RETROGRAD_DEBUG prints the stages of every compile", async () => {
+  Deno.env.set("RETROGRAD_DEBUG", "regions, memory");
+  try {
+    const lines = await printed(() =>
+      compile((x: Tensor) => x.add(41), { name: "shown" })(tensor([1])).data()
+    );
+    assertEquals(lines.length, 2);
+    assertMatch(lines[0]!, /── shown: regions ──/);
+    assertMatch(lines[1]!, /── shown: memory ──/);
+  } finally {
+    Deno.env.delete("RETROGRAD_DEBUG");
+  }
+});
