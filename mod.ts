@@ -27,6 +27,7 @@ export type { DType, TypedArray } from "./graph/dtype.ts";
 export * from "./graph/operations.ts";
 export * as random from "./graph/random.ts";
 export { realize } from "./graph/realize.ts";
+export type { Aval } from "./graph/node.ts";
 export type { Shape } from "./graph/shape.ts";
 export type { MemoryKind } from "./graph/storage.ts";
 export * from "./graph/tensor.ts";
@@ -37,6 +38,8 @@ export {
   type CheckOptions,
   type CheckReport,
 } from "./runtime/check.ts";
+export type { Dispatch, MemoryPlan, Program, Result, Slot, SlotRole } from "./compile/program.ts";
+export type { Access, Kernel } from "./kernels/kernel.ts";
 export { compile, type Compiled, type CompileOptions, type Passed } from "./runtime/compile.ts";
 export { debugPrint } from "./runtime/debug.ts";
 export type {

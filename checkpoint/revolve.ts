@@ -77,48 +77,59 @@ export function split(length: number, snapshots: number): number {
   return Math.min(reach(snapshots, r - 1), length - reach(snapshots - 1, r - 1));
 }
 
+/** What {@linkcode reverseSegment} finds and does besides pulling. */
+export interface SegmentOptions {
+  /** The first slot already holds state `from`. @default false */
+  readonly held?: boolean;
+  /** The segment is the last of the chain: give the result before the first pull. @default false */
+  readonly last?: boolean;
+}
+
 /**
- * Actions that pull the steps `to`−1 … `from`, with the working state at `from` and up to `snapshots`
- * slots from `slot` on, the first of which holds state `from` if `held`. Empties these slots.
+ * Actions that pull the steps `to`−1 … `from` with the fewest advances, with the working state at
+ * `from` and these slots, of which all, or all but the first, are empty. Leaves all of them empty.
  */
 export function* reverseSegment(
   from: number,
   to: number,
-  snapshots: number,
-  options: { slot?: number; held?: boolean; length?: number } = {},
+  slots: readonly number[],
+  { held = false, last = false }: SegmentOptions = {},
 ): Generator<Action, void, undefined> {
-  const { slot: first = 0, held = false, length = -1 } = options;
-  /** Segments still to reverse, the one in hand last; each has its first state in its slot. */
+  /** Segments still to reverse, the one in hand last; segment k has its first state in slot k. */
   const open = [{ from, to }];
-  let restored = held;
-  if (!held && to - from > 1) {
-    yield snapshot(from, first);
-    restored = true;
-  }
+  if (!held && to - from > 1) yield snapshot(from, slots[0]!);
+  let kept = held || to - from > 1 ? 1 : 0;
+  let turned = !last;
   while (open.length > 0) {
+    const { to } = open.at(-1)!;
+    let state = open.at(-1)!.from;
+    while (to - state > 1) {
+      const distance = split(to - state, slots.length - open.length + 1);
+      yield advance(state, state + distance);
+      state += distance;
+      // The state next to the end is pulled at once: it needs no slot.
+      if (to - state === 1) break;
+      yield snapshot(state, slots[kept++]!);
+      open.push({ from: state, to });
+    }
+    if (!turned) yield turn(to - 1, to);
+    turned = true;
+    yield pull(to - 1);
+    const end = to - 1;
+    while (open.length > 0 && open.at(-1)!.from === end) {
+      open.pop();
+      if (kept > open.length) yield drop(slots[--kept]!);
+    }
+    if (open.length === 0) break;
     const segment = open.at(-1)!;
-    let start = segment.from;
-    while (segment.to - start > 1 && open.length < snapshots) {
-      const distance = split(segment.to - start, snapshots - open.length + 1);
-      yield advance(start, start + distance);
-      start += distance;
-      // The last state of the chain is pulled at once; no slot is spent on it.
-      if (segment.to - start === 1) break;
-      yield snapshot(start, first + open.length);
-      open.push({ from: start, to: segment.to });
-    }
-    const inner = open.at(-1)!;
-    if (start < inner.to - 1) yield advance(start, inner.to - 1);
-    if (inner.to === length) yield turn(length - 1, length);
-    yield pull(inner.to - 1);
-    inner.to--;
-    while (open.length > 0 && open.at(-1)!.to === open.at(-1)!.from) {
-      const done = open.pop()!;
-      if (open.length > 0 || restored) yield drop(first + open.length);
-      if (open.length > 0) open.at(-1)!.to = done.from;
-    }
-    if (open.length > 0) yield restore(open.at(-1)!.from, first + open.length - 1);
+    segment.to = end;
+    yield restore(segment.from, slots[kept - 1]!);
   }
+}
+
+/** The numbers 0 … count−1. */
+function range(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i);
 }
 
 /**
@@ -133,7 +144,7 @@ export function* revolve(
   demandInteger("length", length, 0);
   demandInteger("snapshots", snapshots, 1);
   if (length === 0) yield turn(0, 0);
-  else yield* reverseSegment(0, length, snapshots, { length });
+  else yield* reverseSegment(0, length, range(Math.min(snapshots, length)), { last: true });
 }
 
 /** The schedule that keeps every state: no step runs twice outside its pull. */
@@ -164,6 +175,7 @@ export function* chen(
     const from = i * segment;
     if (i < last) yield restore(from, i);
     const to = Math.min(length, from + segment);
-    yield* reverseSegment(from, to, Math.max(1, segment - 1), { slot: i, held: i < last, length });
+    const slots = range(Math.max(1, segment - 1)).map((k) => i + k);
+    yield* reverseSegment(from, to, slots, { held: i < last, last: i === last });
   }
 }

@@ -102,10 +102,10 @@ function place(
   slots: Slot[],
   slotOf: Map<Node, number>,
 ): void {
-  // Largest first, so that a slot is never too small for what comes later; results before others
-  // of their size, because their slots can't be shared with each other.
+  // Largest first, so that a slot is never too small for what comes later. Among equals from the
+  // end of the program backwards, results first: that takes as few slots as there can be.
   const sorted = [...lives].sort((a, b) =>
-    b.bytes - a.bytes || Number(b.result) - Number(a.result) || a.start - b.start
+    b.bytes - a.bytes || Number(b.result) - Number(a.result) || b.end - a.end
   );
   const open: { index: number; result: boolean; bytes: number; busy: Life[] }[] = [];
   for (const life of sorted) {

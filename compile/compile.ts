@@ -69,7 +69,9 @@ export function compileGraph(
     maxBindings: target.maxBindings,
     maxOperations: options.maxOperations ?? defaultMaxOperations,
   };
-  const donated = (options.donate ?? []).map((i) => args[i]!).filter((n) => sizeOf(n.shape) > 0);
+  // An argument that is itself a result is passed on, not overwritten.
+  const donated = (options.donate ?? []).map((i) => args[i]!)
+    .filter((n) => sizeOf(n.shape) > 0 && !roots.includes(n));
   const { regions, takeovers } = order(fuse(results, limits), donated, results);
   const allocation = allocate(regions, args, results, takeovers);
   const dispatches = shareKernels(
@@ -113,9 +115,9 @@ function checkFits(
   for (const node of values) {
     if (bytesOf(node) <= target.maxBindingBytes) continue;
     throw new RangeError(
-      `Cannot compile ${name}: ${expression(node, 2)} is ${node.dtype}${
-        showShape(node.shape)
-      }, ${bytesOf(node)} bytes, expected at most ${target.maxBindingBytes} ` +
+      `Cannot compile ${name}: ${expression(node, 2)} is ${node.dtype}${showShape(node.shape)}, ${
+        bytesOf(node)
+      } bytes, expected at most ${target.maxBindingBytes} ` +
         `(the largest buffer that the device binds)`,
     );
   }

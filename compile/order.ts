@@ -80,7 +80,7 @@ function chooseTakeovers(
       else list.push(i);
     })
   );
-  const free = new Set(donated.filter((d) => !results.includes(d)));
+  const free = new Set(donated);
   const claim = (result: Node, candidates: readonly Node[]): void => {
     if (takeovers.has(result)) return;
     const writer = home.get(result)!;

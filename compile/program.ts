@@ -16,23 +16,29 @@ export type SlotRole =
 
 /** A buffer that the program runs on. */
 export interface Slot {
+  /** Its size, a multiple of 16. */
   readonly bytes: number;
+  /** What it is for. */
   readonly role: SlotRole;
 }
 
 /** One dispatch: a kernel over slots, in the order of the kernel's bindings. */
 export interface Dispatch {
+  /** What runs. */
   readonly kernel: Kernel;
+  /** The slots it runs on, in the order of the kernel's bindings. */
   readonly slots: readonly number[];
   /** What lies in each of these slots: before the dispatch if it is read, else after it. */
   readonly avals: readonly Aval[];
   /** The expression that the region computes, and where the user wrote it if known. */
   readonly expression: string;
+  /** `file:line:column` of the user's code. */
   readonly source?: string;
 }
 
 /** Where a result of the program lies once it has run. Zero-sized results lie nowhere (-1). */
 export interface Result extends Aval {
+  /** Its slot, or -1. */
   readonly slot: number;
 }
 
@@ -42,7 +48,9 @@ export interface MemoryPlan {
   readonly arguments: number;
   /** Results in memory of their own: those that took over no argument. */
   readonly results: number;
+  /** Values that live within a run. */
   readonly workspace: number;
+  /** Sizes and other constants of kernels. */
   readonly uniforms: number;
   /** All of it: what is alive at the fullest moment. */
   readonly peak: number;
@@ -50,14 +58,19 @@ export interface MemoryPlan {
 
 /** A compiled graph. */
 export interface Program {
+  /** Name of the function it was compiled from. */
   readonly name: string;
   /** Shapes and dtypes of the arguments: the graph's parameters, then the leaves it closes over. */
   readonly arguments: readonly Aval[];
   /** Arguments whose memory the program may overwrite. */
   readonly donated: readonly number[];
+  /** All memory it touches. */
   readonly slots: readonly Slot[];
+  /** What runs, in this order. */
   readonly dispatches: readonly Dispatch[];
+  /** Where its results lie. */
   readonly results: readonly Result[];
+  /** The bytes it takes. */
   readonly memory: MemoryPlan;
   /** The stages of this compile as text, by name: graph, regions, wgsl, memory. */
   print(stage: "graph" | "regions" | "wgsl" | "memory"): string;

@@ -125,7 +125,7 @@ export class Dataset {
    * @throws {RangeError} If the parts are neither, or more than there is.
    *
    * @example Usage
-   * ```ts no-assert
+   * ```ts ignore
    * import * as rg from "@retrograd/retrograd";
    *
    * const { train } = await rg.data.mnist();

@@ -63,9 +63,9 @@ export interface IdxOptions {
  * @example Usage
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { readIdx } from "./idx.ts";
+ * import * as rg from "@retrograd/retrograd";
  *
- * const { shape, data } = readIdx(new Uint8Array([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]));
+ * const { shape, data } = rg.data.readIdx(new Uint8Array([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]));
  * assertEquals(shape, [3]);
  * assertEquals([...data], [7, 2, 1]);
  * ```

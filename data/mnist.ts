@@ -40,7 +40,7 @@ export interface Mnist {
  * @throws {Error} If it can't be downloaded, or isn't what it should be.
  *
  * @example Usage
- * ```ts no-assert
+ * ```ts ignore
  * import * as rg from "@retrograd/retrograd";
  *
  * const { train, test } = await rg.data.mnist();

@@ -57,11 +57,11 @@ const METADATA = "__metadata__";
  * @example Usage
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { decodeSafetensors, encodeSafetensors } from "./safetensors.ts";
+ * import * as rg from "@retrograd/retrograd";
  *
  * const weight = { dtype: "f32", shape: [2], data: Float32Array.of(1, 2) } as const;
- * const bytes = encodeSafetensors(new Map([["weight", weight]]), { epoch: "3" });
- * const { tensors, metadata } = decodeSafetensors(bytes);
+ * const bytes = rg.data.encodeSafetensors(new Map([["weight", weight]]), { epoch: "3" });
+ * const { tensors, metadata } = rg.data.decodeSafetensors(bytes);
  * assertEquals(tensors.get("weight"), weight);
  * assertEquals(metadata, { epoch: "3" });
  * ```

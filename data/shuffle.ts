@@ -66,9 +66,10 @@ export class Generator {
  * @example Usage
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { shuffled } from "./shuffle.ts";
+ * import * as rg from "@retrograd/retrograd";
  *
  * const rows = Uint32Array.of(0, 1, 2, 3, 4);
+ * const { shuffled } = rg.data;
  * assertEquals(shuffled(rows, 7, 0), shuffled(rows, 7, 0));
  * assertEquals(shuffled(rows, 7, 0).sort(), rows);
  * ```

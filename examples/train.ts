@@ -5,7 +5,7 @@
  */
 import { parseArgs } from "@std/cli";
 import { join } from "@std/path";
-import * as rg from "../mod.ts";
+import * as rg from "@retrograd/retrograd";
 
 const usage = `Usage: ./dev train mnist [options]
 

@@ -11,7 +11,9 @@ import type { Shape } from "./shape.ts";
 
 /** Shape and dtype of a value, without the value. */
 export interface Aval {
+  /** Sizes of the axes, outermost first. */
   readonly shape: Shape;
+  /** Element type. */
   readonly dtype: DType;
 }
 

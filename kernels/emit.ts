@@ -67,7 +67,7 @@ export class Emitter {
   /** Buffer of each value that is in memory. */
   readonly buffers = new Map<Node, Buffer>();
   /** Values that a kernel's own loops have computed: reductions, products. */
-  readonly computed = new Map<Node, Value>();
+  computed = new Map<Node, Value>();
   readonly usedHelpers = new Set<string>();
   usesF16 = false;
   /** A buffer stopped being a vector in this pass, so what was written before is wrong. */

@@ -20,8 +20,9 @@ export interface Kernel {
   readonly uniforms?: Uint32Array;
   /** Workgroups in x, y, z; each at most 65 535. */
   readonly workgroups: readonly [number, number, number];
-  /** Floating-point operations, and bytes of device memory read and written once each. */
+  /** Floating-point operations. */
   readonly flops: number;
+  /** Bytes of device memory, if everything is read and written once. */
   readonly bytes: number;
   /** The shader uses f16. */
   readonly f16: boolean;

@@ -6,7 +6,15 @@
  */
 import { is, type Node } from "../graph/node.ts";
 import { isElementwise, kinds } from "../graph/primitive.ts";
-import { type Footprint, footprint, type Frame, placeIn, placesOf } from "./region.ts";
+import {
+  type Footprint,
+  footprint,
+  type Frame,
+  phasesAmong,
+  placeIn,
+  placesOf,
+  rowsAreInner,
+} from "./region.ts";
 import { indexKey } from "./views.ts";
 
 /** What a device and its driver allow a single kernel. */
@@ -60,9 +68,24 @@ export function legal(candidate: Candidate, limits: Limits): string | Footprint 
   if (operations > limits.maxOperations) {
     return `${operations} operations, at most ${limits.maxOperations}`;
   }
+  const steps = stepsOf(frame, found);
+  if (steps > mostSteps) return `${steps} steps of loops, at most ${mostSteps}`;
   const anchors = [...found.body.keys()].filter((n) => kinds[n.op] !== "reduce" && isAnchor(n));
   if (anchors.length > 1) return "more than one product or scatter";
   return found;
+}
+
+/**
+ * Steps of all loops that one invocation goes through, at most: a software driver silently ends an
+ * invocation after 65 535. The rest is for the short loops around the long ones.
+ */
+const mostSteps = 65_000;
+
+/** Steps of a row's loops where one invocation goes through it alone: every phase, and the stores. */
+function stepsOf(frame: Frame, { body }: Footprint): number {
+  if (frame.is !== "rows") return 0;
+  const steps = rowsAreInner(frame) ? frame.cols : frame.cols / 4;
+  return steps * (phasesAmong(body.keys()).length + 1);
 }
 
 /** Pairs of value and place in a kernel, at most: views cost no operations, but have to end. */

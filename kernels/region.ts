@@ -179,6 +179,27 @@ export function footprint(
   return { reads, body };
 }
 
+/** Reductions among values by phase: a reduction comes after those that its operand rests on. */
+export function phasesAmong(values: Iterable<Node>): Node[][] {
+  const level = new Map<Node, number>();
+  const phases: Node[][] = [];
+  for (const node of [...values].sort((a, b) => a.id - b.id)) {
+    let deepest = 0;
+    for (const input of node.inputs) deepest = Math.max(deepest, level.get(input) ?? 0);
+    if (kinds[node.op] === "reduce") (phases[deepest++] ??= []).push(node);
+    level.set(node, deepest);
+  }
+  return phases;
+}
+
+/** True if neighbouring rows are neighbours in memory: the innermost axis is not reduced. */
+export function rowsAreInner({ shape, axes }: Extract<Frame, { is: "rows" }>): boolean {
+  for (let i = shape.length - 1; i >= 0; i--) {
+    if (shape[i] !== 1) return !axes.includes(i);
+  }
+  return false;
+}
+
 /** Where operands of primitives that are not computed element by element are read. */
 function anchorIndices(
   places: Places,

@@ -15,10 +15,12 @@
  *
  * @module
  */
-import { interleave, rowsAreInner, rowsFrame } from "./rows/layout.ts";
+import { rowsAreInner } from "./region.ts";
+import { interleave, rowsFrame } from "./rows/layout.ts";
 import { writeSerial } from "./rows/serial.ts";
 import { writeTeam } from "./rows/team.ts";
-import type { Body, Job } from "./shader.ts";
+import { sizeOf } from "../graph/shape.ts";
+import { type Body, type Job, operationsOf } from "./shader.ts";
 
 /** Writes the body of a rows region. */
 export function writeRows(job: Job): Body {
@@ -30,6 +32,7 @@ export function writeRows(job: Job): Body {
       vector: false,
       shuffle: false,
       together: Math.min(8, frame.rows),
+      abreast: 1,
     });
   }
   // Short rows are not worth sharing, nor are rows whose neighbours lie side by side in memory.
@@ -39,5 +42,13 @@ export function writeRows(job: Job): Body {
     vector: frame.cols % 4 === 0,
     shuffle: true,
     together: 1,
+    abreast: rowsAbreast(job),
   });
+}
+
+/** Four rows at a time where they have a row of operands in common, as in scale and shift. */
+function rowsAbreast({ region, frame }: Job): number {
+  const { rows, cols } = rowsFrame({ frame });
+  const shared = region.inputs.some(({ shape }) => sizeOf(shape) === cols && rows > 1);
+  return shared && rows % 4 === 0 && rows >= 256 && operationsOf(region) <= 32 ? 4 : 1;
 }

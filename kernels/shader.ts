@@ -7,7 +7,7 @@
  */
 import type { Node } from "../graph/node.ts";
 import { dtypes, storageBytes } from "../graph/dtype.ts";
-import { isElementwise } from "../graph/primitive.ts";
+import { isElementwise, kinds } from "../graph/primitive.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { type Buffer, Emitter } from "./emit.ts";
 import type { Access, Kernel } from "./kernel.ts";
@@ -125,18 +125,18 @@ function assemble(
       "var<private> zero: u32;",
     );
   }
-  const groups = typeof body.workgroups === "number"
-    ? foldWorkgroups(body.workgroups, adapter.maxWorkgroups)
-    : body.workgroups;
+  const { groups, lines } = gridOf(body, adapter.maxWorkgroups);
   const wgsl = [
     ...(emitter.usesF16 ? ["enable f16;"] : []),
     ...declarations,
     ...(body.globals ?? []),
     ...functions,
     `@compute @workgroup_size(${body.workgroupSize})`,
-    "fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32" +
+    `fn main(@builtin(workgroup_id) ${lines.length > 0 ? "folded" : "group"}: vec3<u32>, ` +
+    "@builtin(local_invocation_index) local: u32" +
     (body.subgroups ? ", @builtin(subgroup_invocation_id) invocation: u32" : "") + ") {",
     ...(usesZero ? ["zero = sizes[0].x;"] : []),
+    ...lines,
     ...body.lines,
     "}",
     "",
@@ -158,6 +158,29 @@ function assemble(
   };
 }
 
+/**
+ * Workgroups in three dimensions. A grid that is too long in one of them is folded into two, and
+ * the kernel unfolds its place in the grid before it begins.
+ */
+function gridOf(
+  { workgroups }: Body,
+  most: number,
+): { groups: readonly [number, number, number]; lines: readonly string[] } {
+  if (typeof workgroups === "number") {
+    return { groups: foldWorkgroups(workgroups, most), lines: [] };
+  }
+  const [x, y, z] = workgroups;
+  if (Math.max(x, y, z) <= most) return { groups: workgroups, lines: [] };
+  return {
+    groups: foldWorkgroups(x * y * z, most),
+    lines: [
+      `let number = folded.x + folded.y * ${most}u;`,
+      `if (number >= ${x * y * z}u) { return; }`,
+      `let group = vec3<u32>(number % ${x}u, number / ${x}u % ${y}u, number / ${x * y}u);`,
+    ],
+  };
+}
+
 /** Workgroups in x and y; the kernel finds its number as x + y·(number in x). */
 function foldWorkgroups(count: number, most: number): readonly [number, number, number] {
   return count <= most ? [count, 1, 1] : [most, Math.ceil(count / most), 1];
@@ -175,7 +198,7 @@ function labelOf(region: Region, name: string): string {
   const found = footprint(region.frame, region.outputs, (n) => region.inputs.includes(n), 1 << 20);
   const names = new Set<string>();
   for (const node of found?.body.keys() ?? []) {
-    if (isElementwise(node.op) || node.inputs.length > 1 || node.op.startsWith("reduce")) {
+    if (isElementwise(node.op) || node.inputs.length > 1 || kinds[node.op] === "reduce") {
       names.add(node.op);
     }
   }

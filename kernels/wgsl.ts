@@ -83,20 +83,23 @@ const helper = (name: string): Rule => (operands, width) => {
   return dtype === "f16" ? `${as("f16", width)}(${result})` : result;
 };
 
-/** The operand in a form that drivers can't see through. */
+/**
+ * The operand in a form that drivers can't see through: its bits, or'd with a 0 that is known at run
+ * time only. Two of these in a row are as good as one, where two exclusive ors would cancel.
+ */
 export function opaque({ text, dtype }: Operand, width: Width): string {
   const u = as("u32", width);
   switch (dtype) {
     case "bool":
       return text;
     case "u32":
-      return `(${text} ^ ${u}(zero))`;
+      return `(${text} | ${u}(zero))`;
     case "f16": {
       const f = as("f32", width);
-      return `${as("f16", width)}(bitcast<${f}>(bitcast<${u}>(${f}(${text})) ^ ${u}(zero)))`;
+      return `${as("f16", width)}(bitcast<${f}>(bitcast<${u}>(${f}(${text})) | ${u}(zero)))`;
     }
     default:
-      return `bitcast<${typeName(dtype, width)}>(bitcast<${u}>(${text}) ^ ${u}(zero))`;
+      return `bitcast<${typeName(dtype, width)}>(bitcast<${u}>(${text}) | ${u}(zero))`;
   }
 }
 

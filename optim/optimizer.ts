@@ -48,10 +48,10 @@ export interface Optimizer {
  * transformation has to contain the minus sign; {@linkcode scaleByRate} does.
  *
  * @example Usage
- * ```ts no-assert
- * import { fromTransformation } from "./optimizer.ts";
- * import { chain, clipByValue, scaleByRate, trace } from "./transformation.ts";
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
  *
+ * const { chain, clipByValue, fromTransformation, scaleByRate, trace } = rg.optim;
  * const optimizer = fromTransformation(chain(clipByValue(1), trace(0.9), scaleByRate(0.1)));
  * ```
  */
@@ -91,10 +91,10 @@ export interface SgdOptions {
  * @throws {RangeError} If a number is out of its range.
  *
  * @example Usage
- * ```ts no-assert
- * import { sgd } from "./optimizer.ts";
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
  *
- * const optimizer = sgd({ rate: 0.1, momentum: 0.9, nesterov: true });
+ * const optimizer = rg.optim.sgd({ rate: 0.1, momentum: 0.9, nesterov: true });
  * ```
  */
 export function sgd(options: SgdOptions): Optimizer {
@@ -121,11 +121,10 @@ export interface AdamOptions extends AdamMoments {
  * @throws {RangeError} If a number is out of its range.
  *
  * @example Usage
- * ```ts no-assert
- * import { adam } from "./optimizer.ts";
- * import { cosine } from "./rate.ts";
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
  *
- * const optimizer = adam({ rate: cosine(1e-3, { steps: 1000 }) });
+ * const optimizer = rg.optim.adam({ rate: rg.optim.cosine(1e-3, { steps: 1000 }) });
  * ```
  */
 export function adam(options: AdamOptions = {}): Optimizer {
@@ -152,10 +151,13 @@ export interface AdamWOptions extends AdamMoments, DecayOptions {
  * @throws {RangeError} If a number is out of its range.
  *
  * @example Biases and scales do not decay
- * ```ts no-assert
- * import { adamw } from "./optimizer.ts";
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
  *
- * const optimizer = adamw({ weightDecay: 0.1, applies: (parameter) => parameter.rank > 1 });
+ * const optimizer = rg.optim.adamw({
+ *   weightDecay: 0.1,
+ *   applies: (parameter) => parameter.rank > 1,
+ * });
  * ```
  */
 export function adamw(options: AdamWOptions = {}): Optimizer {

@@ -70,10 +70,10 @@ export interface CosineOptions {
  * @throws {RangeError} If `steps` is not positive.
  *
  * @example Usage
- * ```ts no-assert
- * import { adamw } from "./optimizer.ts";
- * import { cosine, warmup } from "./rate.ts";
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
  *
+ * const { adamw, cosine, warmup } = rg.optim;
  * const rate = warmup({ steps: 100, then: cosine(1e-3, { steps: 2000 }) });
  * const optimizer = adamw({ rate });
  * ```

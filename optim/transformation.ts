@@ -38,10 +38,10 @@ function stateless(update: (updates: Tree, context: Context) => Tree): Transform
  * One transformation after the other; the state is the list of theirs.
  *
  * @example Usage
- * ```ts no-assert
- * import { fromTransformation } from "./optimizer.ts";
- * import { chain, clipByGlobalNorm, scaleByAdam, scaleByRate } from "./transformation.ts";
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
  *
+ * const { chain, clipByGlobalNorm, fromTransformation, scaleByAdam, scaleByRate } = rg.optim;
  * const optimizer = fromTransformation(
  *   chain(clipByGlobalNorm(1), scaleByAdam(), scaleByRate(1e-3)),
  * );

@@ -135,7 +135,7 @@ export class LoadedProgram {
 
   #takeWorkspace(into: Map<number, Block>): void {
     this.program.slots.forEach(({ role, bytes }, slot) => {
-      if (role.is === "workspace") into.set(slot, this.context.ledger.take(bytes, "workspace"));
+      if (role.is === "workspace") into.set(slot, this.context.ledger.take(bytes, "activations"));
     });
   }
 

@@ -83,21 +83,23 @@ export async function runUnfused(nodes: readonly Node[]): Promise<TypedArray[]> 
 /** Results of a graph with parameters, some of them donated. */
 export async function runGraph(
   graph: Graph,
-  args: readonly (readonly [values: Iterable<number>, node: Node])[],
+  args: readonly TypedArray[],
   options: CompileOptions = {},
   part: TargetPart = {},
 ): Promise<{ values: TypedArray[]; program: Program }> {
   const open = await gpu();
   const program = await compileFor(graph, options, part);
   const loaded = new LoadedProgram(open, program, { keepWorkspace: false });
-  const storages = args.map(([values, node]) => {
-    const x = constantOf(values, node.shape, node.dtype);
-    return (x as Node<"leaf">).attributes.storage;
+  const storages = args.map((data, i) => {
+    const { dtype } = graph.parameters[i]!;
+    return new Storage(dtype, data.length, { at: "host", data: data.slice() });
   });
-  const leaves = closedLeaves(graph).map((x) => x.attributes.storage);
-  const results = loaded.run([...storages, ...leaves]);
+  const results = loaded.run(storages);
   const values = await read(open, results);
   loaded.dispose();
+  for (const storage of new Set([...storages, ...results])) {
+    open.release(storage, "the test is over");
+  }
   return { values, program };
 }
 

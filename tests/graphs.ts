@@ -8,8 +8,10 @@
  */
 import fc from "fast-check";
 import * as build from "../graph/build.ts";
-import type { Node } from "../graph/node.ts";
+import { isFloat, type TypedArray } from "../graph/dtype.ts";
+import { type Graph, is, type Node } from "../graph/node.ts";
 import { type Shape, sizeOf } from "../graph/shape.ts";
+import { topological } from "../graph/walk.ts";
 import { constantOf, randomOf } from "./gpu.ts";
 
 /** One instruction: an operation, three operands, and what else it needs. */
@@ -63,6 +65,38 @@ const held = (x: Node, mode: Mode): Node =>
 type Maker = (values: (n: number) => Node, instruction: Instruction, mode: Mode) => Node;
 
 const pick = <T>(list: readonly T[], n: number): T => list[n % list.length]!;
+
+/** The graphs with a barrier behind every float value: no driver can rewrite across any of them. */
+export function sealed(results: readonly Node[]): Node[] {
+  const done = new Map<Node, Node>();
+  for (const node of topological(results)) {
+    const same = build.rebuild(node, node.inputs.map((input) => done.get(input)!));
+    done.set(node, isFloat(node.dtype) && !is(node, "leaf") ? build.unary("barrier", same) : same);
+  }
+  return results.map((node) => done.get(node)!);
+}
+
+/** A graph with parameters where there were leaves, and the leaves' data. */
+export function parametrized(
+  results: readonly Node[],
+): { graph: Graph; data: TypedArray[] } {
+  const parameters: Node<"parameter">[] = [], data: TypedArray[] = [];
+  const done = new Map<Node, Node>();
+  for (const node of topological(results)) {
+    if (is(node, "leaf")) {
+      const { state } = node.attributes.storage;
+      if (state.at !== "host") throw new Error(`Cannot take a leaf's data: it is ${state.at}`);
+      const x = build.parameter(parameters.length, node);
+      parameters.push(x);
+      data.push(state.data);
+      done.set(node, x);
+    } else done.set(node, build.rebuild(node, node.inputs.map((input) => done.get(input)!)));
+  }
+  return {
+    graph: { name: "random", parameters, results: results.map((r) => done.get(r)!) },
+    data,
+  };
+}
 
 /** Any two values as operands of one shape: broadcast if they can be, else cut down. */
 function fitted(x: Node, y: Node): [Node, Node] {

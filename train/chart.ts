@@ -23,8 +23,10 @@ export interface Chart {
   readonly series: readonly Series[];
   /** How values are written. */
   readonly show: (y: number) => string;
-  /** The value that has to be in sight, if any. */
-  readonly include?: number;
+  /** Values that have to be in sight. */
+  readonly include?: readonly number[];
+  /** Equal ratios take equal room; only positive values are shown. */
+  readonly log?: boolean;
 }
 
 const WIDTH = 640, HEIGHT = 300;
@@ -32,21 +34,21 @@ const LEFT = 64, RIGHT = 16, TOP = 16, BOTTOM = 40;
 
 /** The chart as a `figure` element: title, legend, SVG. */
 export function drawChart(chart: Chart): string {
-  const series = chart.series.map((s) => ({ ...s, points: s.points.filter(isFinitePoint) }));
+  const { log = false } = chart;
+  const isShown = ([x, y]: readonly [number, number]) =>
+    Number.isFinite(x) && Number.isFinite(y) && (!log || y > 0);
+  const series = chart.series.map((s) => ({ ...s, points: s.points.filter(isShown) }));
   const all = series.flatMap((s) => s.points);
   const title = `<figcaption>${escapeText(chart.title)}${legend(chart.series)}</figcaption>`;
   if (all.length === 0) return `<figure>${title}<p>Nothing to show yet.</p></figure>`;
-  const xs = range(all.map(([x]) => x)), x = ticks(xs.low, xs.high, 6, true);
-  const ys = range([
-    ...all.map(([, y]) => y),
-    ...chart.include === undefined ? [] : [chart.include],
-  ]);
-  const y = ticks(ys.low, ys.high, 5);
-  const low = Math.min(y.at(0)!, ys.low), high = Math.max(y.at(-1)!, ys.high);
-  const toX = (v: number) =>
-    round(LEFT + (v - xs.low) / (xs.high - xs.low) * (WIDTH - LEFT - RIGHT));
-  const toY = (v: number) =>
-    round(HEIGHT - BOTTOM - (v - low) / (high - low) * (HEIGHT - TOP - BOTTOM));
+  const xs = range(all.map(([x]) => x)), x = ticks(xs.low, xs.high, 9, true);
+  const ys = range([...all.map(([, y]) => y), ...(chart.include ?? [])]);
+  const y = log ? decades(ys.low, ys.high) : ticks(ys.low, ys.high, 5);
+  const scale = log ? Math.log10 : (v: number) => v;
+  const low = scale(Math.min(y.at(0)!, ys.low)), high = scale(Math.max(y.at(-1)!, ys.high));
+  const width = WIDTH - LEFT - RIGHT, height = HEIGHT - TOP - BOTTOM;
+  const toX = (v: number) => round(LEFT + (v - xs.low) / (xs.high - xs.low) * width);
+  const toY = (v: number) => round(HEIGHT - BOTTOM - (scale(v) - low) / (high - low) * height);
   const grid = y.map((v) =>
     `<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${toY(v)}" y2="${toY(v)}"/>` +
     `<text x="${LEFT - 8}" y="${toY(v) + 4}" text-anchor="end">${escapeText(chart.show(v))}</text>`
@@ -110,16 +112,28 @@ export function ticks(low: number, high: number, count: number, inside = false):
   );
 }
 
+/** 1, 2, 5, 10 … around a range of positive numbers; powers of ten alone where that is many. */
+export function decades(low: number, high: number): number[] {
+  const all: number[] = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) {
+    all.push(...[1, 2, 5].map((n) => Number(`${n}e${power}`)));
+  }
+  const first = all.findLastIndex((v) => v <= low * (1 + 1e-9));
+  const last = all.findIndex((v) => v >= high * (1 - 1e-9));
+  const chosen = all.slice(first, last + 1);
+  return chosen.length <= 8
+    ? chosen
+    : chosen.filter((v, i) =>
+      i === 0 || i === chosen.length - 1 || Number.isInteger(Math.log10(v))
+    );
+}
+
 /** Ends of the values, a little apart where they are one. */
 function range(values: readonly number[]): { low: number; high: number } {
   let low = Infinity, high = -Infinity;
   for (const v of values) [low, high] = [Math.min(low, v), Math.max(high, v)];
   const pad = low === high ? Math.max(Math.abs(low) * 0.05, 1e-6) : 0;
   return { low: low - pad, high: high + pad };
-}
-
-function isFinitePoint([x, y]: readonly [number, number]): boolean {
-  return Number.isFinite(x) && Number.isFinite(y);
 }
 
 function showTick(v: number): string {

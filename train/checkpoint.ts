@@ -25,7 +25,7 @@ const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
  * @throws {Deno.errors.NotCapable} If the permission to write is missing.
  *
  * @example Usage
- * ```ts no-assert
+ * ```ts ignore
  * import * as rg from "@retrograd/retrograd";
  *
  * await rg.init();
@@ -64,12 +64,18 @@ export interface LoadedTree<T extends Tree> {
  *
  * @param path The file.
  * @param like A tree of the structure, shapes and dtypes that are expected.
+ * @param check Looks at the metadata before the tensors are compared, and may throw.
  *
  * @throws {RangeError} If the file is damaged or cut short.
  * @throws {TypeError} If it holds other tensors than expected; the message names one.
  */
-export async function loadTree<T extends Tree>(path: string, like: T): Promise<LoadedTree<T>> {
+export async function loadTree<T extends Tree>(
+  path: string,
+  like: T,
+  check: (metadata: Readonly<Record<string, string>>) => void = () => {},
+): Promise<LoadedTree<T>> {
   const { tensors, metadata } = decodeSafetensors(await Deno.readFile(path), path);
+  check(metadata);
   const { leaves, structure } = flatten(like, isTensor, "what is loaded");
   const paths = leafPaths(structure).map((name) => name || "value");
   const loaded = leaves.map(({ dtype, shape }, i) => {

@@ -16,8 +16,10 @@ import type { Optimizer } from "../optim/optimizer.ts";
 import { leaves, map, type Tree } from "../optim/tree.ts";
 import { memory } from "../runtime/init.ts";
 import { loadTree, saveTree } from "./checkpoint.ts";
+import { Evaluator } from "./evaluate.ts";
 import { showLoss, showSeconds, showShare } from "./format.ts";
 import { Interrupt, type StopSignal } from "./interrupt.ts";
+import { Pauses } from "./pauses.ts";
 import { Progress, type ProgressSink, standardOutput } from "./progress.ts";
 import {
   type Best,
@@ -34,7 +36,6 @@ import {
 import {
   compileStep,
   emptyMetrics,
-  Evaluator,
   initialState,
   type Pace,
   paceOf,
@@ -67,6 +68,8 @@ export interface FitOptions<P extends Tree = Tree> extends Task<P> {
   sink?: ProgressSink | null;
   /** End cleanly at SIGINT and SIGTERM. @default {true} */
   signals?: boolean;
+  /** Ends training as a signal does. */
+  abort?: AbortSignal;
 }
 
 /** What training brought. */
@@ -83,12 +86,15 @@ export interface FitResult<P extends Tree = Tree> {
   readonly seconds: number;
   /** Device memory while training, sampled. */
   readonly memory: readonly MemorySample[];
-  /** The signal that ended it, if one did. */
-  readonly signal: StopSignal | undefined;
+  /** What ended it before its time, if anything did. */
+  readonly stopped: Stop | undefined;
   /** The step, for profiling, and arguments to call it with; the state is donated. */
   readonly step: TrainStep<P>;
   readonly args: readonly [state: TrainState<P>, order: Tensor];
 }
+
+/** What ends training before its time. */
+export type Stop = StopSignal | "abort";
 
 /** Device memory at a moment. */
 export interface MemorySample {
@@ -101,9 +107,6 @@ export interface MemorySample {
 /** Parameters, and statistics if the model has any: what a model's file holds. */
 type Model<P extends Tree> = { readonly params: P; readonly statistics: Tree };
 
-/** Seconds between looks at the device. */
-const LOOK_SECONDS = 0.5;
-
 /**
  * Trains a model.
  *
@@ -112,7 +115,7 @@ const LOOK_SECONDS = 0.5;
  * @throws {Error} If the loss becomes NaN, or there is nothing to resume.
  *
  * @example Usage
- * ```ts no-assert
+ * ```ts ignore
  * import * as rg from "@retrograd/retrograd";
  *
  * await rg.init();
@@ -133,9 +136,9 @@ const LOOK_SECONDS = 0.5;
 export async function fit<P extends Tree>(options: FitOptions<P>): Promise<FitResult<P>> {
   const run = await Run.begin(options);
   using interrupt = options.signals === false ? undefined : new Interrupt();
+  const stopped = () => interrupt?.signal ?? (options.abort?.aborted ? "abort" : undefined);
   while (run.record.epochs < options.epochs) {
-    const finished = await run.epoch(() => interrupt?.signal);
-    if (!finished) return run.result(interrupt?.signal);
+    if (!await run.epoch(stopped)) return run.result(stopped());
   }
   return run.result(undefined);
 }
@@ -181,33 +184,47 @@ class Run<P extends Tree> {
       throw new RangeError(`Cannot train: epochs is ${epochs}, expected a positive integer`);
     }
     const pace = paceOf(train.size, batch);
+    // A folder that may not be written is better known before an epoch than after it.
+    if (out !== undefined) await Deno.mkdir(out, { recursive: true });
     const settings: Settings = { ...options.settings, batch, seed, samples: train.size };
     const fresh = initialState(options, optimizer, pace, seed);
     if (options.resume !== true) {
-      const record = { settings, epochs: 0, steps: 0, history: [], best: null, seconds: 0 };
+      const record = {
+        settings,
+        epochs: 0,
+        steps: 0,
+        stepSeconds: 0,
+        history: [],
+        best: null,
+        seconds: 0,
+      };
       return new Run(options, pace, account(fresh), record, undefined);
     }
     if (out === undefined) {
       throw new TypeError("Cannot resume: there is no folder out, expected that of an earlier run");
     }
     const path = statePath(out);
-    const { tree, metadata } = await loadTree(path, fresh).catch((error) => {
+    // A run with other settings may have other shapes: the settings are what to complain of.
+    const check = (metadata: Readonly<Record<string, string>>) =>
+      checkSettings(path, decodeRecord(path, metadata).settings, settings);
+    const { tree, metadata } = await loadTree(path, fresh, check).catch((error) => {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
       throw new Error(`Cannot resume: there is no ${path}, expected one from an earlier run`);
     });
     const record = decodeRecord(path, metadata);
-    checkSettings(path, record.settings, settings);
     const like: Model<P> = { params: fresh.optimizer.params, statistics: fresh.statistics };
     const best = record.best === null ? undefined : (await loadTree(modelPath(out), like)).tree;
     return new Run(options, pace, account(tree), record, best);
   }
 
   /** Trains to the end of the epoch; false if it was asked to stop before. */
-  async epoch(stopped: () => StopSignal | undefined): Promise<boolean> {
+  async epoch(stopped: () => Stop | undefined): Promise<boolean> {
     const { epochs } = this.record, { steps, batch } = this.#pace;
     const rows = this.options.train.order(this.#seed, epochs).subarray(0, steps * batch);
+    this.#order?.dispose();
     const order = this.#order = tensor(rows, { dtype: "u32" });
-    let began = performance.now();
+    const before = this.record.stepSeconds, began = performance.now();
+    const seconds = () => before + (performance.now() - began) / 1000;
     const pauses = new Pauses();
     for (let done = this.record.steps; done < steps;) {
       this.#state = this.#step(this.#state, order);
@@ -215,16 +232,17 @@ class Run<P extends Tree> {
       this.record = { ...this.record, steps: done };
       if (!pauses.due() || done === steps) continue;
       this.#show(await this.#look(), done, pauses.over() * batch);
-      const signal = stopped();
-      if (signal !== undefined) {
+      const reason = stopped();
+      if (reason !== undefined) {
         this.#progress?.print(
-          `${signal}: stopping in epoch ${epochs + 1} after step ${done} of ${steps}`,
+          `${reason}: stopping in epoch ${epochs + 1} after step ${done} of ${steps}`,
         );
+        this.record = { ...this.record, stepSeconds: seconds() };
         await this.#save();
         return false;
       }
     }
-    await this.#finish((performance.now() - began) / 1000);
+    await this.#finish(seconds);
     return true;
   }
 
@@ -259,13 +277,13 @@ class Run<P extends Tree> {
   }
 
   /** Ends an epoch: validates, keeps the best, saves. */
-  async #finish(seconds: number): Promise<void> {
+  async #finish(elapsed: () => number): Promise<void> {
     const { optimizer: { params }, statistics } = this.#state;
     const { steps, stride, slots } = this.#pace;
-    const score = this.#evaluator.run(params, statistics);
-    const { sums, more } = await this.#look(score.loss, score.accuracy);
-    const validation = { loss: more[0]!, accuracy: more[1]! };
-    const epoch = this.record.epochs + 1;
+    const totals = this.#evaluator.run(params, statistics);
+    const { sums, more } = await this.#look(...totals);
+    const validation = this.#evaluator.score(more);
+    const epoch = this.record.epochs + 1, seconds = elapsed();
     const train = { loss: meanOf(sums.loss, steps), accuracy: meanOf(sums.accuracy, steps) };
     const curve = {
       loss: curveOf(sums.loss, stride, steps),
@@ -273,11 +291,15 @@ class Run<P extends Tree> {
     };
     const better = isBetter(validation, this.record.best);
     if (better) this.#best = await copyToHost({ params, statistics });
+    // The collector would do it in its time; so the memory of a run is the same at every epoch.
+    const { cursor, losses, accuracies } = this.#state;
+    for (const x of [...totals, cursor, losses, accuracies]) x.dispose();
     this.#state = account({ ...this.#state, ...emptyMetrics(slots) });
     this.record = {
       ...this.record,
       epochs: epoch,
       steps: 0,
+      stepSeconds: 0,
       history: [...this.record.history, { epoch, train, validation, curve, seconds }],
       best: better ? { epoch, ...validation } : this.record.best,
     };
@@ -320,7 +342,7 @@ class Run<P extends Tree> {
     return this.#before + (performance.now() - this.#began) / 1000;
   }
 
-  result(signal: StopSignal | undefined): FitResult<P> {
+  result(stopped: Stop | undefined): FitResult<P> {
     const { best, history } = this.record;
     return {
       ...(this.#best ?? this.#latest()),
@@ -328,7 +350,7 @@ class Run<P extends Tree> {
       history,
       seconds: this.#seconds(),
       memory: this.#memory,
-      signal,
+      stopped,
       step: this.#step,
       args: [this.#state, this.#order ?? tensor(this.options.train.rows, { dtype: "u32" })],
     };
@@ -338,49 +360,6 @@ class Run<P extends Tree> {
 interface Sums {
   readonly loss: ArrayLike<number>;
   readonly accuracy: ArrayLike<number>;
-}
-
-/** Decides after how many steps to look at the device, by how long the last ones took. */
-class Pauses {
-  #interval = 2;
-  #steps = 0;
-  #since = performance.now();
-
-  /** Counts a step; true if it is time to look. */
-  due(): boolean {
-    return ++this.#steps >= this.#interval;
-  }
-
-  /** Ends a pause: the steps per second since the last one. */
-  over(): number {
-    const now = performance.now(), rate = this.#steps / (now - this.#since) * 1000;
-    // The first steps compile; growing at most fourfold keeps a wrong guess cheap.
-    this.#interval = Math.max(1, Math.min(4 * this.#interval, Math.round(rate * LOOK_SECONDS)));
-    this.#steps = 0;
-    this.#since = now;
-    return rate;
-  }
-}
-
-/**
- * Mean loss and accuracy of a model on a data set.
- *
- * @param task The model, and loss and accuracy if they are not the usual ones.
- * @param data What to score it on.
- * @param params Its parameters.
- * @param statistics Its running statistics, if it has any.
- *
- * @throws {RangeError} If the data set is empty.
- */
-export async function evaluate(
-  task: Task,
-  data: Dataset,
-  params: Tree,
-  statistics: Tree = null,
-): Promise<{ loss: number; accuracy: number }> {
-  const score = new Evaluator(task, data).run(params, statistics);
-  const [loss, accuracy] = await readAll([score.loss, score.accuracy]);
-  return { loss: loss![0]!, accuracy: accuracy![0]! };
 }
 
 /** The file of the best parameters. */

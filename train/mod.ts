@@ -4,17 +4,18 @@
  * @module
  */
 export { type LoadedTree, loadTree, saveTree } from "./checkpoint.ts";
+export { evaluate } from "./evaluate.ts";
 export { exitCodes, type StopSignal } from "./interrupt.ts";
 export {
-  evaluate,
   fit,
   type FitOptions,
   type FitResult,
   type MemorySample,
   modelPath,
   statePath,
+  type Stop,
 } from "./loop.ts";
 export type { ProgressSink } from "./progress.ts";
 export type { Best, EpochRecord, Settings } from "./record.ts";
-export { type KernelTime, type MemoryRow, type Report, writeReport } from "./report.ts";
+export { type MemoryRow, type Report, writeReport } from "./report.ts";
 export type { PerSample, Score, Task, TrainState, TrainStep } from "./task.ts";

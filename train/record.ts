@@ -34,8 +34,9 @@ export interface RunRecord {
   readonly settings: Settings;
   /** Epochs that are finished. */
   readonly epochs: number;
-  /** Steps done in the epoch that is not. */
+  /** Steps done in the epoch that is not, and the seconds they took. */
   readonly steps: number;
+  readonly stepSeconds: number;
   readonly history: readonly EpochRecord[];
   readonly best: Best | null;
   /** Seconds of training so far. */

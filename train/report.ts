@@ -9,19 +9,8 @@ import { writeDurably } from "../data/durable.ts";
 import { type Chart, chartStyle, drawChart, escapeText } from "./chart.ts";
 import { showBytes, showLoss, showSeconds, showShare } from "./format.ts";
 import type { Best, EpochRecord, Settings } from "./record.ts";
+import type { Profile } from "../runtime/profile.ts";
 import type { Score } from "./task.ts";
-
-/** Time of one kernel, over some repetitions. */
-export interface KernelTime {
-  /** What it computes. */
-  readonly label: string;
-  /** Microseconds in one step. */
-  readonly microseconds: number;
-  /** Bytes it reads and writes in one step. */
-  readonly bytes: number;
-  /** Floating-point operations in one step. */
-  readonly flops: number;
-}
 
 /** Bytes of device memory of one kind. */
 export interface MemoryRow {
@@ -46,8 +35,8 @@ export interface Report {
   readonly memory: readonly { seconds: number; live: number; peak: number }[];
   /** Device memory by kind. */
   readonly kinds?: readonly MemoryRow[];
-  /** Kernels of one step. */
-  readonly kernels?: readonly KernelTime[];
+  /** Where the time of one step goes. */
+  readonly profile?: Profile;
 }
 
 /**
@@ -67,7 +56,7 @@ export function renderReport(report: Report): string {
     tiles(report),
     `<div class="grid">${charts.join("")}</div>`,
     `<div class="grid">${card(drawChart(memoryChart(memory)))}${memoryTable(report.kinds)}</div>`,
-    kernelTable(report.kernels),
+    kernelTable(report.profile),
     epochTable(report),
     settingsTable(report),
   ];
@@ -152,7 +141,7 @@ function lossChart(history: readonly EpochRecord[]): string {
     title: "Loss",
     xName: "epoch",
     show: showLoss,
-    include: 0,
+    log: true,
     series: [
       { name: "training", points: along(history, "loss") },
       { name: "validation", points: history.map((e) => [e.epoch, e.validation.loss]), marks: true },
@@ -183,7 +172,7 @@ function memoryChart(samples: Report["memory"]): Chart {
     title: "Device memory",
     xName: "seconds",
     show: showBytes,
-    include: 0,
+    include: [0],
     series: [{ name: "live", points: of("live") }, { name: "peak", points: of("peak") }],
   };
 }
@@ -225,21 +214,25 @@ function memoryTable(kinds: readonly MemoryRow[] = []): string {
   );
 }
 
-function kernelTable(kernels: readonly KernelTime[] = []): string {
-  if (kernels.length === 0) return "";
-  const total = kernels.reduce((sum, k) => sum + k.microseconds, 0);
-  const sorted = [...kernels].sort((a, b) => b.microseconds - a.microseconds);
+function kernelTable(profile: Profile | undefined): string {
+  if (profile === undefined) return "";
+  const timed = profile.regions.flatMap(({ time, share, ...region }) =>
+    time === undefined || share === undefined ? [] : [{ ...region, time, share }]
+  ).sort((a, b) => b.time - a.time);
+  const longest = timed[0]?.share ?? 1;
+  const perSecond = (amount: number, time: number) => (amount / time / 1e9).toFixed(2);
   return table(
-    `Kernels of one step, by time (${(total / 1000).toFixed(2)} ms)`,
+    `Kernels of one step, by time: ${(profile.time * 1e3).toFixed(2)} ms in ` +
+      `${profile.regions.length} dispatches`,
     ["kernel", { n: "µs" }, { n: "share" }, "", { n: "GFLOP/s" }, { n: "GB/s" }],
-    sorted.map(({ label, microseconds, bytes, flops }) => ({
+    timed.map(({ label, time, share, bytes, flops }) => ({
       cells: [
         label,
-        { n: microseconds.toFixed(0) },
-        { n: showShare(microseconds / total) },
-        { share: microseconds / sorted[0]!.microseconds },
-        { n: (flops / microseconds / 1000).toFixed(2) },
-        { n: (bytes / microseconds / 1000).toFixed(2) },
+        { n: (time * 1e6).toFixed(0) },
+        { n: showShare(share) },
+        { share: share / longest },
+        { n: perSecond(flops, time) },
+        { n: perSecond(bytes, time) },
       ],
     })),
   );

@@ -11,7 +11,7 @@ import { where } from "../graph/operations.ts";
 import { foldIn, key as makeKey } from "../graph/random.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { valueAndGrad } from "../graph/transforms.ts";
-import { type ApplyOptions, type Layer, type StatefulLayer } from "../nn/layer.ts";
+import type { ApplyOptions, Layer, StatefulLayer } from "../nn/layer.ts";
 import { accuracy, crossEntropy } from "../nn/losses.ts";
 import type { Optimizer, State } from "../optim/optimizer.ts";
 import type { Tree } from "../optim/tree.ts";
@@ -52,13 +52,15 @@ export interface Score {
   readonly accuracy: number;
 }
 
-const defaultLoss: PerSample = (output, target) =>
+/** Cross-entropy of logits and labels. */
+export const defaultLoss: PerSample = (output, target) =>
   crossEntropy(output, target, { reduction: "none" });
-const defaultAccuracy: PerSample = (output, target) =>
+/** 1 where the largest logit is the label's. */
+export const defaultAccuracy: PerSample = (output, target) =>
   accuracy(output, target, { reduction: "none" });
 
 /** Applies a model with or without statistics. */
-function applyModel(
+export function applyModel(
   { model }: Task,
   params: Tree,
   statistics: Tree,
@@ -165,63 +167,4 @@ export function compileStep<P extends Tree>(
     };
   };
   return compile(trainStep, { donate: [0], name: "train step" });
-}
-
-type Totals = { readonly cursor: Tensor; readonly loss: Tensor; readonly accuracy: Tensor };
-
-/** Scores parameters on a data set, in batches, with one wait at the end. */
-export class Evaluator {
-  readonly #rows: Tensor;
-  readonly #steps: number;
-  readonly #size: number;
-  readonly #step: Compiled<readonly [Totals, Tree, Tree, Tensor], Totals>;
-
-  /**
-   * An evaluator of a task on a data set.
-   *
-   * @throws {RangeError} If the data set is empty.
-   */
-  constructor(task: Task, data: Dataset, batch: number = 500) {
-    if (data.size === 0) {
-      throw new RangeError("Cannot evaluate: the data set is empty, expected at least one sample");
-    }
-    const { loss = defaultLoss, accuracy = defaultAccuracy } = task;
-    const size = Math.min(batch, data.size);
-    this.#size = data.size;
-    this.#steps = Math.ceil(data.size / size);
-    // The last batch is filled up with some row, whose score counts for nothing.
-    const rows = new Uint32Array(this.#steps * size).fill(data.rows[0]!);
-    rows.set(data.rows);
-    this.#rows = tensor(rows, { dtype: "u32" });
-    const evaluationStep = (
-      totals: Totals,
-      params: Tree,
-      statistics: Tree,
-      rows: Tensor,
-    ): Totals => {
-      const position = totals.cursor.mul(size).add(arange(size).cast("u32"));
-      const { x, y } = data.at(rows.take(position));
-      const [output] = applyModel(task, params, statistics, x, {});
-      const real = position.less(data.size);
-      return {
-        cursor: totals.cursor.add(1),
-        loss: totals.loss.add(where(real, loss(output, y), 0).sum()),
-        accuracy: totals.accuracy.add(where(real, accuracy(output, y), 0).sum()),
-      };
-    };
-    this.#step = compile(evaluationStep, { donate: [0], name: "evaluation step" });
-  }
-
-  /** The mean loss and accuracy over the whole data set, still on the device. */
-  run(params: Tree, statistics: Tree): { readonly loss: Tensor; readonly accuracy: Tensor } {
-    let totals: Totals = {
-      cursor: tensor(0, { dtype: "u32" }),
-      loss: tensor(0),
-      accuracy: tensor(0),
-    };
-    for (let i = 0; i < this.#steps; i++) {
-      totals = this.#step(totals, params, statistics, this.#rows);
-    }
-    return { loss: totals.loss.div(this.#size), accuracy: totals.accuracy.div(this.#size) };
-  }
 }

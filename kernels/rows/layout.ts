@@ -8,7 +8,7 @@ import type { Node } from "../../graph/node.ts";
 import { kinds } from "../../graph/primitive.ts";
 import { sizeOf } from "../../graph/shape.ts";
 import { flatten, type Index } from "../index.ts";
-import { footprint, frameSize, placeIn, type Places } from "../region.ts";
+import { footprint, frameSize, phasesAmong, placeIn, type Places } from "../region.ts";
 import type { Job } from "../shader.ts";
 
 /** Partial sums of a row. */
@@ -21,30 +21,13 @@ export type RowsFrame = Extract<Job["frame"], { is: "rows" }>;
 export function phasesOf(job: Job): Node[][] {
   const { region, frame } = job;
   const isInput = (n: Node): boolean => region.inputs.includes(n);
-  const { body } = footprint(frame, region.outputs, isInput, 1 << 20)!;
-  const level = new Map<Node, number>();
-  const phases: Node[][] = [];
-  for (const node of [...body.keys()].sort((a, b) => a.id - b.id)) {
-    let deepest = 0;
-    for (const input of node.inputs) deepest = Math.max(deepest, level.get(input) ?? 0);
-    if (kinds[node.op] === "reduce") (phases[deepest++] ??= []).push(node);
-    level.set(node, deepest);
-  }
-  return phases;
+  return phasesAmong(footprint(frame, region.outputs, isInput, 1 << 20)!.body.keys());
 }
 
 /** The frame, which must be one of rows. */
-export function rowsFrame(job: Job): RowsFrame {
-  if (job.frame.is !== "rows") throw new Error(`Cannot write rows: the frame is ${job.frame.is}`);
-  return job.frame;
-}
-
-/** True if neighbouring rows are neighbours in memory: the innermost axis is not reduced. */
-export function rowsAreInner(frame: RowsFrame): boolean {
-  for (let i = frame.shape.length - 1; i >= 0; i--) {
-    if (frame.shape[i] !== 1) return !frame.axes.includes(i);
-  }
-  return false;
+export function rowsFrame({ frame }: Pick<Job, "frame">): RowsFrame {
+  if (frame.is !== "rows") throw new Error(`Cannot write rows: the frame is ${frame.is}`);
+  return frame;
 }
 
 /** True if the node has one value per element. */

@@ -6,14 +6,13 @@
  */
 import { lane } from "../emit.ts";
 import { add, constant, type Index, scale, variable } from "../index.ts";
-import { type Places, placesOf } from "../region.ts";
+import { type Places, placesOf, rowsAreInner } from "../region.ts";
 import { type Body, elementFlops, groupNumber, type Job } from "../shader.ts";
 import { typeName, type Width } from "../wgsl.ts";
 import {
   hasFullOutputs,
   interleave,
   phasesOf,
-  rowsAreInner,
   rowsFrame,
   writeFullOutputs,
   writeRowOutputs,

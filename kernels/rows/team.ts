@@ -6,16 +6,15 @@
  * @module
  */
 import type { Node } from "../../graph/node.ts";
-import { type Emitter, lane } from "../emit.ts";
+import { type Emitter, lane, type Value } from "../emit.ts";
 import { add, constant, type Index, scale, variable } from "../index.ts";
-import { type Places, placesOf } from "../region.ts";
+import { type Places, placesOf, rowsAreInner } from "../region.ts";
 import { type Body, elementFlops, groupNumber, type Job } from "../shader.ts";
 import { typeName, type Width } from "../wgsl.ts";
 import {
   hasFullOutputs,
   interleave,
   phasesOf,
-  rowsAreInner,
   rowsFrame,
   writeFullOutputs,
   writeRowOutputs,
@@ -29,8 +28,10 @@ export interface Team {
   readonly vector: boolean;
   /** Partial sums meet by subgroup broadcast, or in workgroup memory. */
   readonly shuffle: boolean;
-  /** Rows in a workgroup. */
+  /** Teams in a workgroup. */
   readonly together: number;
+  /** Rows that a team takes side by side, so that what they have in common is loaded once. */
+  readonly abreast: number;
 }
 
 /** Partial sums that each lane of a team holds, one after the other; vectors count as one. */
@@ -44,64 +45,80 @@ export function writeTeam(job: Job, team: Team): Body {
   const { emitter } = job;
   const { rows, cols } = frame;
   const inner = rowsAreInner(frame);
-  const { lanes, together } = team;
+  const { lanes, together, abreast } = team;
   const width: Width = team.vector ? 4 : 1;
   const steps = cols / width;
-  const row = variable("r", rows), c = variable("c", steps);
+  const c = variable("c", steps);
   const col = team.vector ? add(scale(c, 4), lane) : c;
-  emitter.open("r");
-  const at = (col: Index): Places => placesOf(frame, { row, col });
+  const names = Array.from({ length: abreast }, (_, q) => q === 0 ? "r" : `r${q}`);
+  emitter.open(...names);
   const globals: string[] = [];
   const ways = turns(team);
+  // The same for every row of the team, with the totals of that row in force.
+  const known = names.map(() => new Map<Node, Value>());
+  const eachRow = <T>(f: (places: (col: Index) => Places, q: number) => T): T[] =>
+    names.map((name, q) => {
+      emitter.computed = known[q]!;
+      return f((col) => placesOf(frame, { row: variable(name, rows), col }), q);
+    });
   for (const phase of phasesOf(job)) {
-    const tracks = phase.flatMap((node) =>
-      reductionOf(node).tracks.map((track) => {
-        const names = Array.from({ length: ways }, () => emitter.fresh("part"));
-        for (const name of names) {
-          emitter.line(`var ${name} = ${typeName(track.type, width)}(${track.start});`);
-        }
-        return { node, track, names, total: emitter.fresh("total") };
-      })
+    const tracks = eachRow(() =>
+      phase.flatMap((node) =>
+        reductionOf(node).tracks.map((track) => {
+          const names = Array.from({ length: ways }, () => emitter.fresh("part"));
+          for (const name of names) {
+            emitter.line(`var ${name} = ${typeName(track.type, width)}(${track.start});`);
+          }
+          return { node, track, names, total: emitter.fresh("total") };
+        })
+      )
     );
     for (let u = 0; u < ways; u++) {
       emitter.open("c");
-      for (const { node, track, names } of tracks) {
-        const [x] = node.inputs;
-        const value = emitter.splat(emitter.value(x!, at(col).full(x!.shape)), width);
-        const lifted = track.lift(widen(value, node, width), width);
-        emitter.line(`${names[u]} = ${track.combine(names[u]!, lifted)};`);
-      }
+      eachRow((at, q) => {
+        for (const { node, track, names } of tracks[q]!) {
+          const [x] = node.inputs;
+          const value = emitter.splat(emitter.value(x!, at(col).full(x!.shape)), width);
+          const lifted = track.lift(widen(value, node, width), width);
+          emitter.line(`${names[u]} = ${track.combine(names[u]!, lifted)};`);
+        }
+      });
       const loop = emitter.close();
       const first = u === 0 ? "part" : `part + ${u * lanes}`;
       emitter.line(`for (var c = ${first}; c < ${steps}; c += ${lanes * ways}) {`, ...loop, "}");
     }
-    for (const parts of tracks) {
-      emitter.declare(parts.total);
-      emitter.line(`var ${parts.total} = ${typeName(parts.track.type, 1)}(${parts.track.start});`);
-      if (team.shuffle) emitter.line(...foldByShuffle(parts, team));
-      else globals.push(...foldInMemory(parts, team, inner, emitter));
-    }
-    finishPhase(emitter, phase, tracks, 1);
+    eachRow((_, q) => {
+      for (const parts of tracks[q]!) {
+        const { total, track } = parts;
+        emitter.declare(total);
+        emitter.line(`var ${total} = ${typeName(track.type, 1)}(${track.start});`);
+        if (team.shuffle) emitter.line(...foldByShuffle(parts, team));
+        else globals.push(...foldInMemory(parts, team, inner, emitter));
+      }
+      finishPhase(emitter, phase, tracks[q]!, 1);
+    });
   }
   if (hasFullOutputs(job)) {
     emitter.open("c");
-    writeFullOutputs(job, at(col));
+    eachRow((at) => writeFullOutputs(job, at(col)));
     const loop = emitter.close();
     emitter.line("if (alive) {");
     emitter.line(`for (var c = part; c < ${steps}; c += ${lanes}) {`, ...loop, "}", "}");
   }
-  // Under a name of its own, so that what only the lead needs is read by the lead only: the output
-  // may lie over that very input.
-  emitter.open("lead");
-  const own = variable("lead", rows);
-  writeRowOutputs(job, own, placesOf(frame, { row: own, col: constant(0) }));
-  const rowOutputs = emitter.close();
-  if (rowOutputs.length > 0) {
-    emitter.line("if (alive && part == 0) {", "let lead = r;", ...rowOutputs, "}");
-  }
+  eachRow((_, q) => {
+    // Under a name of its own, so that what only the lead needs is read by the lead only: the output
+    // may lie over that very input.
+    emitter.open("lead");
+    const own = variable("lead", rows);
+    writeRowOutputs(job, own, placesOf(frame, { row: own, col: constant(0) }));
+    const rowOutputs = emitter.close();
+    if (rowOutputs.length > 0) {
+      emitter.line("if (alive && part == 0) {", `let lead = ${names[q]};`, ...rowOutputs, "}");
+    }
+  });
   const lines = emitter.close();
   const hoisted = emitter.close();
-  const groups = Math.ceil(rows / together);
+  const groups = Math.ceil(rows / (together * abreast));
   return {
     name: inner ? "columns" : "rows",
     workgroupSize: together * lanes,
@@ -113,9 +130,10 @@ export function writeTeam(job: Job, team: Team): Body {
       ...(inner
         ? [`let part = slot / ${together};`, `let own = slot % ${together};`]
         : [`let part = slot % ${lanes};`, `let own = slot / ${lanes};`]),
-      `let wanted = ${groupNumber(groups, job.adapter)} * ${together} + own;`,
+      `let wanted = (${groupNumber(groups, job.adapter)} * ${together} + own) * ${abreast};`,
       `let alive = wanted < ${rows};`,
-      `let r = min(wanted, ${rows - 1});`,
+      `let r = min(wanted, ${rows - abreast});`,
+      ...names.slice(1).map((name, q) => `let ${name} = r + ${q + 1};`),
       ...hoisted,
       ...lines,
     ],

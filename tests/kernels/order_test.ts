@@ -54,10 +54,11 @@ function uneven(size: number, seed = 1): number[] {
   return Array.from({ length: size }, () => f32((random() - 0.5) * 10 ** (4 * random())));
 }
 
-/** The ways of adding rows: as software adapters do, and as hardware does. */
+/** The ways of adding rows: software adapters without and with subgroups, and hardware. */
 const ways: readonly (readonly [string, TargetPart])[] = [
-  ["serial", { kind: "software" }],
-  ["cooperative", { kind: "discrete" }],
+  ["one by one", { kind: "software", shuffle: false }],
+  ["by a subgroup", { kind: "software" }],
+  ["by a workgroup", { kind: "discrete" }],
 ];
 
 async function assertBits(

@@ -141,11 +141,11 @@ Deno.test("countAs() labels memory, and donation hands the label on", async () =
 Deno.test("compile() leaves no memory behind when it is disposed of", async () => {
   const f = compile((x: Tensor) => x.add(1).matmul(x).sum());
   using x = ones([64, 64]);
-  const before = memory().kinds.workspace.live;
+  const before = memory().kinds.activations.live;
   assertEquals(await f(x).item(), 2 * 64 ** 3);
-  assert(memory().kinds.workspace.live > before);
+  assert(memory().kinds.activations.live > before);
   f.dispose();
-  assertEquals(memory().kinds.workspace.live, before);
+  assertEquals(memory().kinds.activations.live, before);
   assertEquals(await f(x).item(), 2 * 64 ** 3);
   f.dispose();
 });

@@ -32,10 +32,10 @@ Deno.test("realize() computes shared work once and keeps what was asked for", as
 Deno.test("realize() keeps no workspace between runs", async () => {
   using x = zeros([256, 256]);
   await x.data();
-  const workspace = memory().kinds.workspace.live;
+  const workspace = memory().kinds.activations.live;
   using y = x.add(1).matmul(x.add(2)).matmul(x);
   await y.data();
-  assertEquals(memory().kinds.workspace.live, workspace);
+  assertEquals(memory().kinds.activations.live, workspace);
   resetPeak();
   assertEquals(memory().kinds.idle.live, 0);
 });

@@ -1,0 +1,114 @@
+/**
+ * What things cost: the interface through which the planner asks, and the answer where nothing has
+ * been measured, the roofline model (Williams, Waterman & Patterson 2009): a kernel takes as long as
+ * the slower of its memory traffic and its arithmetic, and its dispatch besides.
+ *
+ * Invariant: times are in microseconds and never negative. Costs steer the choice of a plan and so
+ * its speed, never its result.
+ *
+ * @module
+ */
+import type { Store } from "./schedule.ts";
+
+/** What a region, or a step made of several, does. */
+export interface Work {
+  /** Names the kernel and its shapes; equal keys take equal times. */
+  readonly key: string;
+  /** Bytes read and written in device memory. */
+  readonly bytes: number;
+  /** Floating-point operations. */
+  readonly flops: number;
+  /** Dispatches. @default 1 */
+  readonly dispatches?: number;
+}
+
+/** Answers what things cost, in microseconds. The runtime's answers with measured times. */
+export interface CostModel {
+  /** Time of a region or a step. */
+  time(work: Work): number;
+  /** Time of moving a snapshot of so many bytes from the device to a store, or back. */
+  transfer(store: Store, bytes: number): number;
+}
+
+/** A device in a few figures. */
+export interface Roofline {
+  /** Device memory, bytes per microsecond (that is MB/s divided by 1). */
+  readonly bandwidth: number;
+  /** Floating-point operations per microsecond. */
+  readonly flops: number;
+  /** Microseconds of a dispatch that does nothing. */
+  readonly dispatch: number;
+  /** Per store: bytes per microsecond, and microseconds before the first. */
+  readonly transfer: Readonly<
+    Record<Store, { readonly bandwidth: number; readonly latency: number }>
+  >;
+}
+
+/** Figures for a kind of adapter, of the right order and no more. */
+export const rooflines: Readonly<Record<"software" | "integrated" | "discrete", Roofline>> = {
+  software: {
+    bandwidth: 5e3,
+    flops: 2e4,
+    dispatch: 20,
+    transfer: {
+      device: { bandwidth: 2.5e3, latency: 20 },
+      host: { bandwidth: 2e3, latency: 200 },
+      disk: { bandwidth: 300, latency: 1000 },
+    },
+  },
+  integrated: {
+    bandwidth: 5e4,
+    flops: 1e6,
+    dispatch: 5,
+    transfer: {
+      device: { bandwidth: 2.5e4, latency: 5 },
+      host: { bandwidth: 5e3, latency: 300 },
+      disk: { bandwidth: 1e3, latency: 1000 },
+    },
+  },
+  discrete: {
+    bandwidth: 5e5,
+    flops: 1e7,
+    dispatch: 5,
+    transfer: {
+      device: { bandwidth: 2.5e5, latency: 5 },
+      host: { bandwidth: 1e4, latency: 300 },
+      disk: { bandwidth: 1e3, latency: 1000 },
+    },
+  },
+};
+
+/** The model of bytes and flops. */
+export function modelled(roofline: Roofline): CostModel {
+  return {
+    time: ({ bytes, flops, dispatches = 1 }) =>
+      dispatches * roofline.dispatch +
+      Math.max(bytes / roofline.bandwidth, flops / roofline.flops),
+    transfer: (store, bytes) => {
+      const { bandwidth, latency } = roofline.transfer[store];
+      return latency + bytes / bandwidth;
+    },
+  };
+}
+
+/**
+ * Measured times where there are any. What was not measured comes from `otherwise`, scaled by the
+ * factor by which the measured kernels are off from it, so that the two can be compared.
+ *
+ * @param times Microseconds by {@linkcode Work.key}, with the work that took them.
+ */
+export function measured(
+  times: ReadonlyMap<string, { readonly work: Work; readonly time: number }>,
+  otherwise: CostModel,
+): CostModel {
+  // The median: a single kernel far off the model must not move all the others.
+  const ratios = [...times.values()]
+    .map(({ work, time }) => time / otherwise.time(work))
+    .filter((ratio) => Number.isFinite(ratio) && ratio > 0)
+    .sort((a, b) => a - b);
+  const factor = ratios[ratios.length >> 1] ?? 1;
+  return {
+    time: (work) => times.get(work.key)?.time ?? factor * otherwise.time(work),
+    transfer: (store, bytes) => otherwise.transfer(store, bytes),
+  };
+}
