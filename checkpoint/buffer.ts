@@ -15,13 +15,17 @@
 
 /** A factor n/d, both whole and positive; for the u32 form less than 2^16. */
 export interface Ratio {
+  /** Numerator. */
   readonly n: number;
+  /** Denominator. */
   readonly d: number;
 }
 
 /** A value and the buffer that holds what its products have lost. */
 export interface Buffered {
+  /** The value, a whole number. */
   readonly value: bigint;
+  /** What it has lost, not negative. */
   readonly buffer: bigint;
 }
 
@@ -74,18 +78,15 @@ export class BufferBound {
     let next = after(this.#bound);
     const spills = next >= 2 ** 32;
     if (spills) next = after(Math.floor(this.#bound / 2 ** spilled));
-    // Only a ratio of less than 2^-16 grows a buffer that has just been emptied past its end.
-    if (next >= 2 ** 32) {
-      throw new RangeError(`Cannot multiply by ${n}/${d}: one step loses more than a buffer holds`);
-    }
+    // Always fits: what is left of a spill is less than 2^16, and so is d.
     this.#bound = next;
     return spills;
   }
 }
 
 /**
- * Multiplies every value by n/d in place, in 32-bit arithmetic that does not overflow: the buffer is
- * divided before it is multiplied. The buffers must have room; see {@linkcode BufferBound}.
+ * Multiplies every value by n/d in place, in 32-bit arithmetic that does not overflow: the buffer
+ * is divided before it is multiplied. The buffers must have room; see {@linkcode BufferBound}.
  */
 export function scaleWords(values: Int32Array, buffers: Uint32Array, { n, d }: Ratio): void {
   for (let i = 0; i < values.length; i++) {

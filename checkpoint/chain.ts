@@ -2,12 +2,12 @@
  * The way back of a chain whose stages differ in cost and size, under a budget of bytes: Rotor
  * (Beaumont, Eyraud-Dubois, Herrmann, Joly & Shilova 2019, "Optimal checkpointing for heterogeneous
  * chains"). A stage is run forward keeping nothing of its input, keeping its input as a checkpoint,
- * or keeping all that its pull reads; a dynamic program over (first stage, last stage, memory) finds
- * the fastest sequence among those that keep a checkpoint until its own stage is pulled.
+ * or keeping all that its pull reads; a dynamic program over (first stage, last stage, memory)
+ * finds the fastest sequence among those that keep a checkpoint until its own stage is pulled.
  *
  * Memory is counted in units of budget/`units` bytes, sizes rounded up and the budget down: a plan
- * never takes more bytes than it says. Each value alive wastes less than one unit, so the plan is no
- * slower than the best exact one for a budget smaller by (values alive + 1) units.
+ * never takes more bytes than it says. Each value alive wastes less than one unit, so the plan is
+ * no slower than the best exact one for a budget smaller by (values alive + 1) units.
  *
  * @module
  */
@@ -20,7 +20,9 @@ export interface Stage {
   readonly backward: number;
   /** Bytes of the value that comes out. */
   readonly output: number;
-  /** Bytes of all that the pull reads, the output among them and the input not: at least `output`. */
+  /**
+   * Bytes of all that the pull reads, the output among them and the input not: at least `output`.
+   */
   readonly kept: number;
   /** Bytes of the cotangent of the output. @default output */
   readonly cotangent?: number;
@@ -43,6 +45,7 @@ export type ChainAction =
 
 /** What {@linkcode planChain} found. */
 export interface ChainPlan {
+  /** What to do, in order. */
   readonly actions: readonly ChainAction[];
   /** Time of all actions. */
   readonly time: number;
@@ -66,8 +69,8 @@ const cotangentOf = (stage: Stage): number => stage.cotangent ?? stage.output;
  * The fastest way forward and back over the stages within `budget` bytes. The input of the chain is
  * there before and after and is not counted; the cotangent of the output is.
  *
- * @throws {RangeError} If no plan fits, naming the least budget that would, or if a stage keeps less
- * than its output.
+ * @throws {RangeError} If no plan fits, naming the least budget that would, or if a stage keeps
+ * less than its output.
  */
 export function planChain(
   stages: readonly Stage[],
@@ -88,28 +91,24 @@ export function planChain(
   if (budget >= full) {
     return { actions: actionsKeepingAll(stages.length), time: least, least, peak: full, unit: 0 };
   }
-  const unit = Math.max(budget, 1) / units;
+  const unit = budget / units;
   const plan = budget > 0 ? solve(stages, unit, units) : undefined;
-  if (plan === undefined) {
-    throw new RangeError(
-      `Cannot plan a chain of ${stages.length} stages: the budget is ${budget} bytes, expected ` +
-        `at least ${leastBudget(stages, units)}`,
-    );
+  if (plan !== undefined) return { ...plan, least, peak: peakOf(stages, plan.actions), unit };
+  // Rounding may hide the plans that fit with nothing to spare.
+  const tight = tightest(stages);
+  if (tight.bytes <= budget) {
+    const { actions, time, bytes } = tight;
+    return { actions, time, least, peak: bytes, unit };
   }
-  const { actions, time } = plan;
-  return { actions, time, least, peak: peakOf(stages, actions), unit };
+  throw new RangeError(
+    `Cannot plan a chain of ${stages.length} stages: the budget is ${budget} bytes, expected ` +
+      `at least ${tight.bytes}`,
+  );
 }
 
-/** The least budget for which {@linkcode planChain} finds a plan with these units, to 1 part in 1000. */
-export function leastBudget(stages: readonly Stage[], units = 256): number {
-  let high = peakOf(stages, actionsKeepingAll(stages.length));
-  let low = 0;
-  while (high - low > Math.max(1, high / 1000)) {
-    const middle = Math.ceil((low + high) / 2);
-    if (solve(stages, middle / units, units, true) === undefined) low = middle;
-    else high = middle;
-  }
-  return high;
+/** The least budget, in exact bytes, that {@linkcode planChain} can meet. */
+export function leastBudget(stages: readonly Stage[]): number {
+  return stages.length === 0 ? 0 : tightest(stages).bytes;
 }
 
 /** The plan of whoever has memory enough. */
@@ -120,70 +119,120 @@ function actionsKeepingAll(length: number): ChainAction[] {
   return actions;
 }
 
+/** Sizes of a chain, rounded by `round`, and what its operations need. */
+class Sizes {
+  readonly output: readonly number[];
+  readonly kept: readonly number[];
+  readonly #cotangent: readonly number[];
+  readonly #forwardWork: readonly number[];
+  readonly #backwardWork: readonly number[];
+
+  constructor(stages: readonly Stage[], round: (bytes: number) => number) {
+    this.output = stages.map((stage) => round(stage.output));
+    this.kept = stages.map((stage) => round(stage.kept));
+    this.#cotangent = stages.map((stage) => round(cotangentOf(stage)));
+    this.#forwardWork = stages.map((stage) => round(stage.forwardWork ?? 0));
+    this.#backwardWork = stages.map((stage) => round(stage.backwardWork ?? 0));
+  }
+
+  /** To run and pull stage s keeping all of it, while the cotangent of stage t waits. */
+  keeping(s: number, t: number): number {
+    // The chain's own input has no cotangent to hold beside the pull.
+    const below = s === 0 ? 0 : this.#cotangent[s - 1]!;
+    return this.kept[s]! + Math.max(
+      this.#cotangent[t]! + this.#forwardWork[s]!,
+      this.#cotangent[s]! + below + this.#backwardWork[s]!,
+    );
+  }
+
+  /** To run stage j on the way from s to a checkpoint, while the cotangent of stage t waits. */
+  walking(s: number, j: number, t: number): number {
+    const input = j === s ? 0 : this.output[j - 1]!;
+    return this.#cotangent[t]! + input + this.output[j]! + this.#forwardWork[j]!;
+  }
+}
+
+/** Number of the pair s <= t among all pairs of n stages. */
+function pair(n: number, s: number, t: number): number {
+  return s * n - s * (s + 1) / 2 + t;
+}
+
 /**
- * The dynamic program. `time[s][t][m]` is the least time to run stages s … t forward and back with m
- * units free, the input of s being held by someone else.
+ * A plan from its choices: the stage c before which stages s … t put a checkpoint, or s for none.
+ */
+function unroll(
+  length: number,
+  sizes: Sizes,
+  memory: number,
+  choice: (s: number, t: number, memory: number) => number,
+): ChainAction[] {
+  const actions: ChainAction[] = [];
+  type Part = { readonly s: number; readonly t: number; readonly m: number };
+  /** What is still to be planned, the next last; an action stands for itself. */
+  const todo: (ChainAction | Part)[] = [{ s: 0, t: length - 1, m: memory }];
+  while (todo.length > 0) {
+    const item = todo.pop()!;
+    if ("do" in item) {
+      actions.push(item);
+      continue;
+    }
+    const { s, t, m } = item;
+    const c = choice(s, t, m);
+    if (c === s) {
+      actions.push({ do: "forward", stage: s, keep: "all" });
+      todo.push({ do: "backward", stage: s });
+      if (s < t) todo.push({ s: s + 1, t, m: m - sizes.kept[s]! });
+    } else {
+      actions.push({ do: "forward", stage: s, keep: "input" });
+      for (let j = s + 1; j < c; j++) actions.push({ do: "forward", stage: j, keep: "nothing" });
+      todo.push({ s, t: c - 1, m }, { s: c, t, m: m - sizes.output[c - 1]! });
+    }
+  }
+  return actions;
+}
+
+function timeOf(stages: readonly Stage[], actions: readonly ChainAction[]): number {
+  return actions.reduce((sum, action) => sum + stages[action.stage]![action.do], 0);
+}
+
+/**
+ * The dynamic program. `time[s, t][m]` is the least time to run stages s … t forward and back with
+ * m units free, the input of s being held by someone else.
  */
 function solve(
   stages: readonly Stage[],
   unit: number,
   units: number,
-  feasibility = false,
 ): { actions: ChainAction[]; time: number } | undefined {
   const n = stages.length;
-  // The tolerance keeps a budget divided by its unit from losing a unit to rounding; playing the
-  // plan in bytes decides.
-  const up = (bytes: number): number => Math.ceil(bytes / unit - 1e-9);
-  const output = stages.map((stage) => up(stage.output));
-  const kept = stages.map((stage) => up(stage.kept));
-  const cotangent = stages.map((stage) => up(cotangentOf(stage)));
-  const forwardWork = stages.map((stage) => up(stage.forwardWork ?? 0));
-  const backwardWork = stages.map((stage) => up(stage.backwardWork ?? 0));
-  const size = units + 1;
-  const row = (s: number, t: number): number => (s * n + t) * size;
-  const time = new Float64Array(n * n * size).fill(Infinity);
-  /** Where the checkpoint after s lies, or s itself where all of s is kept. */
-  const choice = new Int32Array(n * n * size).fill(-1);
-  // The cotangent of stage s's input: the chain's own input has none to keep beside its pull.
-  const below = (s: number): number => s === 0 ? 0 : cotangent[s - 1]!;
-  const prefix = [0];
-  for (const stage of stages) prefix.push(prefix.at(-1)! + stage.forward);
-
-  for (let span = 0; span < n; span++) {
-    for (let s = 0; s + span < n; s++) {
-      const t = s + span;
-      const { forward, backward } = stages[s]!;
+  // The tolerance keeps a size that is a whole number of units from being rounded past it; the
+  // plan is played in bytes after all.
+  const sizes = new Sizes(stages, (bytes) => Math.ceil(bytes / unit - 1e-9));
+  const { output, kept } = sizes;
+  const row = (s: number, t: number): number => pair(n, s, t) * (units + 1);
+  const time = new Float64Array(row(n - 1, n - 1) + units + 1).fill(Infinity);
+  const choice = new Int16Array(time.length).fill(-1);
+  const walked = [0];
+  for (const stage of stages) walked.push(walked.at(-1)! + stage.forward);
+  for (let s = n - 1; s >= 0; s--) {
+    const own = stages[s]!.forward + stages[s]!.backward;
+    for (let t = s; t < n; t++) {
       const here = row(s, t);
-      // While stage s runs; its pull needs the cotangents on both sides.
-      const needAll = Math.max(
-        cotangent[t]! + kept[s]! + forwardWork[s]!,
-        cotangent[s]! + kept[s]! + below(s) + backwardWork[s]!,
-      );
-      if (span === 0) {
-        for (let m = needAll; m <= units; m++) {
-          time[here + m] = forward + backward;
-          choice[here + m] = s;
-        }
-        continue;
+      const inner = s < t ? row(s + 1, t) - kept[s]! : -1;
+      for (let m = sizes.keeping(s, t); m <= units; m++) {
+        const total = s < t ? own + time[inner + m]! : own;
+        if (total === Infinity) continue;
+        time[here + m] = total;
+        choice[here + m] = s;
       }
-      const inner = row(s + 1, t) - kept[s]!;
-      for (let m = needAll; m <= units; m++) {
-        time[here + m] = forward + backward + time[inner + m]!;
-        if (time[here + m]! < Infinity) choice[here + m] = s;
-      }
-      // Advancing to a checkpoint: each stage on the way holds its input (but the first) and output.
-      let needWalk = cotangent[t]! + output[s]! + forwardWork[s]!;
+      let need = 0;
       for (let c = s + 1; c <= t; c++) {
-        if (c > s + 1) {
-          const j = c - 1;
-          const walk = cotangent[t]! + output[j - 1]! + output[j]! + forwardWork[j]!;
-          needWalk = Math.max(needWalk, walk);
-        }
-        const walked = prefix[c]! - prefix[s]!;
+        need = Math.max(need, sizes.walking(s, c - 1, t), output[c - 1]!);
+        const walk = walked[c]! - walked[s]!;
         const right = row(c, t) - output[c - 1]!;
         const left = row(s, c - 1);
-        for (let m = Math.max(needWalk, output[c - 1]!); m <= units; m++) {
-          const total = walked + time[right + m]! + time[left + m]!;
+        for (let m = need; m <= units; m++) {
+          const total = walk + time[right + m]! + time[left + m]!;
           if (total < time[here + m]!) {
             time[here + m] = total;
             choice[here + m] = c;
@@ -192,41 +241,44 @@ function solve(
       }
     }
   }
-  const best = time[row(0, n - 1) + units]!;
-  if (best === Infinity) return undefined;
-  if (feasibility) return { actions: [], time: best };
-  const actions: ChainAction[] = [];
-  /** What is still to be planned, the next last; an action stands for itself. */
-  const todo: (ChainAction | { s: number; t: number; m: number })[] = [{
-    s: 0,
-    t: n - 1,
-    m: units,
-  }];
-  while (todo.length > 0) {
-    const item = todo.pop()!;
-    if ("do" in item) {
-      actions.push(item);
-      continue;
+  if (time[row(0, n - 1) + units]! === Infinity) return undefined;
+  const actions = unroll(n, sizes, units, (s, t, m) => choice[row(s, t) + m]!);
+  return { actions, time: timeOf(stages, actions) };
+}
+
+/** The plan of least bytes, which needs no units: the same recurrence with bytes for its value. */
+function tightest(
+  stages: readonly Stage[],
+): { actions: ChainAction[]; time: number; bytes: number } {
+  const n = stages.length;
+  const sizes = new Sizes(stages, (bytes) => bytes);
+  const bytes = new Float64Array(pair(n, n - 1, n - 1) + 1);
+  const choice = new Int16Array(bytes.length);
+  for (let s = n - 1; s >= 0; s--) {
+    for (let t = s; t < n; t++) {
+      let least = sizes.keeping(s, t);
+      if (s < t) least = Math.max(least, sizes.kept[s]! + bytes[pair(n, s + 1, t)]!);
+      let best = s;
+      let need = 0;
+      for (let c = s + 1; c <= t; c++) {
+        need = Math.max(need, sizes.walking(s, c - 1, t));
+        const right = sizes.output[c - 1]! + bytes[pair(n, c, t)]!;
+        const total = Math.max(need, right, bytes[pair(n, s, c - 1)]!);
+        if (total < least) [least, best] = [total, c];
+      }
+      bytes[pair(n, s, t)] = least;
+      choice[pair(n, s, t)] = best;
     }
-    const { s, t, m } = item;
-    const c = choice[row(s, t) + m]!;
-    if (c === s) {
-      actions.push({ do: "forward", stage: s, keep: "all" });
-      todo.push({ do: "backward", stage: s });
-      if (s < t) todo.push({ s: s + 1, t, m: m - kept[s]! });
-      continue;
-    }
-    actions.push({ do: "forward", stage: s, keep: "input" });
-    for (let j = s + 1; j < c; j++) actions.push({ do: "forward", stage: j, keep: "nothing" });
-    todo.push({ s, t: c - 1, m }, { s: c, t, m: m - output[c - 1]! });
   }
-  return { actions, time: best };
+  const actions = unroll(n, sizes, 0, (s, t) => choice[pair(n, s, t)]!);
+  return { actions, time: timeOf(stages, actions), bytes: bytes[pair(n, 0, n - 1)]! };
 }
 
 /**
  * Plays a plan in bytes and gives the most in use at once, the chain's input not counted.
  *
- * @throws {Error} If a stage runs without its input, or is pulled out of order or without what it reads.
+ * @throws {Error} If a stage runs without its input, or is pulled out of order or without what it
+ * reads.
  */
 export function peakOf(stages: readonly Stage[], actions: readonly ChainAction[]): number {
   const n = stages.length;

@@ -1,7 +1,7 @@
 /**
  * What things cost: the interface through which the planner asks, and the answer where nothing has
- * been measured, the roofline model (Williams, Waterman & Patterson 2009): a kernel takes as long as
- * the slower of its memory traffic and its arithmetic, and its dispatch besides.
+ * been measured, the roofline model (Williams, Waterman & Patterson 2009): a kernel takes as long
+ * as the slower of its memory traffic and its arithmetic, and its dispatch besides.
  *
  * Invariant: times are in microseconds and never negative. Costs steer the choice of a plan and so
  * its speed, never its result.

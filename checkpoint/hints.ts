@@ -1,8 +1,8 @@
 /**
  * Batching of transfers. The order in which a schedule writes and reads its snapshots is known long
- * before the data is there, so that several can leave the device in one go and come back before they
- * are asked for. The pass looks a bounded number of actions ahead and adds `flush` and `prefetch`; it
- * moves nothing, so that a runtime that ignores the hints is right too.
+ * before the data is there, so that several can leave the device in one go and come back before
+ * they are asked for. The pass looks a bounded number of actions ahead and adds `flush` and
+ * `prefetch`; it moves nothing, so that a runtime that ignores the hints is right too.
  *
  * Invariant: a prefetch names only snapshots that are in their slots and stay there until restored;
  * at most `batch` snapshots of a store wait to be flushed or to be restored.
@@ -67,7 +67,9 @@ export function* batchTransfers(
   for (const [store, count] of unsent) if (count > 0) yield { do: "flush", store };
 }
 
-/** The next slots that the window restores from a store, as long as each still holds what it holds. */
+/**
+ * The next slots that the window restores from a store, as long as each still holds what it holds.
+ */
 function reads(
   window: readonly Action[],
   store: Store,

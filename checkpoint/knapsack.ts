@@ -1,7 +1,8 @@
 /**
  * The 0/1 knapsack: which items to keep within a budget of bytes so that they are worth most. The
- * dynamic program runs over the sets that no other beats in both bytes and worth (Nemhauser & Ullmann
- * 1969), so that it works on bytes as they are, and its table is no larger than the problem is hard.
+ * dynamic program runs over the sets that no other beats in both bytes and worth (Nemhauser &
+ * Ullmann 1969), so that it works on bytes as they are, and its table is no larger than the problem
+ * is hard.
  *
  * Invariant: the items chosen fit, in exact bytes. The choice is optimal as long as no more than
  * `most` sets are undominated; past that, sets closer than budget/`most` bytes are merged into the
@@ -13,7 +14,9 @@
 
 /** Something that may be kept. */
 export interface Item {
+  /** What it takes of the budget. */
   readonly bytes: number;
+  /** What keeping it saves. */
   readonly worth: number;
 }
 
@@ -24,8 +27,8 @@ interface Choice extends Item {
 }
 
 /**
- * Indices, ascending, of the items worth most together within `budget` bytes; of equally worthy sets
- * the smallest. Items that are worth nothing are left out.
+ * Indices, ascending, of the items worth most together within `budget` bytes; of equally worthy
+ * sets the smallest. Items that are worth nothing are left out.
  *
  * @param most Undominated sets to hold at once. @default 16384
  */

@@ -25,6 +25,7 @@ import {
 
 /** A store, and what it takes to use it, in the unit of the cost of a step. */
 export interface Level {
+  /** Which store. */
   readonly store: Store;
   /** The most snapshots that fit. */
   readonly slots: number;
@@ -38,7 +39,9 @@ export interface Level {
 export interface OffloadOptions {
   /** Cost of advancing one step. @default 1 */
   readonly step?: number;
-  /** Work that the exact plan may take, in inner loops; past it the slots are ranked. @default 1e8 */
+  /**
+   * Work that the exact plan may take, in inner loops; past it the slots are ranked. @default 1e8
+   */
   readonly effort?: number;
 }
 
@@ -122,9 +125,10 @@ function sumSlots(levels: readonly Level[], count: number): number {
 }
 
 /**
- * The best nested schedule. `price[free][start][l]` is the cost of reversing l steps with the working
- * state at the first, which is kept in a slot of level `start`, when `free` slots are left; either a
- * snapshot is taken on the way, or the last step is pulled and the rest reversed as before.
+ * The best nested schedule. `price[free][start][l]` is the cost of reversing l steps with the
+ * working state at the first, which is kept in a slot of level `start`, when `free` slots are left;
+ * either a snapshot is taken, here or on the way, or the last step is pulled and the rest reversed
+ * as before.
  */
 export function exact(length: number, levels: readonly Level[], step = 1): Offload {
   // A combination of free slots is a number in mixed radix; one slot of level m is worth unit[m].
@@ -154,7 +158,10 @@ export function exact(length: number, levels: readonly Level[], step = 1): Offlo
         for (let m = 0; m < levels.length; m++) {
           if (!has(free, m)) continue;
           const rest = price[free - unit[m]!]![m]!;
-          const fixed = levels[m]!.write + read;
+          const { write } = levels[m]!;
+          // A copy of the first state itself, in a store that is faster to read.
+          if (write + rest[l]! < least) [least, level, at] = [write + rest[l]!, m, 0];
+          const fixed = write + read;
           for (let i = 1; i < l - 1; i++) {
             const cost = i * step + fixed + rest[l - i]! + own[i]!;
             if (cost < least) [least, level, at] = [cost, m, i];
@@ -195,7 +202,7 @@ export function exact(length: number, levels: readonly Level[], step = 1): Offlo
         const taken = choice[free]![level]![to - from]!;
         if (taken < 0) break;
         state = from + distance[free]![level]![to - from]!;
-        yield advance(from, state);
+        if (state > from) yield advance(from, state);
         yield snapshot(state, open.length, levels[taken]!.store);
         segment = { from: state, to, level: taken, free: free - unit[taken]! };
         open.push(segment);

@@ -1,13 +1,14 @@
 /**
  * Checkpointing for a chain whose length is known only when it ends (Wang, Moin & Iaccarino 2009;
- * Stumm & Walther 2010). Snapshots are chosen while advancing: each new state is taken, and when the
- * slots are full the one is let go whose loss makes the way back from here least longer. After the
- * end each segment between snapshots is reversed by Revolve with the slots that are free by then.
+ * Stumm & Walther 2010). Snapshots are chosen while advancing: each new state is taken, and when
+ * the slots are full the one is let go whose loss makes the way back from here least longer. After
+ * the end each segment between snapshots is reversed by Revolve with the slots that are free by
+ * then.
  *
  * The price of a set of snapshots, if the chain ended now, is known in closed form: the sum of
- * t(gap, free slots) over its gaps. Against the offline optimum the advances are a few per cent more;
- * tests/checkpoint/online_test.ts holds the figures. Invariant: state 0 is never let go, and at most
- * `snapshots` are alive.
+ * t(gap, free slots) over its gaps. Against the offline optimum the advances are a few per cent
+ * more; tests/checkpoint/online_test.ts holds the figures. Invariant: state 0 is never let go, and
+ * at most `snapshots` are alive.
  *
  * @module
  */
@@ -19,13 +20,16 @@ export interface OnlineOptions {
   /** Slots for snapshots, state 0 among them. */
   readonly snapshots: number;
   /**
-   * Steps between states that may be kept. More of them means fewer copies, and a few more advances.
+   * Steps between states that may be kept. More of them means fewer copies, and a few more
+   * advances.
    * @default 1
    */
   readonly every?: number;
 }
 
-/** A schedule that is asked for its actions piece by piece: `forward` until the end, then `back`. */
+/**
+ * A schedule that is asked for its actions piece by piece: `forward` until the end, then `back`.
+ */
 export class Online {
   readonly #snapshots: number;
   readonly #every: number;
@@ -33,7 +37,11 @@ export class Online {
   #live: { readonly step: number; readonly slot: number }[] = [];
   #at = 0;
 
-  /** @throws {RangeError} If `snapshots` or `every` is less than 1. */
+  /**
+   * A chain at its first state.
+   *
+   * @throws {RangeError} If `snapshots` or `every` is less than 1.
+   */
   constructor({ snapshots, every = 1 }: OnlineOptions) {
     demandInteger("snapshots", snapshots, 1);
     demandInteger("every", every, 1);
@@ -118,7 +126,9 @@ export class Online {
     live.push({ step, slot });
   }
 
-  /** Index of the step, of one more than there are slots, whose loss costs least; never the first. */
+  /**
+   * Index of the step, of one more than there are slots, whose loss costs least; never the first.
+   */
   #least(steps: readonly number[]): number {
     const count = steps.length;
     const ends = [...steps.slice(1), steps[count - 1]! + 1];

@@ -1,14 +1,14 @@
 /**
  * What of a general graph is kept for the way back, under a budget of bytes, and what is run again.
- * Each value is kept, or run again from others that are kept or run again, or not there. The cheapest
- * choice at given prices of a byte and of a unit of time is a minimum cut; prices between those that
- * are just too large and just small enough give the corners of the trade of bytes against time, and
- * a knapsack fills what a corner leaves of the budget. The cut alone with the knapsack's choice
- * excluded from running again is PyTorch's `activation_memory_budget`; it is tried too, so that the
- * outcome is never worse.
+ * Each value is kept, or run again from others that are kept or run again, or not there. The
+ * cheapest choice at given prices of a byte and of a unit of time is a minimum cut; prices between
+ * those that are just too large and just small enough give the corners of the trade of bytes
+ * against time, and a knapsack fills what a corner leaves of the budget. The cut alone with the
+ * knapsack's choice excluded from running again is PyTorch's `activation_memory_budget`; it is
+ * tried too, so that the outcome is never worse.
  *
- * Invariant: the bytes of what is kept, counted exactly, are within the budget. The time counts each
- * value that is run again once.
+ * Invariant: the bytes of what is kept, counted exactly, are within the budget. The time counts
+ * each value that is run again once.
  *
  * @module
  */
@@ -17,6 +17,7 @@ import { Network } from "./mincut.ts";
 
 /** A value of the forward pass. Its inputs come before it in the list. */
 export interface Value {
+  /** Bytes that it takes if kept. */
   readonly bytes: number;
   /** Time to run it again; 0 where it fuses into its readers. */
   readonly time: number;
@@ -74,7 +75,7 @@ function cheapest(
   unit: number,
   excluded: (index: number) => boolean = () => false,
 ): Selection {
-  // Node 2i+1 is on the sink's side if value i is there on the way back, node 2i if it is run again.
+  // On the sink's side: node 2i+1 if value i is there on the way back, node 2i if it is run again.
   const [source, sink] = [2 * values.length, 2 * values.length + 1];
   const network = new Network(2 * values.length + 2);
   let total = 0;
@@ -136,8 +137,8 @@ function between(values: readonly Value[], a: Selection, b: Selection): Selectio
 }
 
 /**
- * The corners of the trade of bytes against time, from the fastest to the smallest: each is the best
- * for its bytes, and nothing lies below the line through two neighbours.
+ * The corners of the trade of bytes against time, from the fastest to the smallest: each is the
+ * best for its bytes, and nothing lies below the line through two neighbours.
  */
 export function corners(values: readonly Value[]): Selection[] {
   const found = [fastest(values)];

@@ -1,7 +1,7 @@
 /**
  * Schedules for a chain of known length whose steps and states are alike: storing everything,
- * segments of √n (Chen, Xu, Zhang & Guestrin 2016), and Revolve (Griewank & Walther 2000, TOMS 799),
- * which runs the fewest steps that `snapshots` allow.
+ * segments of √n (Chen, Xu, Zhang & Guestrin 2016), and Revolve (Griewank & Walther 2000, TOMS
+ * 799), which runs the fewest steps that `snapshots` allow.
  *
  * With β(s, r) = C(s+r, s), a chain of l ≤ β(s, r) steps needs no step more than r times. The least
  * number of advances, t(l, s) = r·l − β(s+1, r−1) for the least such r, satisfies
@@ -46,8 +46,8 @@ export function repetitions(length: number, snapshots: number): number {
 }
 
 /**
- * The least number of advances that reverse `length` steps with `snapshots`, state 0 among them; the
- * run of a step inside its own pull is not counted.
+ * The least number of advances that reverse `length` steps with `snapshots`, state 0 among them;
+ * the run of a step inside its own pull is not counted.
  */
 export function leastAdvances(length: number, snapshots: number): number {
   demandInteger("length", length, 0);
@@ -137,17 +137,27 @@ function range(count: number): number[] {
  *
  * @throws {RangeError} If `length` is negative or `snapshots` less than 1.
  */
-export function* revolve(
+export function revolve(
   length: number,
   snapshots: number,
 ): Generator<Action, void, undefined> {
   demandInteger("length", length, 0);
   demandInteger("snapshots", snapshots, 1);
-  if (length === 0) yield turn(0, 0);
-  else yield* reverseSegment(0, length, range(Math.min(snapshots, length)), { last: true });
+  return length === 0
+    ? nothing()
+    : reverseSegment(0, length, range(Math.min(snapshots, length)), { last: true });
 }
 
-/** The schedule that keeps every state: no step runs twice outside its pull. */
+/** The schedule of a chain without steps. */
+function* nothing(): Generator<Action, void, undefined> {
+  yield turn(0, 0);
+}
+
+/**
+ * The schedule that keeps every state: no step runs twice outside its pull.
+ *
+ * @throws {RangeError} If `length` is negative.
+ */
 export function storeAll(length: number): Generator<Action, void, undefined> {
   demandInteger("length", length, 0);
   return revolve(length, Math.max(1, length - 1));
@@ -158,20 +168,24 @@ export function storeAll(length: number): Generator<Action, void, undefined> {
  * state. One forward more than storing everything, for about 2√n snapshots.
  *
  * @param segment Steps between snapshots. @default ⌈√length⌉
+ * @throws {RangeError} If `length` is negative or `segment` less than 1.
  */
-export function* chen(
+export function chen(
   length: number,
   segment: number = Math.max(1, Math.ceil(Math.sqrt(length))),
 ): Generator<Action, void, undefined> {
   demandInteger("length", length, 0);
   demandInteger("segment", segment, 1);
-  if (length === 0) yield turn(0, 0);
-  const last = Math.max(0, Math.ceil(length / segment) - 1);
+  return length === 0 ? nothing() : segmented(length, segment);
+}
+
+function* segmented(length: number, segment: number): Generator<Action, void, undefined> {
+  const last = Math.ceil(length / segment) - 1;
   for (let i = 0; i < last; i++) {
     yield snapshot(i * segment, i);
     yield advance(i * segment, (i + 1) * segment);
   }
-  for (let i = last; i >= 0 && length > 0; i--) {
+  for (let i = last; i >= 0; i--) {
     const from = i * segment;
     if (i < last) yield restore(from, i);
     const to = Math.min(length, from + segment);

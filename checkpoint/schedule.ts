@@ -1,12 +1,13 @@
 /**
- * The vocabulary of the way back. A chain of steps 0 … length−1 leads from state 0 to state `length`;
- * step i leads from state i to state i+1. One state, the working state, is where the chain stands; the
- * others are snapshots in slots. A schedule is an iterator of actions over these: it decides and never
- * runs. {@linkcode simulate} plays one without a device, refuses what could not run, and counts.
+ * The vocabulary of the way back. A chain of steps 0 … length−1 leads from state 0 to state
+ * `length`; step i leads from state i to state i+1. One state, the working state, is where the
+ * chain stands; the others are snapshots in slots. A schedule is an iterator of actions over these:
+ * it decides and never runs. {@linkcode simulate} plays one without a device, refuses what could
+ * not run, and counts.
  *
  * Invariant: every strategy, storing everything included, is a schedule of the same programs
- * (advance, pull, invert), so that the gradient is the same to the bit whatever was chosen. The words
- * are those of Griewank & Walther 2000 (TOMS 799).
+ * (advance, pull, invert), so that the gradient is the same to the bit whatever was chosen. The
+ * words are those of Griewank & Walther 2000 (TOMS 799).
  *
  * @module
  */
@@ -28,7 +29,9 @@ export type Action =
     readonly slot: number;
     readonly store: Store;
   }
-  /** Make the snapshot in a slot, which is state `step`, the working state. It stays in its slot. */
+  /**
+   * Make the snapshot in a slot, which is state `step`, the working state. It stays in its slot.
+   */
   | { readonly do: "restore"; readonly step: number; readonly slot: number }
   /** Empty a slot. */
   | { readonly do: "drop"; readonly slot: number }
@@ -106,6 +109,7 @@ export interface Account {
   readonly advances: number;
   /** Steps run backwards. */
   readonly inversions: number;
+  /** Steps pulled: the length. */
   readonly pulls: number;
   /** The most snapshots alive at once. */
   readonly snapshots: number;
@@ -117,6 +121,7 @@ export interface Account {
   readonly repetitions: number;
   /** Slots are numbered from 0 to this, exclusive. */
   readonly slots: number;
+  /** What each store saw. */
   readonly traffic: Readonly<Record<Store, Traffic>>;
 }
 
@@ -130,9 +135,9 @@ export interface SimulateOptions {
  * Plays a schedule for a chain of `length` steps without running anything, checks that every action
  * is possible when its turn comes, and counts.
  *
- * @throws {Error} If the schedule advances from a state that is not the working one, restores or drops
- * what is not there, writes over a snapshot, pulls out of order, pops what the tape does not hold,
- * keeps more than `snapshots`, or ends with a snapshot, a taped step or a step not pulled.
+ * @throws {Error} If the schedule advances from a state that is not the working one, restores or
+ * drops what is not there, writes over a snapshot, pulls out of order, pops what the tape does not
+ * hold, keeps more than `snapshots`, or ends with a snapshot, a taped step or a step not pulled.
  */
 export function simulate(
   schedule: Schedule,

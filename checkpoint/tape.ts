@@ -1,8 +1,8 @@
 /**
- * The codec of the difference tape ("Tricks from Deep Learning", Baydin, Pearlmutter & Siskind 2016):
- * what an inverse gets wrong, stored so that the state it gave can be put right to the bit. This is
- * the oracle for the kernels, in the same blocks and the same bits; only the places of the blocks
- * in the arena may differ.
+ * The codec of the difference tape ("Tricks from Deep Learning", Baydin, Pearlmutter & Siskind
+ * 2016): what an inverse gets wrong, stored so that the state it gave can be put right to the bit.
+ * This is the oracle for the kernels, in the same blocks and the same bits; only the places of the
+ * blocks in the arena may differ.
  *
  * The bits of a float as an integer in the order of the floats (a step per representable number);
  * the difference of truth and guess modulo 2^32, so that every pattern comes back, NaN and −0 too;
@@ -16,9 +16,10 @@
  *   last with the largest distance and no code; a rest too large has the largest v bits, and
  * - escapes: these codes in full, in e bits, which are enough for all of the block.
  *
- * Each part begins at a word. A block has a header of two words: its place in the arena, and w, g, v,
- * e and the number of entries. All fields are of fixed width within a block, so that encoding and
- * decoding are prefix sums over a workgroup. Invariant: decode(encode(truth, guess), guess) = truth.
+ * Each part begins at a word. A block has a header of two words: its place in the arena, and w, g,
+ * v, e and the number of entries. All fields are of fixed width within a block, so that encoding
+ * and decoding are prefix sums over a workgroup. Invariant: decode(encode(truth, guess), guess) =
+ * truth.
  *
  * @module
  */
@@ -31,6 +32,7 @@ export const headerWords = 2;
 
 /** Words for the blocks of many steps, last in, first out. */
 export interface Arena {
+  /** The memory, zero where nothing is. */
   readonly words: Uint32Array;
   /** Words reserved so far, those past the end counted too. */
   cursor: number;
@@ -41,12 +43,17 @@ export function makeArena(words: number): Arena {
   return { words: new Uint32Array(words), cursor: 0 };
 }
 
-/** True if blocks were lost because the arena was full; {@linkcode Arena.cursor} says what it needs. */
+/**
+ * True if blocks were lost because the arena was full; {@linkcode Arena.cursor} says what it needs.
+ */
 export function overflowed(arena: Arena): boolean {
   return arena.cursor > arena.words.length;
 }
 
-/** Float bits as an integer in the order of the floats, as u32. Its own inverse is {@linkcode unordered}. */
+/**
+ * Float bits as an integer in the order of the floats, as u32. Its own inverse is {@linkcode
+ * unordered}.
+ */
 export function ordered(bits: number): number {
   return (bits >>> 31 === 1 ? ~bits : bits | 0x80000000) >>> 0;
 }
@@ -120,12 +127,12 @@ interface Layout {
   readonly words: number;
 }
 
-function layout(packing: Packing, count: number, entries: number, escapes = 0): Layout {
+function layout(packing: Packing, count: number, entered: number, escaped = 0): Layout {
   const { w, g, v, e } = packing;
   const marks = wordsOf(w * count);
-  const first = marks + (g === 0 && entries > 0 ? wordsOf(count) : 0);
-  const escape = first + wordsOf((g + v) * entries);
-  return { marks, entries: first, escapes: escape, words: escape + wordsOf(e * escapes) };
+  const entries = marks + (g === 0 && entered > 0 ? wordsOf(count) : 0);
+  const escapes = entries + wordsOf((g + v) * entered);
+  return { marks, entries, escapes, words: escapes + wordsOf(e * escaped) };
 }
 
 /** Packs the codes of one block; gives the second word of its header and the block's words. */
@@ -193,8 +200,8 @@ function unpack(shape: number, words: Uint32Array, codes: Uint32Array): void {
 }
 
 /**
- * Appends to the arena what is wrong with a guess, and gives the headers of its blocks. An arena that
- * is full takes no more and counts what it would have needed: see {@linkcode overflowed}.
+ * Appends to the arena what is wrong with a guess, and gives the headers of its blocks. An arena
+ * that is full takes no more and counts what it would have needed: see {@linkcode overflowed}.
  *
  * @param truth Bits of the floats that were.
  * @param guess Bits of the floats that the inverse gives.

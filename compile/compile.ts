@@ -6,7 +6,7 @@
  */
 import { avalOf } from "../graph/build.ts";
 import { type Graph, is, type Node } from "../graph/node.ts";
-import { expression, printGraph } from "../graph/print.ts";
+import { expression, numbered, printGraph } from "../graph/print.ts";
 import { showShape, sizeOf } from "../graph/shape.ts";
 import { simplify } from "../graph/simplify.ts";
 import { verify } from "../graph/verify.ts";
@@ -91,15 +91,18 @@ export function compileGraph(
     }),
     memory,
     print(stage) {
+      const printed: Graph = { ...graph, results: roots };
+      const numbers = numbered(printed);
+      const nameOf = (node: Node): string => numbers.has(node) ? `%${numbers.get(node)}` : "unused";
       switch (stage) {
         case "graph":
-          return printGraph({ ...graph, results: roots });
+          return printGraph(printed);
         case "regions":
-          return printRegions(regions);
+          return printRegions(regions, nameOf);
         case "wgsl":
           return dispatches.map(({ kernel }) => `// ${kernel.label}\n${kernel.wgsl}`).join("\n");
         case "memory":
-          return printMemory(regions, allocation, memory);
+          return printMemory(regions, allocation, memory, nameOf);
       }
     },
   };

@@ -56,14 +56,15 @@ const lowerings: readonly Lowering[] = [
       if (cols <= longest) return undefined;
       const parts = Math.ceil(cols / longest);
       const flat = build.pad(
-        asRows(x!, axes),
+        // A piece may be more than f16 holds where the whole is not.
+        build.cast(asRows(x!, axes), node.dtype === "f16" ? "f32" : node.dtype),
         [0, 0],
         [0, parts * longest - cols],
         identities[op](node),
       );
       const pieces = build.reduce(op, build.reshape(flat, [rows, parts, longest]), [2]);
       const whole = build.reduce(op, build.reshape(pieces, [rows, parts]), [1]);
-      return build.reshape(lower([whole])[0]!, node.shape);
+      return build.reshape(build.cast(lower([whole])[0]!, node.dtype), node.shape);
     },
   },
   {

@@ -12,9 +12,8 @@ import type { Allocation } from "./allocate.ts";
 import { bytesOf } from "./order.ts";
 import type { MemoryPlan } from "./program.ts";
 
-function show(node: Node): string {
-  return `%${node.id} ${node.dtype}${showShape(node.shape)}`;
-}
+/** Names of nodes: the numbers of the printed graph. */
+export type NameOf = (node: Node) => string;
 
 function layout({ frame }: Region): string {
   switch (frame.is) {
@@ -30,12 +29,13 @@ function layout({ frame }: Region): string {
 }
 
 /** One block a region: its frame, what it reads, computes and writes. */
-export function printRegions(regions: readonly Region[]): string {
+export function printRegions(regions: readonly Region[], nameOf: NameOf): string {
+  const show = (node: Node): string => `${nameOf(node)} ${node.dtype}${showShape(node.shape)}`;
   return regions.map((region, i) => {
     const inputs = new Set(region.inputs);
     const found = footprint(region.frame, region.outputs, (n) => inputs.has(n), 1 << 20);
     const body = [...found?.body.keys() ?? []].sort((a, b) => a.id - b.id)
-      .filter((n) => isElementwise(n.op) || kinds[n.op] !== "movement")
+      .filter((n) => isElementwise(n.op) || (kinds[n.op] !== "movement" && n.op !== "fill"))
       .map((n) => n.op);
     return [
       `region ${i}: ${layout(region)}`,
@@ -51,6 +51,7 @@ export function printMemory(
   regions: readonly Region[],
   allocation: Allocation,
   memory: MemoryPlan,
+  nameOf: NameOf,
 ): string {
   const first = new Map<Node, number>(), last = new Map<Node, number>();
   regions.forEach((r, i) => {
@@ -60,7 +61,7 @@ export function printMemory(
   const values = allocation.slots.map(() => [] as string[]);
   for (const [node, slot] of allocation.slotOf) {
     const from = first.get(node) ?? "start", to = last.get(node) ?? "end";
-    values[slot]!.push(`%${node.id} (${from}–${to}, ${bytesOf(node)} B)`);
+    values[slot]!.push(`${nameOf(node)} (${from}–${to}, ${bytesOf(node)} B)`);
   }
   const lines = allocation.slots.map(({ bytes, role }, i) =>
     `slot ${i}: ${bytes} B ${role.is} ${values[i]!.join(", ")}`

@@ -106,8 +106,9 @@ export function chooseStored(
   for (const node of order) {
     if (is(node, "broadcast")) {
       // A value that many elements share is better computed once than by each of them.
-      const [x] = node.inputs;
-      if (costBelow(x!) >= 8 && sizeOf(node.shape) >= 16 * sizeOf(x!.shape)) store(x!);
+      let x = node.inputs[0]!;
+      while (is(x, "reshape")) x = x.inputs[0]!;
+      if (costBelow(x) >= 8 && sizeOf(node.shape) >= 16 * sizeOf(x.shape)) store(x);
     }
     let bound = boundFrom(node, node.inputs.map(boundOf));
     if (fullness(bound, limits) > 1) {

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { type DType, isFloat, promote, round } from "./dtype.ts";
+import { type DType, dtypes, isFloat, promote, round } from "./dtype.ts";
 import { broadcastOrThrow, infer } from "./infer.ts";
 import { type CustomRule, kinds, type Primitive } from "./primitive.ts";
 import type { Attributes } from "./primitive.ts";
@@ -71,7 +71,7 @@ export function apply<P extends Primitive>(
 }
 
 /** One value everywhere. The value is rounded to the dtype. */
-export function fill(value: number, shape: Shape = [], dtype: DType = "f32"): Node {
+export function fill(value: number, shape: Shape = [], dtype: DType = "f32"): Node<"fill"> {
   checkShape(shape, "fill");
   return makeNode("fill", [], shape, dtype, { value: round(dtype, value) });
 }
@@ -147,18 +147,34 @@ export function unify(action: string, operands: readonly Operand[]): Node[] {
     }
   }
   const common = dtype ?? "f32";
-  return operands.map((x) => typeof x === "number" ? fill(x, [], common) : cast(x, common));
+  return operands.map((x) => {
+    if (typeof x !== "number") return cast(x, common);
+    const constant = fill(x, [], common);
+    // Held at the end of the range it would be another number than was said.
+    if (!isFloat(common) && constant.attributes.value !== x) {
+      const { lowest, highest } = dtypes[common];
+      throw new RangeError(
+        `Cannot ${action}: ${common} with the number ${x}, expected one from ${lowest} to ` +
+          `${highest}, or a cast to f32 first`,
+      );
+    }
+    return constant;
+  });
 }
 
 /** Two-operand element-wise, with promotion and broadcasting; `action` names it in errors. */
 export function binary(op: Binary, a: Operand, b: Operand, action: string = op): Node {
-  let [x, y] = unify(action, [a, b]) as [Node, Node];
-  if ((op === "div" || op === "pow") && x.dtype !== "f16") {
-    [x, y] = [cast(x, "f32"), cast(y, "f32")];
-  }
+  let [x, y] = unify(action, op === "div" || op === "pow" ? floats(a, b) : [a, b]) as [Node, Node];
   if (x.dtype === "bool" && isArithmetic(op)) [x, y] = [cast(x, "i32"), cast(y, "i32")];
   const shape = broadcastOrThrow(action, [x, y]);
   return apply(op, [broadcastTo(x, shape), broadcastTo(y, shape)], {});
+}
+
+/** Operands of what is defined for floats: integers as f32, unless f16 is beside them. */
+function floats(a: Operand, b: Operand): Operand[] {
+  const half = [a, b].some((x) => typeof x !== "number" && x.dtype === "f16");
+  if (half) return [a, b];
+  return [a, b].map((x) => typeof x === "number" ? fill(x) : cast(x, "f32"));
 }
 
 function isArithmetic(op: Binary): boolean {
@@ -192,6 +208,7 @@ export function permute(x: Node, order: readonly number[]): Node {
 
 /** NumPy's broadcast to a shape of the same or higher rank. */
 export function broadcastTo(x: Node, shape: Shape): Node {
+  checkShape(shape, "broadcast");
   if (sameShape(x.shape, shape)) return x;
   if (is(x, "fill") && x.shape.length === 0) return fill(x.attributes.value, shape, x.dtype);
   const missing = shape.length - x.shape.length;
@@ -204,7 +221,6 @@ export function broadcastTo(x: Node, shape: Shape): Node {
   }
   const padded = reshape(x, [...new Array<number>(missing).fill(1), ...x.shape]);
   if (sameShape(padded.shape, shape)) return padded;
-  checkShape(shape, "broadcast");
   return apply("broadcast", [padded], {}, { shape, dtype: x.dtype });
 }
 

@@ -6,7 +6,8 @@
  * @module
  */
 import { binary, cast, fill, iota, leaf, where } from "./build.ts";
-import { type DType, dtypes, round, type TypedArray } from "./dtype.ts";
+import { describe } from "./describe.ts";
+import { checkDType, type DType, dtypes, round, type TypedArray } from "./dtype.ts";
 import { checkShape, type Shape, showShape, sizeOf } from "./shape.ts";
 import { Storage } from "./storage.ts";
 import { Tensor } from "./tensor.ts";
@@ -40,13 +41,6 @@ const MAKE = "make a tensor";
 
 function wrong(what: string, expected: string, action: string = MAKE): never {
   throw new TypeError(`Cannot ${action}: ${what}, expected ${expected}`);
-}
-
-function checkDType(dtype: DType, action: string = MAKE): DType {
-  if (!Object.hasOwn(dtypes, dtype)) {
-    wrong(`dtype is ${String(dtype)}`, `one of ${Object.keys(dtypes).join(", ")}`, action);
-  }
-  return dtype;
 }
 
 /** Typed arrays by dtype; small integers are i32, which mix with indices and can be subtracted. */
@@ -141,7 +135,7 @@ function named(x: unknown): string {
  * ```
  */
 export function tensor(data: TensorData, options: TensorOptions = {}): Tensor {
-  if (options.dtype !== undefined) checkDType(options.dtype);
+  if (options.dtype !== undefined) checkDType(options.dtype, MAKE);
   let values: ArrayLike<number>, shape: Shape, dtype: DType;
   if (ArrayBuffer.isView(data)) {
     const found = arrayTypes.find(([type]) => data instanceof type);
@@ -173,7 +167,11 @@ export function tensor(data: TensorData, options: TensorOptions = {}): Tensor {
 
 /** One value everywhere; a number is f32 and a boolean bool unless a dtype is given. */
 export function full(shape: Shape, value: number | boolean, options: DTypeOptions = {}): Tensor {
+  if (typeof value !== "number" && typeof value !== "boolean") {
+    wrong(`the value is ${describe(value)}`, "a number or a boolean", "fill");
+  }
   const dtype = checkDType(options.dtype ?? (typeof value === "boolean" ? "bool" : "f32"), "fill");
+  checkShape(shape, "fill");
   return new Tensor(fill(Number(value), [...shape], dtype));
 }
 
@@ -210,7 +208,8 @@ export function arange(start: number, stop: number, options?: DTypeOptions): Ten
  * start, start + step … as far as stop, which is not reached: i32 if all are whole numbers, else
  * f32.
  *
- * @throws {RangeError} if the step is 0 or anything is not finite.
+ * @throws {RangeError} if the step is 0, anything is not finite, or a whole number is more than the
+ * dtype holds.
  *
  * @example
  * ```ts
@@ -236,10 +235,22 @@ export function arange(...parts: (number | DTypeOptions | undefined)[]): Tensor 
   }
   const whole = [start, stop, step].every(Number.isInteger);
   const type = checkDType(dtype ?? (whole ? "i32" : "f32"), "arange");
-  const shape = [Math.max(0, Math.ceil((stop - start) / step))];
+  const count = Math.max(0, Math.ceil((stop - start) / step)), shape = [count];
   checkShape(shape, "arange");
-  const index = iota(shape, 0, "i32");
-  const constant = (value: number) => fill(value, [], whole ? "i32" : "f32");
+  // Whole numbers are exact in i32, and in f32 only up to 2^24; beyond i32 a float is all there is.
+  const last = start + Math.max(0, count - 1) * step;
+  const holds = (dtype: DType): boolean => [start, last].every((x) => round(dtype, x) === x);
+  if (whole && dtypes[type].integer && !holds(type)) {
+    throw new RangeError(
+      `Cannot arange: from ${start} to ${stop} by ${step} in ${type}, expected values from ` +
+        `${dtypes[type].lowest} to ${dtypes[type].highest} (or the dtype u32 or f32)`,
+    );
+  }
+  const inner = !whole ? "f32" : dtypes[type].integer ? type : holds("i32") ? "i32" : "f32";
+  const index = iota(shape, 0, inner);
+  // Steps as long as the whole range wrap around, and so come out right.
+  const wrapped = (value: number) => inner === "i32" ? value | 0 : value >>> 0;
+  const constant = (value: number) => fill(inner === "f32" ? value : wrapped(value), [], inner);
   const scaled = step === 1 ? index : binary("mul", index, constant(step));
   return new Tensor(cast(start === 0 ? scaled : binary("add", scaled, constant(start)), type));
 }
@@ -254,7 +265,11 @@ export interface LinspaceOptions extends DTypeOptions {
   readonly endpoint?: boolean;
 }
 
-/** `count` values from start to stop at equal distances, f32 by default. */
+/**
+ * `count` values from start to stop at equal distances, f32 by default.
+ *
+ * @throws {RangeError} if the count is no whole number, or a bound is not finite.
+ */
 export function linspace(
   start: number,
   stop: number,
@@ -262,6 +277,9 @@ export function linspace(
   { endpoint = true, dtype = "f32" }: LinspaceOptions = {},
 ): Tensor {
   checkShape([count], "linspace");
+  if (!Number.isFinite(stop - start)) {
+    throw new RangeError(`Cannot linspace: from ${start} to ${stop}, expected finite numbers`);
+  }
   const intervals = endpoint ? count - 1 : count;
   const index = iota([count], 0, "i32");
   const line = binary(

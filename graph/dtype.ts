@@ -82,6 +82,20 @@ export const dtypes: { readonly [D in DType]: DTypeInfo } = {
   },
 };
 
+/**
+ * The dtype, if it is one.
+ *
+ * @throws {TypeError} for anything else.
+ */
+export function checkDType(dtype: DType, action: string): DType {
+  if (Object.hasOwn(dtypes, dtype)) return dtype;
+  throw new TypeError(
+    `Cannot ${action}: dtype is ${String(dtype)}, expected one of ${
+      Object.keys(dtypes).join(", ")
+    }`,
+  );
+}
+
 /** True for f32 and f16. */
 export function isFloat(dtype: DType): boolean {
   return dtypes[dtype].float;

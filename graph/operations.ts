@@ -5,10 +5,12 @@
  * @module
  */
 import { binary } from "./build.ts";
+import { describe } from "./describe.ts";
 import { choose } from "./functions/elementwise.ts";
 import { concatenateBy, stack as stackNodes } from "./functions/movement.ts";
 import { broadcastOrThrow } from "./infer.ts";
-import { operandOf } from "./methods/base.ts";
+import { nodeOf, operandOf } from "./methods/base.ts";
+import type { Node } from "./node.ts";
 import { Tensor, type TensorLike } from "./tensor.ts";
 
 /**
@@ -28,7 +30,7 @@ import { Tensor, type TensorLike } from "./tensor.ts";
  * ```
  */
 export function where(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
-  return new Tensor(choose(condition.node, operandOf(a), operandOf(b)));
+  return new Tensor(choose(nodeOf(condition), operandOf(a), operandOf(b)));
 }
 
 /** The larger of both, broadcast; NaN if either is. */
@@ -61,7 +63,12 @@ export function oneHot(indices: Tensor, n: number): Tensor {
   return indices.oneHot(n);
 }
 
-const nodesOf = (tensors: readonly Tensor[]) => tensors.map((x) => x.node);
+function nodesOf(action: string, tensors: readonly Tensor[]): Node[] {
+  if (!Array.isArray(tensors)) {
+    throw new TypeError(`Cannot ${action}: ${describe(tensors)}, expected an array of tensors`);
+  }
+  return tensors.map((x) => nodeOf(x));
+}
 
 /**
  * End to end along an axis that all have; dtypes promote.
@@ -77,7 +84,7 @@ const nodesOf = (tensors: readonly Tensor[]) => tensors.map((x) => x.node);
  * ```
  */
 export function concatenate(tensors: readonly Tensor[], axis: number = 0): Tensor {
-  const result = concatenateBy(nodesOf(tensors), axis);
+  const result = concatenateBy(nodesOf("concatenate", tensors), axis);
   return new Tensor(result, result !== tensors[0]!.node);
 }
 
@@ -95,11 +102,11 @@ export function concatenate(tensors: readonly Tensor[], axis: number = 0): Tenso
  * ```
  */
 export function stack(tensors: readonly Tensor[], axis: number = 0): Tensor {
-  return new Tensor(stackNodes(nodesOf(tensors), axis));
+  return new Tensor(stackNodes(nodesOf("stack", tensors), axis));
 }
 
 /** Tensors broadcast against each other, as NumPy's `broadcast_arrays`; their dtypes stay. */
 export function broadcastTensors(...tensors: Tensor[]): Tensor[] {
-  const shape = broadcastOrThrow("broadcast", nodesOf(tensors));
+  const shape = broadcastOrThrow("broadcast", nodesOf("broadcast", tensors));
   return tensors.map((x) => x.broadcastTo(shape));
 }

@@ -26,6 +26,15 @@ function showAttributes(node: Node): string {
   return text;
 }
 
+/** The number of every node of a graph: parameters first, then inputs before users. */
+export function numbered({ parameters, results }: Graph): Map<Node, number> {
+  const numbers = new Map<Node, number>();
+  for (const node of [...parameters, ...topological(results)]) {
+    if (!numbers.has(node)) numbers.set(node, numbers.size);
+  }
+  return numbers;
+}
+
 /**
  * The graph, a line a node, inputs before users: `%3 = add f32[2,3] %1 %2`. Bodies of calls follow.
  */
@@ -34,14 +43,12 @@ export function printGraph(graph: Graph): string {
   const bodies = new Set<Graph>([graph]);
   // A set that grows while it is walked: bodies found in bodies are printed too.
   for (const body of bodies) {
-    const numbers = new Map<Node, number>();
+    const numbers = numbered(body);
     const nameOf = (node: Node): string => `%${numbers.get(node)}`;
-    for (const parameter of body.parameters) numbers.set(parameter, numbers.size);
     const types = body.parameters.map((p) => `${nameOf(p)}: ${p.dtype}${showShape(p.shape)}`);
     lines.push(`${body.name}(${types.join(", ")})`);
-    for (const node of topological(body.results)) {
-      if (numbers.has(node)) continue;
-      numbers.set(node, numbers.size);
+    for (const node of numbers.keys()) {
+      if (is(node, "parameter") && body.parameters.includes(node)) continue;
       const type = is(node, "call") ? "" : ` ${node.dtype}${showShape(node.shape)}`;
       const inputs = node.inputs.map((input) => ` ${nameOf(input)}`).join("");
       const source = node.source === undefined ? "" : `  # ${node.source}`;

@@ -16,6 +16,7 @@ import { clip, toFloat } from "./functions/elementwise.ts";
 import { inverseErf, normalFromTail } from "./functions/numerics.ts";
 import { multiplyWide, threefry } from "./functions/threefry.ts";
 import { tensor } from "./create.ts";
+import { nodeOf } from "./methods/base.ts";
 import { is, type Node } from "./node.ts";
 import { checkShape, type Shape, showShape, sizeOf } from "./shape.ts";
 import { Tensor, type TensorLike } from "./tensor.ts";
@@ -76,6 +77,7 @@ export interface IntegerOptions {
 }
 
 const WORD = 2 ** 32;
+const floats: readonly DType[] = ["f32", "f16"];
 
 /**
  * A key of a seed, a non-negative whole number below 2^53.
@@ -103,8 +105,15 @@ export function key(seed: number): Key {
   return tensor(new Uint32Array([Math.floor(seed / WORD), seed % WORD]));
 }
 
+/** Throws unless the dtype is one of those that a distribution has. */
+function checkAmong(action: string, dtype: DType, dtypes: readonly DType[]): void {
+  if (dtypes.includes(dtype)) return;
+  throw new TypeError(`Cannot ${action}: dtype is ${dtype}, expected ${dtypes.join(" or ")}`);
+}
+
 /** The two words of a key, each a scalar. */
-function wordsOf(action: string, { node }: Tensor): [Node, Node] {
+function wordsOf(action: string, key: Tensor): [Node, Node] {
+  const node = nodeOf(key, "a key");
   if (node.dtype !== "u32" || showShape(node.shape) !== "[2]") {
     throw new TypeError(
       `Cannot ${action}: the key is ${node.dtype}${
@@ -230,6 +239,7 @@ export function uniform(
   shape: Shape,
   { low = 0, high = 1, dtype = "f32" }: UniformOptions = {},
 ): Tensor {
+  checkAmong("draw uniform numbers", dtype, floats);
   checkBounds("draw uniform numbers", low, high);
   const unit = fraction(words("draw uniform numbers", key, shape), dtype);
   if (low === 0 && high === 1) return new Tensor(unit);
@@ -251,6 +261,7 @@ function checkBounds(action: string, low: number, high: number): void {
  * always finite. f16 is computed in f32.
  */
 export function normal(key: Key, shape: Shape, { dtype = "f32" }: FloatOptions = {}): Tensor {
+  checkAmong("draw normal numbers", dtype, floats);
   const word = words("draw normal numbers", key, shape);
   const negative = binary("less", word, fill(2 ** 31, [], "u32"));
   const tail = cast(binary("and", word, fill(2 ** 31 - 1, [], "u32")), "f32");
@@ -271,6 +282,7 @@ export function truncatedNormal(
   { low = -2, high = 2, dtype = "f32" }: TruncatedNormalOptions = {},
 ): Tensor {
   const action = "draw truncated normal numbers";
+  checkAmong(action, dtype, floats);
   checkBounds(action, low, high);
   const unit = fraction(words(action, key, shape), "f32");
   const from = unary("erf", fill(low * Math.SQRT1_2)), to = unary("erf", fill(high * Math.SQRT1_2));
@@ -314,6 +326,7 @@ export function randint(
   high: number,
   { dtype = "i32" }: IntegerOptions = {},
 ): Tensor {
+  checkAmong("draw whole numbers", dtype, ["i32", "u32"]);
   const { lowest, highest } = dtypes[dtype];
   const ok = Number.isInteger(low) && Number.isInteger(high) && lowest <= low && low < high &&
     high <= highest + 1;

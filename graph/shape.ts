@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { describe } from "./describe.ts";
 
 /** Sizes of the axes, outermost first; `[]` is a scalar. */
 export type Shape = readonly number[];
@@ -63,6 +64,11 @@ export function normalizeAxes(
 ): number[] {
   if (axes === undefined) return Array.from({ length: rank }, (_, i) => i);
   const list = typeof axes === "number" ? [axes] : axes;
+  if (!Array.isArray(list)) {
+    throw new TypeError(
+      `Cannot ${action}: the axis is ${describe(list)}, expected a number, or an array of numbers`,
+    );
+  }
   const result = list.map((axis) => normalizeAxis(axis, rank, action));
   const distinct = [...new Set(result)].sort((a, b) => a - b);
   if (distinct.length !== result.length) {
@@ -88,6 +94,11 @@ export function normalizeAxis(axis: number, rank: number, action: string): numbe
 
 /** Throws unless every size is a non-negative integer and the product stays addressable. */
 export function checkShape(shape: Shape, action: string): void {
+  if (!Array.isArray(shape)) {
+    throw new TypeError(
+      `Cannot ${action}: the shape is ${describe(shape)}, expected an array of sizes`,
+    );
+  }
   for (const n of shape) {
     if (!Number.isInteger(n) || n < 0) {
       throw new RangeError(

@@ -11,9 +11,8 @@
 import type { DType } from "./dtype.ts";
 import * as indexing from "./functions/indexing.ts";
 import * as linear from "./functions/linear.ts";
-import { operandOf, type TensorLike } from "./methods/base.ts";
+import { nodeOf, operandOf, type TensorLike } from "./methods/base.ts";
 import { ReductionTensor } from "./methods/reduction.ts";
-import { fill } from "./build.ts";
 import type { Node } from "./node.ts";
 
 export { type NestedArray, readAll, TensorBase, type TensorLike } from "./methods/base.ts";
@@ -72,7 +71,7 @@ export class Tensor extends ReductionTensor {
    * ```
    */
   matmul(other: Tensor): Tensor {
-    return this.wrap(linear.matmul(this.node, other.node));
+    return this.wrap(linear.matmul(this.node, nodeOf(other)));
   }
 
   /**
@@ -88,7 +87,7 @@ export class Tensor extends ReductionTensor {
 
   /** Every element times every element of the other, both flattened: [size, other.size]. */
   outer(other: Tensor): Tensor {
-    return this.wrap(linear.outer(this.node, other.node));
+    return this.wrap(linear.outer(this.node, nodeOf(other)));
   }
 
   /**
@@ -109,8 +108,7 @@ export class Tensor extends ReductionTensor {
    * ```
    */
   take(indices: TensorLike, axis: number = 0): Tensor {
-    const index = typeof indices === "number" ? fill(indices, [], "i32") : indices.node;
-    return this.wrap(indexing.take(this.node, index, axis));
+    return this.wrap(indexing.take(this.node, operandOf(indices), axis));
   }
 
   /**
@@ -120,7 +118,7 @@ export class Tensor extends ReductionTensor {
    * @throws {TypeError} if the indices are not integers or their shape does not fit.
    */
   takeAlongAxis(indices: Tensor, axis: number): Tensor {
-    return this.wrap(indexing.takeAlongAxis(this.node, indices.node, axis));
+    return this.wrap(indexing.takeAlongAxis(this.node, nodeOf(indices), axis));
   }
 
   /**
@@ -131,7 +129,7 @@ export class Tensor extends ReductionTensor {
    * @throws {TypeError} if the indices are not integers or the updates do not fit.
    */
   scatterAdd(indices: Tensor, updates: TensorLike): Tensor {
-    return this.wrap(indexing.addRows(this.node, indices.node, operandOf(updates)));
+    return this.wrap(indexing.addRows(this.node, nodeOf(indices), operandOf(updates)));
   }
 
   /**

@@ -141,11 +141,11 @@ function assemble(
     "}",
     "",
   ].join("\n");
-  const bytes = order.reduce(
-    (sum, node, i) =>
-      sum + storageBytes(node.dtype, sizeOf(node.shape)) * (access[i] === "update" ? 2 : 1),
-    0,
-  );
+  const gathered = gatheredElements(region);
+  const bytes = order.reduce((sum, node, i) => {
+    const elements = gathered.get(node) ?? sizeOf(node.shape);
+    return sum + storageBytes(node.dtype, elements) * (access[i] === "update" ? 2 : 1);
+  }, 0);
   return {
     label: labelOf(region, body.name),
     wgsl,
@@ -210,6 +210,19 @@ function labelOf(region: Region, name: string): string {
     ? [...frame.shape, frame.k].join("×")
     : frame.shape.join("×");
   return `${name} ${shown || "copy"} ${shape}`;
+}
+
+/** Inputs of which a region reads only the rows it finds, with the number of elements it reads. */
+function gatheredElements(region: Region): Map<Node, number> {
+  const isInput = (n: Node): boolean => region.inputs.includes(n);
+  const found = footprint(region.frame, region.outputs, isInput, 1 << 20);
+  const elements = new Map<Node, number>();
+  for (const node of found?.body.keys() ?? []) {
+    const [x] = node.inputs;
+    if (node.op !== "gather" || !isInput(x!)) continue;
+    elements.set(x!, Math.min(sizeOf(x!.shape), (elements.get(x!) ?? 0) + sizeOf(node.shape)));
+  }
+  return elements;
 }
 
 /** Element-wise operations in the text of a region. */

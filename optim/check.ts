@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Rate } from "./rate.ts";
 
 /** Throws unless `low <= value < high`, or `value <= high` where `closed`. */
 export function checkNumber(
@@ -19,4 +20,17 @@ export function checkNumber(
     ? `a number >= ${low}`
     : `a number in [${low}, ${high}${closed ? "]" : ")"}`;
   throw new RangeError(`Cannot make ${action}: ${name} is ${value}, expected ${range}`);
+}
+
+/** Throws unless the value is an integer of at least `low`. */
+export function checkCount(action: string, name: string, value: number, low: number = 1): void {
+  if (Number.isSafeInteger(value) && value >= low) return;
+  throw new RangeError(
+    `Cannot make ${action}: ${name} is ${value}, expected an integer >= ${low}`,
+  );
+}
+
+/** Throws where a rate is a negative number. */
+export function checkRate(action: string, rate: Rate): void {
+  if (typeof rate === "number") checkNumber(action, "rate", rate, 0);
 }

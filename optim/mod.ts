@@ -1,22 +1,55 @@
 /**
  * Optimizers, the gradient transformations that they are composed of, and rates.
  *
+ * | subject     | functions                                                                     |
+ * |-------------|-------------------------------------------------------------------------------|
+ * | optimizers  | `sgd` (momentum, Nesterov), `adagrad`, `adadelta`, `rmsprop`, `adam`, `adamw`, |
+ * |             | `adamax`, `nadam`, `radam`, `amsgrad`, `lion`, `lars`, `lamb`                 |
+ * | rates       | `constant`, `stepDecay`, `exponential`, `inverse`, `cosine`, `warmup`, `join`, |
+ * |             | `plateau`, `lineSearch`                                                       |
+ * | gradients   | `clipByValue`, `clipByNorm`, `clipByGlobalNorm`, `adaptiveClip`, `centralize` |
+ * | weights     | `addDecayedWeights`, `clipWeights`, `spectralNorm`, `ema`                     |
+ * | composition | `chain`, `fromTransformation`, `groups`, `accumulate`, `microBatches`         |
+ *
  * @module
  */
+export * from "./accumulate.ts";
+export * from "./adadelta.ts";
+export * from "./adagrad.ts";
+export * from "./adamax.ts";
+export * from "./amsgrad.ts";
+export {
+  adaptiveClip,
+  type AdaptiveClipOptions,
+  centralize,
+  type CentralizeOptions,
+  clipByGlobalNorm,
+  clipByNorm,
+  clipByValue,
+  globalNorm,
+} from "./clip.ts";
+export * from "./ema.ts";
+export * from "./groups.ts";
+export * from "./layerwise.ts";
+export * from "./line_search.ts";
+export * from "./lion.ts";
+export * from "./nadam.ts";
 export * from "./optimizer.ts";
+export * from "./plateau.ts";
+export * from "./radam.ts";
 export * from "./rate.ts";
+export * from "./rmsprop.ts";
 export {
   type AdamMoments,
   addDecayedWeights,
   chain,
-  clipByGlobalNorm,
-  clipByValue,
   type Context,
   type DecayOptions,
-  globalNorm,
   scaleByAdam,
   scaleByRate,
   trace,
   type TraceOptions,
   type Transformation,
 } from "./transformation.ts";
+export type { Applies } from "./tree.ts";
+export * from "./weights.ts";

@@ -7,7 +7,7 @@
  */
 import { tensor } from "../graph/create.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { checkNumber } from "./check.ts";
+import { checkNumber, checkRate } from "./check.ts";
 import type { Rate } from "./rate.ts";
 import {
   type AdamMoments,
@@ -43,6 +43,12 @@ export interface Optimizer {
   update<P extends Tree>(state: State<P>, gradient: Tree): State<P>;
 }
 
+/** An optimizer made of a transformation; parameter groups take it out again. */
+export interface ComposedOptimizer extends Optimizer {
+  /** From gradients to what is added to the parameters. */
+  readonly transformation: Transformation;
+}
+
 /**
  * The optimizer that adds to the parameters what a transformation makes of their gradient. The
  * transformation has to contain the minus sign; {@linkcode scaleByRate} does.
@@ -55,8 +61,9 @@ export interface Optimizer {
  * const optimizer = fromTransformation(chain(clipByValue(1), trace(0.9), scaleByRate(0.1)));
  * ```
  */
-export function fromTransformation(transformation: Transformation): Optimizer {
+export function fromTransformation(transformation: Transformation): ComposedOptimizer {
   return {
+    transformation,
     init<P extends Tree>(params: P): State<P> {
       return { params, step: tensor(0, { dtype: "u32" }), memory: transformation.init(params) };
     },
@@ -71,8 +78,50 @@ export function fromTransformation(transformation: Transformation): Optimizer {
   };
 }
 
+/**
+ * Two ways to shrink weights, told apart by where they enter. `weightDecay` is the gradient of an
+ * L2 penalty: it goes through momentum and is divided by mean squares like the rest of the
+ * gradient. `decoupledDecay` acts on the weights alone (Loshchilov and Hutter 2019): each step
+ * takes rate·decay of them away, whatever the gradients were. For plain gradient descent the two
+ * are the same.
+ */
+export interface DescentOptions extends DecayOptions {
+  /** An L2 penalty: this times the parameter is added to its gradient. @default {0} */
+  weightDecay?: number;
+  /** Each step takes rate·this of every parameter away. @default {0} */
+  decoupledDecay?: number;
+}
+
+/** Options of an optimizer whose rate has a default. */
+export interface AdaptiveOptions extends DescentOptions {
+  /** Step size. */
+  rate?: Rate;
+}
+
+/**
+ * The optimizer that goes along a direction: L2 penalty, direction, decoupled decay, rate.
+ *
+ * @throws {RangeError} If a number is out of its range; `name` is what could not be made.
+ */
+export function descend(
+  name: string,
+  direction: readonly Transformation[],
+  rate: Rate,
+  { weightDecay = 0, decoupledDecay = 0, ...decay }: DescentOptions,
+): ComposedOptimizer {
+  checkRate(name, rate);
+  checkNumber(name, "weightDecay", weightDecay, 0);
+  checkNumber(name, "decoupledDecay", decoupledDecay, 0);
+  return fromTransformation(chain(
+    ...weightDecay === 0 ? [] : [addDecayedWeights(weightDecay, decay)],
+    ...direction,
+    ...decoupledDecay === 0 ? [] : [addDecayedWeights(decoupledDecay, decay)],
+    scaleByRate(rate),
+  ));
+}
+
 /** Options for {@linkcode sgd}. */
-export interface SgdOptions {
+export interface SgdOptions extends DescentOptions {
   /** Step size. */
   rate: Rate;
   /** Polyak's momentum, in [0, 1]. @default {0} */
@@ -81,12 +130,11 @@ export interface SgdOptions {
   nesterov?: boolean;
   /** The part of a gradient left out of the momentum. @default {0} */
   dampening?: number;
-  /** An L2 penalty: this times the parameter is added to its gradient. @default {0} */
-  weightDecay?: number;
 }
 
 /**
- * Gradient descent, with momentum if wanted: p ← p - rate·v.
+ * Gradient descent (Robbins and Monro 1951), with momentum if wanted (Polyak 1964; Nesterov 1983 in
+ * the form of Sutskever et al. 2013): p ← p - rate·v.
  *
  * @throws {RangeError} If a number is out of its range.
  *
@@ -97,22 +145,16 @@ export interface SgdOptions {
  * const optimizer = rg.optim.sgd({ rate: 0.1, momentum: 0.9, nesterov: true });
  * ```
  */
-export function sgd(options: SgdOptions): Optimizer {
-  const { momentum = 0, nesterov = false, dampening = 0, weightDecay = 0 } = options;
-  checkRate("sgd", options.rate);
-  return fromTransformation(chain(
-    ...weightDecay === 0 ? [] : [addDecayedWeights(weightDecay)],
-    ...momentum === 0 ? [] : [trace(momentum, { nesterov, dampening })],
-    scaleByRate(options.rate),
-  ));
+export function sgd(options: SgdOptions): ComposedOptimizer {
+  const { rate, momentum = 0, nesterov = false, dampening = 0 } = options;
+  const direction = momentum === 0 ? [] : [trace(momentum, { nesterov, dampening })];
+  return descend("sgd", direction, rate, options);
 }
 
 /** Options for {@linkcode adam}. */
-export interface AdamOptions extends AdamMoments {
+export interface AdamOptions extends AdamMoments, DescentOptions {
   /** Step size. @default {1e-3} */
   rate?: Rate;
-  /** An L2 penalty: this times the parameter is added to its gradient. @default {0} */
-  weightDecay?: number;
 }
 
 /**
@@ -127,14 +169,8 @@ export interface AdamOptions extends AdamMoments {
  * const optimizer = rg.optim.adam({ rate: rg.optim.cosine(1e-3, { steps: 1000 }) });
  * ```
  */
-export function adam(options: AdamOptions = {}): Optimizer {
-  const { rate = 1e-3, weightDecay = 0 } = options;
-  checkRate("adam", rate);
-  return fromTransformation(chain(
-    ...weightDecay === 0 ? [] : [addDecayedWeights(weightDecay)],
-    scaleByAdam(options),
-    scaleByRate(rate),
-  ));
+export function adam(options: AdamOptions = {}): ComposedOptimizer {
+  return descend("adam", [scaleByAdam(options)], options.rate ?? 1e-3, options);
 }
 
 /** Options for {@linkcode adamw}. */
@@ -160,14 +196,11 @@ export interface AdamWOptions extends AdamMoments, DecayOptions {
  * });
  * ```
  */
-export function adamw(options: AdamWOptions = {}): Optimizer {
-  const { rate = 1e-3, weightDecay = 0.01 } = options;
-  checkRate("adamw", rate);
-  return fromTransformation(
-    chain(scaleByAdam(options), addDecayedWeights(weightDecay, options), scaleByRate(rate)),
-  );
-}
-
-function checkRate(action: string, rate: Rate): void {
-  if (typeof rate === "number") checkNumber(action, "rate", rate, 0);
+export function adamw(options: AdamWOptions = {}): ComposedOptimizer {
+  const { rate = 1e-3, weightDecay = 0.01, applies } = options;
+  checkNumber("adamw", "weightDecay", weightDecay, 0);
+  return descend("adamw", [scaleByAdam(options)], rate, {
+    decoupledDecay: weightDecay,
+    ...applies === undefined ? {} : { applies },
+  });
 }

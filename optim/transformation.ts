@@ -1,17 +1,16 @@
 /**
  * Gradient transformations in the manner of optax: each is a pair of pure functions on trees, from
- * gradients to updates, and `chain` composes them. All of them are element-wise but for the global
- * norm, so that an update becomes part of the kernel that makes a weight's gradient. None counts
- * steps of its own; the step is part of the optimizer's state and handed to all.
+ * gradients to updates, and `chain` composes them. Those here are element-wise, so that an update
+ * becomes part of the kernel that makes a weight's gradient. None counts steps of its own; the step
+ * is part of the optimizer's state and handed to all.
  *
  * @module
  */
-import { full, zerosLike } from "../graph/create.ts";
-import { where } from "../graph/operations.ts";
+import { zerosLike } from "../graph/create.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkNumber } from "./check.ts";
 import { type Rate, rateAt } from "./rate.ts";
-import { leaves, map, type Tree } from "./tree.ts";
+import { type Applies, map, mapWhere, type Tree } from "./tree.ts";
 
 /** What a transformation may look at besides the gradient. */
 export interface Context {
@@ -30,7 +29,7 @@ export interface Transformation {
 }
 
 /** A transformation without state. */
-function stateless(update: (updates: Tree, context: Context) => Tree): Transformation {
+export function stateless(update: (updates: Tree, context: Context) => Tree): Transformation {
   return { init: () => null, update: (updates, _, context) => [update(updates, context), null] };
 }
 
@@ -151,7 +150,7 @@ export function scaleByAdam(
  * double precision: .999 rounded to f32 would be off by 1e-5 in 1 - beta, and the difference
  * 1 - beta^t cancels for small t.
  */
-function correction(beta: number, step: Tensor): Tensor | number {
+export function correction(beta: number, step: Tensor): Tensor | number {
   if (beta === 0) return 1;
   return step.add(1).mul(Math.log(beta)).expm1().neg().reciprocal();
 }
@@ -159,11 +158,11 @@ function correction(beta: number, step: Tensor): Tensor | number {
 /** Options for {@linkcode addDecayedWeights}. */
 export interface DecayOptions {
   /**
-   * Which parameters decay.
+   * Which parameters decay, by the parameter and its path in the tree.
    *
    * @default {all of them}
    */
-  applies?: (parameter: Tensor) => boolean;
+  applies?: Applies;
 }
 
 /**
@@ -174,45 +173,10 @@ export interface DecayOptions {
  */
 export function addDecayedWeights(
   decay: number,
-  { applies = () => true }: DecayOptions = {},
+  { applies }: DecayOptions = {},
 ): Transformation {
   checkNumber("weight decay", "decay", decay, 0);
   return stateless((updates, { params }) =>
-    map((u, p) => applies(p) ? u.add(p.mul(decay)) : u, updates, params)
+    mapWhere(applies, (u, p) => u.add(p.mul(decay)), updates, params)
   );
-}
-
-/**
- * Holds every element between -limit and limit.
- *
- * @throws {RangeError} If `limit` is negative.
- */
-export function clipByValue(limit: number): Transformation {
-  checkNumber("clipping", "limit", limit, 0);
-  return stateless((updates) => map((u) => u.clip(-limit, limit), updates));
-}
-
-/**
- * Scales all updates together so that the norm of the whole tree is at most `limit` (Pascanu et
- * al. 2013).
- *
- * @throws {RangeError} If `limit` is negative.
- */
-export function clipByGlobalNorm(limit: number): Transformation {
-  checkNumber("clipping", "limit", limit, 0);
-  return stateless((updates) => {
-    const norm = globalNorm(updates), large = norm.greater(limit);
-    // Dividing by 1 where nothing is clipped keeps 1/0 out of the derivative.
-    const factor = where(large, where(large, norm, 1).reciprocal().mul(limit), 1);
-    return map((u) => u.mul(factor), updates);
-  });
-}
-
-/** The root of the sum of the squares of all elements of a tree, an f32 scalar. */
-export function globalNorm(tree: Tree): Tensor {
-  const squares = leaves(tree).map((x) => x.cast("f32").square().sum());
-  const sum = squares.reduce((a, b) => a.add(b), full([], 0));
-  // The root's derivative at 0 is infinite: the norm's is taken to be 0 there.
-  const zero = sum.equal(0);
-  return where(zero, 0, where(zero, 1, sum).sqrt());
 }

@@ -6,7 +6,14 @@
  */
 import { Tensor } from "../graph/tensor.ts";
 import type { Tree } from "../graph/transforms.ts";
-import { checkSame, flatten, mapTree } from "../graph/tree.ts";
+import {
+  checkSame,
+  flatten,
+  leafPaths,
+  mapTree,
+  type Structure,
+  unflatten,
+} from "../graph/tree.ts";
 import { sameShape } from "../graph/shape.ts";
 
 export type { Tree };
@@ -27,6 +34,47 @@ export function map<T extends Tree>(
 /** The tensors of a tree. */
 export function leaves(tree: Tree): Tensor[] {
   return flatten(tree, isTensor).leaves;
+}
+
+/** Which parameters something is for: by the parameter, or by its path, `layers.0.weight`. */
+export type Applies = (parameter: Tensor, path: string) => boolean;
+
+/** `f` of the leaves that `applies` chooses by the parameter and its path; the others stay. */
+export function mapWhere<T extends Tree>(
+  applies: Applies | undefined,
+  f: (leaf: Tensor, parameter: Tensor) => Tensor,
+  tree: T,
+  params: Tree,
+): T {
+  if (applies === undefined) return map((x, p) => f(x, p!), tree, params);
+  const { leaves, structure } = flatten(params, isTensor, "params");
+  const paths = leafPaths(structure);
+  let next = 0;
+  return map((x) => {
+    const i = next++, p = leaves[i]!;
+    return applies(p, paths[i]!) ? f(x, p) : x;
+  }, tree);
+}
+
+/** A tree taken apart, with the path of every leaf. */
+export interface Named {
+  /** The tensors. */
+  readonly leaves: Tensor[];
+  /** Where they are in the tree, as `layers.0.weight`. */
+  readonly paths: string[];
+  /** The rest of the tree. */
+  readonly structure: Structure;
+}
+
+/** Takes a tree apart. */
+export function named(tree: Tree, name: string): Named {
+  const { leaves, structure } = flatten(tree, isTensor, name);
+  return { leaves, structure, paths: leafPaths(structure) };
+}
+
+/** The tree of a structure around new leaves. */
+export function treeOf(structure: Structure, leaves: readonly Tensor[]): Tree {
+  return unflatten(structure, leaves) as Tree;
 }
 
 /** Throws unless the gradient fits the parameters, leaf by leaf. */

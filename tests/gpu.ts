@@ -10,7 +10,7 @@ import type { Program, Target } from "../compile/program.ts";
 import { leaf } from "../graph/build.ts";
 import { type DType, dtypes, type TypedArray } from "../graph/dtype.ts";
 import { executor } from "../graph/executor.ts";
-import { type Graph, is, type Node } from "../graph/node.ts";
+import type { Graph, Node } from "../graph/node.ts";
 import { type Shape, sizeOf } from "../graph/shape.ts";
 import { Storage } from "../graph/storage.ts";
 import { type Context, context } from "../runtime/context.ts";
@@ -207,9 +207,4 @@ export function randomOf(start: number): () => number {
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   };
-}
-
-/** Whether the node is a leaf: shorthand for tests. */
-export function isLeaf(node: Node): node is Node<"leaf"> {
-  return is(node, "leaf");
 }

@@ -64,6 +64,11 @@ const held = (x: Node, mode: Mode): Node =>
 
 type Maker = (values: (n: number) => Node, instruction: Instruction, mode: Mode) => Node;
 
+function axesOf({ shape }: Node, more: number): number[] {
+  const axes = shape.map((_, i) => i).filter((i) => (more >> i) & 1);
+  return axes.length > 0 ? axes : shape.map((_, i) => i).slice(-1);
+}
+
 const pick = <T>(list: readonly T[], n: number): T => list[n % list.length]!;
 
 /** The graphs with a barrier behind every float value: no driver can rewrite across any of them. */
@@ -120,11 +125,6 @@ function asMatrix(x: Node): Node {
   const rank = shape.length;
   const m = rank >= 2 ? shape[rank - 2]! : 1, k = rank >= 1 ? shape[rank - 1]! : 1;
   return build.reshape(x, [sizeOf(shape) / (m * k), m, k]);
-}
-
-function axesOf({ shape }: Node, more: number): number[] {
-  const axes = shape.map((_, i) => i).filter((i) => (more >> i) & 1);
-  return axes.length > 0 ? axes : shape.map((_, i) => i).slice(-1);
 }
 
 const unary: { readonly [M in Mode]: readonly build.Unary[] } = {
@@ -235,6 +235,13 @@ const makers: readonly Maker[] = [
     const x = v(a);
     if (x.shape.length === 0 || mode === "smooth") return build.binary("add", x, 0.5);
     return build.binary("add", x, build.iota(x.shape, b % x.shape.length, "f32"));
+  },
+  (v, [, a, b, , more], mode) => {
+    if (mode === "smooth") return build.binary("sub", v(a), 0.125);
+    const [x, y] = fitted(build.cast(v(a), "f16"), build.cast(v(b), "f16"));
+    const op = pick(["add", "sub", "mul", "min"] as const, more);
+    const z = build.binary(op, x, y);
+    return held(build.cast(more % 3 ? z : build.reduce("sum", z, axesOf(z, more)), "f32"), mode);
   },
   (v, [, a, b, , more], mode) => {
     if (mode === "smooth") return build.cast(v(a), "f32");

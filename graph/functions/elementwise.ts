@@ -7,7 +7,7 @@
  */
 import { binary, bitcast, broadcastTo, cast, fill, type Operand, unary, unify } from "../build.ts";
 import { type Unary, where } from "../build.ts";
-import { type DType, isFloat } from "../dtype.ts";
+import { checkDType, type DType, isFloat } from "../dtype.ts";
 import type { Node } from "../node.ts";
 
 /** Integers and bool as f32, floats as they are. */
@@ -28,6 +28,7 @@ export function toBool(x: Operand): Node {
 
 /** Another dtype; bool by comparison with zero. */
 export function convert(x: Node, dtype: DType): Node {
+  checkDType(dtype, "cast");
   return dtype === "bool" ? toBool(x) : cast(x, dtype);
 }
 

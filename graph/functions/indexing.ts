@@ -19,9 +19,16 @@ import {
   unify,
   where,
 } from "../build.ts";
-import { type DType, dtypes } from "../dtype.ts";
+import { checkDType, type DType, dtypes } from "../dtype.ts";
 import type { Node } from "../node.ts";
-import { broadcastShapes, normalizeAxis, type Shape, showShape, sizeOf } from "../shape.ts";
+import {
+  broadcastShapes,
+  checkShape,
+  normalizeAxis,
+  type Shape,
+  showShape,
+  sizeOf,
+} from "../shape.ts";
 import { moveAxis } from "./movement.ts";
 
 /** The index as i32, negative ones counted from the end of an axis of size n. */
@@ -36,7 +43,11 @@ function wrapped(action: string, index: Node, n: number): Node {
 }
 
 /** Slices of x along an axis, by index: that axis is replaced by the axes of the index. */
-export function take(x: Node, index: Node, axis: number): Node {
+export function take(x: Node, indices: Operand, axis: number): Node {
+  if (typeof indices === "number" && !Number.isInteger(indices)) {
+    throw new TypeError(`Cannot take: the index is ${indices}, expected an integer`);
+  }
+  const index = typeof indices === "number" ? fill(indices, [], "i32") : indices;
   const at = normalizeAxis(axis, x.shape.length, "take");
   const rows = gather(moveAxis(x, at, 0), wrapped("take", index, x.shape[at]!));
   const added = index.shape.length;
@@ -63,7 +74,7 @@ export function takeAlongAxis(x: Node, index: Node, axis: number): Node {
   const shape = lead.map((size, i) => i === at ? index.shape[i]! : size);
   const chosen = broadcastTo(cast(wrapped(action, index, n), "i32"), shape);
   // The position in the flattened x, by its own strides; axes that broadcast stay where they are.
-  let position = fill(0, shape, "i32"), stride = 1;
+  let position: Node = fill(0, shape, "i32"), stride = 1;
   for (let i = x.shape.length - 1; i >= 0; i--) {
     const size = x.shape[i]!;
     const along = i === at ? chosen : iota(shape, i, "i32");
@@ -106,12 +117,14 @@ export function addRows(x: Node, index: Node, updates: Operand): Node {
 
 /** 1 at the index and 0 elsewhere, along a new last axis of size n. */
 export function oneHot(index: Node, n: number, dtype: DType): Node {
+  checkDType(dtype, "oneHot");
   if (!dtypes[index.dtype].integer) {
     throw new TypeError(
       `Cannot oneHot: the indices are ${index.dtype}, expected an integer (i32, u32)`,
     );
   }
   const shape = [...index.shape, n];
+  checkShape(shape, "oneHot");
   const spread = broadcastTo(reshape(index, [...index.shape, 1]), shape);
   return cast(binary("equal", spread, iota(shape, index.shape.length, index.dtype)), dtype);
 }

@@ -6,6 +6,8 @@
  * @module
  */
 import { broadcastTo, concatenate, flip, pad, permute, reshape, slice } from "../build.ts";
+import { describe } from "../describe.ts";
+import { isFloat, round } from "../dtype.ts";
 import type { Node } from "../node.ts";
 import { normalizeAxes, normalizeAxis, type Shape, showShape, sizeOf } from "../shape.ts";
 
@@ -53,6 +55,11 @@ export function expandDims(x: Node, axis: number | readonly number[]): Node {
 export function transpose(x: Node, order: readonly number[] | undefined): Node {
   const rank = x.shape.length;
   const axes = order ?? x.shape.map((_, i) => rank - 1 - i);
+  if (!Array.isArray(axes)) {
+    throw new TypeError(
+      `Cannot transpose: the order is ${describe(axes)}, expected an array of ${rank} axes`,
+    );
+  }
   return permute(x, axes.map((axis) => normalizeAxis(axis, rank, "transpose")));
 }
 
@@ -121,6 +128,9 @@ function windowOf(spec: SliceSpec, n: number, axis: number, shape: Shape): Windo
     }
     return { start, size: 1, step: 1, flipped: false, dropped: true };
   }
+  if (!Array.isArray(spec) || spec.length > 3) {
+    wrong(`spec ${describe(spec)}`, "an index, [start, stop, step], or null");
+  }
   const [from, to, by] = spec;
   const step = by ?? 1;
   for (const value of [from ?? 0, to ?? 0, step]) {
@@ -177,12 +187,17 @@ export function padBy(x: Node, widths: PadWidths, value: number): Node {
   const same = (before: number, after: number): [number, number][] =>
     x.shape.map(() => [before, after]);
   let pairs: readonly (readonly [number, number])[];
+  if (typeof value !== "number" || round(x.dtype, value) !== value && !isFloat(x.dtype)) {
+    throw new TypeError(`Cannot pad: ${x.dtype} with ${describe(value)}, expected a value of it`);
+  }
   if (typeof widths === "number") pairs = same(widths, widths);
-  else if (typeof widths[0] === "number") {
+  else if (typeof widths?.[0] === "number") {
     pairs = same(widths[0], (widths as readonly [number, number])[1]);
   } else pairs = widths as readonly (readonly [number, number])[];
-  const ok = pairs.length === rank &&
-    pairs.every((pair) => pair.length === 2 && pair.every((n) => Number.isInteger(n) && n >= 0));
+  const ok = Array.isArray(pairs) && pairs.length === rank &&
+    pairs.every((pair) =>
+      pair.length === 2 && pair.every((n: number) => Number.isInteger(n) && n >= 0)
+    );
   if (!ok) {
     throw new RangeError(
       `Cannot pad: widths are ${JSON.stringify(widths)} for ${

@@ -7,6 +7,7 @@
  */
 import { binary, cast, fill, iota, reduce, type Reduction, reshape, unary } from "../build.ts";
 import { where } from "../build.ts";
+import { describe } from "../describe.ts";
 import { dtypes, isFloat } from "../dtype.ts";
 import type { Node } from "../node.ts";
 import { normalizeAxes, normalizeAxis, type Shape, showShape, sizeOf } from "../shape.ts";
@@ -52,21 +53,42 @@ export function reduction(name: ReductionName, x: Node, axis: Axes, keep: boolea
   return settle(reduce(op, toNumber(x), axes), axes, keep);
 }
 
+/**
+ * A function of floats with sums on its way, for f16 computed in f32: a sum (or a count) may be
+ * beyond 65 504 where the result is not.
+ */
+function inF32(operand: Node, f: (x: Node) => Node): Node {
+  const x = toFloat(operand);
+  return cast(f(cast(x, "f32")), x.dtype);
+}
+
 /** The arithmetic mean; NaN where there are no elements. */
 export function mean(operand: Node, axis: Axes, keep: boolean): Node {
-  const x = toFloat(operand);
-  const axes = normalizeAxes(axis, x.shape.length, "mean");
-  return settle(binary("div", reduce("sum", x, axes), count(x.shape, axes)), axes, keep);
+  const axes = normalizeAxes(axis, operand.shape.length, "mean");
+  return inF32(operand, (x) => {
+    return settle(binary("div", reduce("sum", x, axes), count(x.shape, axes)), axes, keep);
+  });
 }
 
 /** The mean square distance from the mean, in two passes; divides by `count - correction`. */
 export function variance(operand: Node, axis: Axes, correction: number, keep: boolean): Node {
-  const x = toFloat(operand);
-  const axes = normalizeAxes(axis, x.shape.length, "variance");
-  const distance = binary("sub", x, mean(x, axes, true));
-  const squares = reduce("sum", binary("mul", distance, distance), axes);
-  const divisor = Math.max(0, count(x.shape, axes) - correction);
-  return settle(binary("div", squares, divisor), axes, keep);
+  if (!Number.isFinite(correction)) {
+    throw new RangeError(
+      `Cannot variance: the correction is ${describe(correction)}, expected a finite number`,
+    );
+  }
+  const axes = normalizeAxes(axis, operand.shape.length, "variance");
+  return inF32(operand, (x) => {
+    const distance = binary("sub", x, mean(x, axes, true));
+    const squares = reduce("sum", binary("mul", distance, distance), axes);
+    const divisor = Math.max(0, count(x.shape, axes) - correction);
+    return settle(binary("div", squares, divisor), axes, keep);
+  });
+}
+
+/** The square root of the variance. */
+export function deviation(operand: Node, axis: Axes, correction: number, keep: boolean): Node {
+  return inF32(operand, (x) => unary("sqrt", variance(x, axis, correction, keep)));
 }
 
 /** True where any (all) of the elements are not zero. */
@@ -104,41 +126,47 @@ export function arg(
 
 /** log Σ exp, with the largest element taken out first where it is finite. */
 export function logSumExp(operand: Node, axis: Axes, keep: boolean): Node {
-  const x = toFloat(operand);
-  const axes = normalizeAxes(axis, x.shape.length, "logSumExp");
-  atLeastOne("logSumExp", x.shape, axes);
-  const largest = unary("stop", reduce("reduceMax", x, axes));
-  // ±∞ - ±∞ would be NaN; taking out 0 leaves log 0 = -∞ and log ∞ = ∞.
-  const shift = where(classify.isFinite(largest), largest, 0);
-  const sum = reduce("sum", unary("exp", binary("sub", x, shift)), axes);
-  return settle(binary("add", unary("log", sum), shift), axes, keep);
+  const axes = normalizeAxes(axis, operand.shape.length, "logSumExp");
+  atLeastOne("logSumExp", operand.shape, axes);
+  return inF32(operand, (x) => {
+    const largest = unary("stop", reduce("reduceMax", x, axes));
+    // ±∞ - ±∞ would be NaN; taking out 0 leaves log 0 = -∞ and log ∞ = ∞.
+    const shift = where(classify.isFinite(largest), largest, 0);
+    const sum = reduce("sum", unary("exp", binary("sub", x, shift)), axes);
+    return settle(binary("add", unary("log", sum), shift), axes, keep);
+  });
 }
 
-/** x less its largest element along the axes, as a constant, and the exponentials of that. */
-function shifted(action: string, operand: Node, axis: Axes): { x: Node; axes: number[] } {
-  const x = toFloat(operand);
-  const axes = normalizeAxes(axis, x.shape.length, action);
-  // Nothing to normalise; the largest element of an empty axis would be -∞ and do no harm.
-  const largest = unary("stop", reduce("reduceMax", x, axes));
-  return { x: binary("sub", x, largest), axes };
+/** x less its largest element along the axes, as a constant. */
+function shifted(x: Node, axes: readonly number[]): Node {
+  // The largest element of an empty axis is -∞ and does no harm: there is nothing to shift.
+  return binary("sub", x, unary("stop", reduce("reduceMax", x, axes)));
 }
 
 /** exp(x) / Σ exp(x). */
 export function softmax(operand: Node, axis: Axes): Node {
-  const { x, axes } = shifted("softmax", operand, axis);
-  const e = unary("exp", x);
-  return binary("div", e, reduce("sum", e, axes));
+  const axes = normalizeAxes(axis, operand.shape.length, "softmax");
+  return inF32(operand, (x) => {
+    const e = unary("exp", shifted(x, axes));
+    return binary("div", e, reduce("sum", e, axes));
+  });
 }
 
 /** x - log Σ exp(x). */
 export function logSoftmax(operand: Node, axis: Axes): Node {
-  const { x, axes } = shifted("logSoftmax", operand, axis);
-  return binary("sub", x, unary("log", reduce("sum", unary("exp", x), axes)));
+  const axes = normalizeAxes(axis, operand.shape.length, "logSoftmax");
+  return inF32(operand, (x) => {
+    const y = shifted(x, axes);
+    return binary("sub", y, unary("log", reduce("sum", unary("exp", y), axes)));
+  });
 }
 
 /** (Σ |x|^order)^(1/order); the Euclidean norm has gradient 0 at 0. */
 export function norm(operand: Node, order: number, axis: Axes, keep: boolean): Node {
-  const x = toFloat(operand);
+  return inF32(operand, (x) => normOf(x, order, axis, keep));
+}
+
+function normOf(x: Node, order: number, axis: Axes, keep: boolean): Node {
   const axes = normalizeAxes(axis, x.shape.length, "norm");
   const size = unary("abs", x);
   if (order === 1) return settle(reduce("sum", size, axes), axes, keep);

@@ -9,6 +9,7 @@
  * @module
  */
 import { leaf, type Operand } from "../build.ts";
+import { describe } from "../describe.ts";
 import type { DType, TypedArray } from "../dtype.ts";
 import { executor } from "../executor.ts";
 import { is, type Node } from "../node.ts";
@@ -26,7 +27,17 @@ export type NestedArray = number | boolean | NestedArray[];
 
 /** The node of an operand; numbers stay numbers. */
 export function operandOf(x: TensorLike): Operand {
-  return typeof x === "number" ? x : x.node;
+  return typeof x === "number" ? x : nodeOf(x, "a tensor or a number");
+}
+
+/**
+ * The node of a tensor.
+ *
+ * @throws {TypeError} if it is none.
+ */
+export function nodeOf(x: TensorBase, expected: string = "a tensor"): Node {
+  if (x instanceof TensorBase) return x.node;
+  throw new TypeError(`Cannot compute: an operand is ${describe(x)}, expected ${expected}`);
 }
 
 const READ = "read a value";
@@ -89,7 +100,7 @@ export abstract class TensorBase {
     const traced = pending.find((x) => x.node.traced);
     if (traced !== undefined) {
       throw new Error(
-        `Cannot ${action}: ${describe(traced.node)} is being traced inside compile(), ` +
+        `Cannot ${action}: ${written(traced.node)} is being traced inside compile(), ` +
           `expected to read it from what the compiled function returns`,
       );
     }
@@ -97,7 +108,7 @@ export abstract class TensorBase {
     if (insideTransform()) {
       // Reading would cut the value off from what it was computed from, and lose its derivative.
       throw new Error(
-        `Cannot ${action}: ${describe(pending[0]!.node)} is part of a function being ` +
+        `Cannot ${action}: ${written(pending[0]!.node)} is part of a function being ` +
           `differentiated or batched, expected to read it from what that function returns`,
       );
     }
@@ -192,7 +203,7 @@ export abstract class TensorBase {
 }
 
 /** An expression in few words and where it was written, for errors. */
-function describe(node: Node): string {
+function written(node: Node): string {
   return expression(node) + (node.source === undefined ? "" : ` (${node.source})`);
 }
 

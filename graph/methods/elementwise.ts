@@ -6,7 +6,7 @@
  * @module
  */
 import { binary, bitcast, unary } from "../build.ts";
-import type { DType } from "../dtype.ts";
+import { checkDType, type DType } from "../dtype.ts";
 import * as elementwise from "../functions/elementwise.ts";
 import * as numerics from "../functions/numerics.ts";
 import type { Tensor } from "../tensor.ts";
@@ -345,6 +345,6 @@ export abstract class ElementwiseTensor extends TensorBase {
    * @throws {TypeError} if the widths differ or either is bool.
    */
   bitcast(dtype: DType): Tensor {
-    return this.wrap(bitcast(this.node, dtype));
+    return this.wrap(bitcast(this.node, checkDType(dtype, "bitcast")));
   }
 }

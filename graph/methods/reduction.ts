@@ -100,8 +100,8 @@ export abstract class ReductionTensor extends MovementTensor {
   }
 
   /** The square root of the variance. */
-  std(axis?: AxisSpec, options: VarianceOptions = {}): Tensor {
-    return this.variance(axis, options).sqrt();
+  std(axis?: AxisSpec, { correction = 0, keepDims = false }: VarianceOptions = {}): Tensor {
+    return this.wrap(reductions.deviation(this.node, axis, correction, keepDims));
   }
 
   /** True where all elements are not 0, and of no elements. Result: bool. */

@@ -91,6 +91,8 @@ export const algebraRules: readonly Rule[] = [
   }),
   rule("abs", "absolute value of a negation", "the sign is dropped", (node) => {
     const x = node.inputs[0]!;
+    // Negation has no sign to drop where it wraps around.
+    if (is(x, "neg") && node.dtype === "u32") return undefined;
     return is(x, "neg") || is(x, "abs") ? apply("abs", x.inputs, {}) : undefined;
   }),
   rule("not", "not twice", "exact", (node) => {

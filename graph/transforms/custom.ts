@@ -68,6 +68,12 @@ export function customVjp<A extends readonly unknown[], R>(
             "for each argument",
         );
       }
+      if (pulled.length > args.length) {
+        throw new TypeError(
+          `Cannot pull back through ${name}: the rule returned ${pulled.length} cotangents, ` +
+            `expected one for each of ${args.length} arguments`,
+        );
+      }
       return collect(pulled, given.structure, own, name);
     };
     const nodes = call(graph, [...given.nodes, ...captured], { name, pull: rule });

@@ -203,6 +203,11 @@ Deno.test("dtypes promote without losing values silently", async () => {
   assertEquals(await i.floorDiv(-2).array(), [-4]);
   assertThrows(() => i.add(u), TypeError, "Cannot add: dtypes are i32 and u32");
   assertThrows(() => u.add(-1), TypeError, "Cannot add: u32 with the negative number -1");
+  // A number that an integer dtype cannot hold is an error, not the nearest that it can.
+  assertThrows(() => i.less(2 ** 31), RangeError, "Cannot less: i32 with the number 2147483648");
+  assertThrows(() => u.mul(2 ** 32), RangeError, "expected one from 0 to 4294967295");
+  await assertValues(tensor([6], { dtype: "i32" }).div(3e9), [2e-9], 1e-6);
+  await assertValues(tensor([6], { dtype: "u32" }).div(-4), [-1.5]);
   assertThrows(() => f.maximum(ones([2, 2])).add(ones([3])), TypeError, "Cannot add: shapes are");
   assertThrows(() => ones([2]).maximum(ones([3])), TypeError, "Cannot take the maximum: shapes");
 });

@@ -207,5 +207,11 @@ Deno.test("random numbers reject what cannot be meant", () => {
     RangeError,
     "bounds are -1",
   );
+  const f32 = { dtype: "f32" } as unknown as random.IntegerOptions;
+  const i32 = { dtype: "i32" } as unknown as random.FloatOptions;
+  assertThrows(() => random.randint(key, [1], 0, 3, f32), TypeError, "expected i32 or u32");
+  for (const draw of [random.normal, random.uniform, random.truncatedNormal]) {
+    assertThrows(() => draw(key, [1], i32), TypeError, "dtype is i32, expected f32 or f16");
+  }
   assertThrows(() => random.uniform(key, [-1]), RangeError, "expected non-negative integers");
 });

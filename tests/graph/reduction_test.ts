@@ -134,6 +134,22 @@ Deno.test("variance() of large numbers does not cancel", async () => {
   await assertValues(tensor([2]).variance(0, { correction: 1 }), NaN);
 });
 
+Deno.test("reductions of f16 hold what f16 cannot on their way", async () => {
+  // Sums beyond 65 504, squares likewise, and more elements than f16 can count.
+  const x = tensor(Array.from({ length: 4096 }, (_, i) => i % 2 ? 200 : -200), { dtype: "f16" });
+  const many = tensor(new Float16Array(100_000).fill(1));
+  const f16 = (x: number): number => Math.f16round(x);
+  await assertValues(x.variance(), 40_000);
+  await assertValues(x.std(), 200);
+  await assertValues(x.abs().mean(), 200);
+  await assertValues(x.slice([0, 64]).mul(10).norm(), 16_000);
+  await assertValues(many.mean(), 1);
+  await assertValues(many.logSumExp(), f16(1 + Math.log(100_000)));
+  await assertValues(many.softmax().slice([0, 1]), [f16(1e-5)]);
+  await assertValues(many.logSoftmax().slice([0, 1]), [f16(-Math.log(100_000))]);
+  assertEquals([x.mean(), x.std(), x.softmax()].map(({ dtype }) => dtype), ["f16", "f16", "f16"]);
+});
+
 Deno.test("argmax() and argmin() take the first of equals, and NaN first", async () => {
   const x = tensor([[1, 3, 3], [2, 2, 0], [NaN, 5, NaN], [1, NaN, -Infinity]]);
   assertEquals(await x.argmax(1).array(), [1, 0, 0, 1]);

@@ -25,6 +25,7 @@ const y = b.parameter(1, { shape: [2, 3], dtype: "f32" });
 const n = b.parameter(2, { shape: [2, 3], dtype: "i32" });
 const t = b.parameter(3, { shape: [2, 3], dtype: "bool" });
 const h = b.parameter(4, { shape: [2, 3], dtype: "f16" });
+const u = b.parameter(5, { shape: [2, 3], dtype: "u32" });
 
 /** Equal as numbers; NaN is NaN. Zero's sign may go, as documented of x + 0. */
 function same(a: Float64Array, c: Float64Array): boolean {
@@ -51,6 +52,7 @@ const table: readonly (readonly [string, Node, Node])[] = [
   ["x - -y", b.binary("sub", x, b.unary("neg", y)), b.binary("add", x, y)],
   ["-x * -y", b.binary("mul", b.unary("neg", x), b.unary("neg", y)), b.binary("mul", x, y)],
   ["abs(-x)", b.unary("abs", b.unary("neg", x)), b.unary("abs", x)],
+  ["abs(-u)", b.unary("abs", b.unary("neg", u)), b.unary("abs", b.unary("neg", u))],
   ["x ** 2", b.binary("pow", x, 2), b.binary("mul", x, x)],
   ["x ** 0.5", b.binary("pow", x, 0.5), b.unary("sqrt", x)],
   ["x ** 1", b.binary("pow", x, 1), x],

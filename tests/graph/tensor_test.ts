@@ -107,6 +107,12 @@ Deno.test("arange() counts like NumPy", async () => {
   assertEquals(await arange(0, 1, 0.25).array(), [0, 0.25, 0.5, 0.75]);
   assertEquals(arange(0, 1, 0.25).dtype, "f32");
   assertEquals(arange(3, { dtype: "f32" }).dtype, "f32");
+  assertEquals(await arange(3e9, 3e9 + 3, { dtype: "u32" }).array(), [3e9, 3e9 + 1, 3e9 + 2]);
+  assertEquals(await arange(3e9, 0, -1.5e9, { dtype: "u32" }).array(), [3e9, 1.5e9]);
+  assertEquals(await arange(-(2 ** 31), 2 ** 31, 2 ** 32 - 1).array(), [-(2 ** 31), 2 ** 31 - 1]);
+  assertEquals(await arange(0, 5e9, 2.5e9, { dtype: "f32" }).array(), [0, 2.5e9]);
+  assertThrows(() => arange(0, 5e9, 1e9), RangeError, "expected values from -2147483648");
+  assertThrows(() => arange(-1, 2, { dtype: "u32" }), RangeError, "from 0 to 4294967295");
   assertThrows(() => arange(0, 1, 0), RangeError, "Cannot arange");
   assertThrows(() => arange(Infinity), RangeError, "Cannot arange");
 });

@@ -239,6 +239,15 @@ Deno.test("customVjp() may leave arguments or parts of them out", async () => {
   await assertValues(g.b, 0);
 });
 
+Deno.test("customVjp() rejects more cotangents than arguments", () => {
+  const f = customVjp((x: Tensor) => x.mul(2), ((g: Tensor) => [g, g]) as never);
+  assertThrows(
+    () => grad((x: Tensor) => f(x).sum())(ones([2])),
+    TypeError,
+    "the rule returned 2 cotangents, expected one for each of 1 arguments",
+  );
+});
+
 Deno.test("customVjp() pulls through the values it had, and differentiates again", async () => {
   // exp, with a rule that uses its result.
   const exp = customVjp((x: Tensor) => x.exp(), (g: Tensor, y: Tensor) => [g.mul(y)]);

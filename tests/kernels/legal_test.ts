@@ -71,10 +71,10 @@ const limits: fc.Arbitrary<Limits> = fc.record({
 Deno.test("fuse() forms legal regions of any graph, under any limits", () => {
   console.log(`seed ${seed()}`);
   fc.assert(
-    fc.property(recipes(5, Number(Deno.env.get("N") ?? 60)), limits, (recipe, limits) => {
+    fc.property(recipes(5, 60), limits, (recipe, limits) => {
       checkedRegions(graphOf(recipe, "exact"), limits);
     }),
-    { seed: seed(), numRuns: Number(Deno.env.get("R") ?? 400) },
+    { seed: seed(), numRuns: 400 },
   );
 });
 

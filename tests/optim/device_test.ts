@@ -4,6 +4,7 @@ import { readAll, type Tensor } from "../../graph/tensor.ts";
 import * as optim from "../../optim/mod.ts";
 import { compile } from "../../runtime/compile.ts";
 import { init } from "../../runtime/init.ts";
+import { force, golden, gradientOf, start, torch } from "./problem.ts";
 
 await init({ software: "allow" });
 
@@ -60,4 +61,33 @@ Deno.test("an update of many parameters is a few dispatches", () => {
   step(optimizer.init<Params>(make()), make());
   const [program] = step.programs();
   assert(program!.dispatches.length <= 4, `${program!.dispatches.length} dispatches`);
+});
+
+type States = { readonly [name: string]: optim.State<Tensor> };
+
+Deno.test("all optimizers follow PyTorch on the device", async () => {
+  const names = Object.keys(torch);
+  const step = compile(
+    (states: States, force: Tensor): States =>
+      Object.fromEntries(names.map((name) => {
+        const state = states[name]!;
+        return [name, torch[name]!.update(state, gradientOf(state.params, force))];
+      })),
+    { donate: [0] },
+  );
+  let states: States = Object.fromEntries(
+    names.map((name) => [name, torch[name]!.init(tensor(start))]),
+  );
+  const paths = new Map(names.map((name) => [name, golden(name)]));
+  for (const [i, now] of force.entries()) {
+    states = step(states, tensor(now));
+    if (i % 7 !== 0) continue;
+    const found = await readAll(names.map((name) => states[name]!.params));
+    names.forEach((name, j) =>
+      paths.get(name)![i]!.forEach((expected, k) => {
+        const x = Number(found[j]![k]);
+        assert(Math.abs(x - expected) < 3e-5, `${name}, step ${i}: ${x} is not ${expected}`);
+      })
+    );
+  }
 });

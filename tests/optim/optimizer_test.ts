@@ -2,14 +2,12 @@ import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { tensor } from "../../graph/create.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import { grad } from "../../graph/transforms.ts";
+import { clipByGlobalNorm, clipByValue, globalNorm } from "../../optim/clip.ts";
 import { adam, adamw, fromTransformation, sgd, type State } from "../../optim/optimizer.ts";
 import { cosine } from "../../optim/rate.ts";
 import {
   addDecayedWeights,
   chain,
-  clipByGlobalNorm,
-  clipByValue,
-  globalNorm,
   scaleByAdam,
   scaleByRate,
   trace,
@@ -182,7 +180,7 @@ Deno.test("optimizers refuse numbers out of range", () => {
   assertThrows(() => sgd({ rate: 1, momentum: 1.5 }), RangeError, "momentum is 1.5");
   assertThrows(() => adam({ beta1: 1 }), RangeError, "expected a number in [0, 1)");
   assertThrows(() => adam({ epsilon: NaN }), RangeError, "epsilon is NaN");
-  assertThrows(() => adamw({ weightDecay: -0.1 }), RangeError, "decay is -0.1");
+  assertThrows(() => adamw({ weightDecay: -0.1 }), RangeError, "weightDecay is -0.1");
   assertThrows(() => clipByGlobalNorm(-1), RangeError, "limit is -1");
 });
 

@@ -1,0 +1,19 @@
+/**
+ * Values in words, for errors about arguments that are not what they should be. Types keep most of
+ * them out; what comes from JSON, from plain JavaScript or through a cast does not ask types.
+ *
+ * @module
+ */
+
+/** `"text"`, `undefined`, `an array of 3`, `a Map`, `Tensor f32[2]`. */
+export function describe(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "function" || typeof value === "symbol") return `a ${typeof value}`;
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (typeof value !== "object" || value === null) return String(value);
+  const prototype = Object.getPrototypeOf(value);
+  if (prototype === null || prototype === Object.prototype) return "an object";
+  // What says more of itself than `[object Map]` is quoted.
+  const own = String(value);
+  return own.startsWith("[object ") ? `a ${prototype.constructor.name}` : own;
+}
