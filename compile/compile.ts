@@ -60,6 +60,7 @@ export function compileGraph(
     if (options.verify) verify(roots, graph.parameters);
     return roots;
   };
+  checkOwn(graph);
   const args: Node[] = [...graph.parameters, ...closedLeaves(graph)];
   check(graph.results);
   const simple = check(simplify(graph.results));
@@ -106,6 +107,19 @@ export function compileGraph(
       }
     },
   };
+}
+
+/** Throws where a value leaked from another function's trace: nobody would pass it. */
+function checkOwn({ name, parameters, results }: Graph): void {
+  const own = new Set<Node>(parameters);
+  const foreign = (node: Node): boolean => is(node, "parameter") && !own.has(node);
+  const user = topological(results).find((node) => node.inputs.some(foreign)) ??
+    results.find(foreign);
+  if (user === undefined) return;
+  throw new Error(
+    `Cannot compile ${name}: ${expression(user, 2)} was traced inside another function, expected ` +
+      `what that function returned when it was called`,
+  );
 }
 
 /** Throws where the device can't do it, before anything reaches the device. */

@@ -168,6 +168,3 @@ export function lower(roots: readonly Node[]): Node[] {
   }
   return roots.map((root) => done.get(root)!);
 }
-
-/** The names and reasons of the rules, for printing. */
-export const loweringRules: readonly { readonly name: string; readonly why: string }[] = lowerings;

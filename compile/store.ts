@@ -9,7 +9,7 @@ import { is, type Node } from "../graph/node.ts";
 import { isElementwise, kinds, type Primitive } from "../graph/primitive.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { factorOf, flatten, type Index, variable } from "../kernels/index.ts";
-import { isAnchor, isOperation, type Limits, mostPairs } from "../kernels/legal.ts";
+import { isAnchor, type Limits, mostPairs, operationsOf } from "../kernels/legal.ts";
 import { footprint, frameOf } from "../kernels/region.ts";
 import { operandIndices } from "../kernels/views.ts";
 
@@ -110,7 +110,7 @@ export function chooseStored(
       while (is(x, "reshape")) x = x.inputs[0]!;
       if (costBelow(x) >= 8 && sizeOf(node.shape) >= 16 * sizeOf(x.shape)) store(x);
     }
-    let bound = boundFrom(node, node.inputs.map(boundOf));
+    let bound = boundFrom(node, node.inputs.map(boundOf), limits);
     if (fullness(bound, limits) > 1) {
       bound = cutToFit(node, stored, limits, (x) => fullness(boundOf(x), limits));
     }
@@ -128,17 +128,20 @@ export function chooseStored(
   return stored;
 }
 
-function boundFrom(node: Node, inputs: readonly Load[]): Load {
+function boundFrom(node: Node, inputs: readonly Load[], limits: Limits): Load {
   let { operations, pairs, reads } = nothing;
   for (const input of inputs) {
     operations += input.operations;
     pairs += input.pairs;
     reads += input.reads;
   }
-  return { operations: operations + Number(isOperation(node)), pairs: pairs + 1, reads };
+  return { operations: operations + operationsOf(node, limits), pairs: pairs + 1, reads };
 }
 
-/** Stores operands of a node, the largest first, until its exact load is inside the limits. */
+/**
+ * Stores what a node is made of until its exact load is inside the limits: what would be computed
+ * at many places, as the sum behind the gradient of a sliding window is, else the largest operand.
+ */
 function cutToFit(
   node: Node,
   stored: Set<Node>,
@@ -148,10 +151,38 @@ function cutToFit(
   for (;;) {
     const load = exactLoad(node, stored, limits);
     if (fullness(load, limits) <= 1) return load;
+    const repeated = mostRepeated(node, stored, limits, sizeOfOperand);
+    if (repeated !== undefined) {
+      stored.add(repeated);
+      continue;
+    }
     const operands = node.inputs.filter((x) => !stored.has(x) && !isArgument(x));
     if (operands.length === 0) return load;
     stored.add(operands.reduce((a, b) => sizeOfOperand(b) > sizeOfOperand(a) ? b : a));
   }
+}
+
+/** What it must save, as a part of the limits: little is better computed again than read. */
+const worthStoring = 0.25;
+
+/** The value below a node that costs most to compute again wherever it is wanted, if any does. */
+function mostRepeated(
+  node: Node,
+  stored: ReadonlySet<Node>,
+  limits: Limits,
+  sizeOfValue: (x: Node) => number,
+): Node | undefined {
+  const isInput = (x: Node): boolean => stored.has(x) || isArgument(x);
+  const found = footprint(frameOf(node), [node], isInput, 4 * mostPairs(limits));
+  let best: Node | undefined, most = worthStoring;
+  for (const [value, places] of found?.body ?? []) {
+    if (places.size < 2 || !isElementwise(value.op)) continue;
+    // All of it must be no more work than the places at which it is wanted.
+    if (sizeOf(value.shape) > places.size * sizeOf(node.shape)) continue;
+    const saved = (places.size - 1) * sizeOfValue(value);
+    if (saved > most) [best, most] = [value, saved];
+  }
+  return best;
 }
 
 /** The load of a node, counted until it is over the limits. */
@@ -167,7 +198,7 @@ function exactLoad(node: Node, stored: ReadonlySet<Node>, limits: Limits): Load 
       reads++;
       continue;
     }
-    if (isOperation(next)) operations++;
+    operations += operationsOf(next, limits);
     moves ||= !isElementwise(next.op);
     if (fullness({ operations, pairs, reads }, limits) > 1) break;
     for (const input of next.inputs) {
@@ -183,6 +214,6 @@ function exactLoad(node: Node, stored: ReadonlySet<Node>, limits: Limits): Load 
   if (found === undefined) return { ...counted, pairs: Infinity };
   const { body } = found;
   operations = 0;
-  for (const [value, places] of body) if (isOperation(value)) operations += places.size;
+  for (const [value, places] of body) operations += operationsOf(value, limits) * places.size;
   return { ...counted, operations };
 }

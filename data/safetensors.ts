@@ -116,7 +116,7 @@ export function encodeSafetensors(
  * @returns The tensors, copied, in the order of their data.
  *
  * @throws {RangeError} If the file is not exactly what the format demands: header and data
- * complete, names unique, dtypes known, sizes right, no gap, no overlap, nothing after the end.
+ * complete, names unique in every object, dtypes known, sizes right, no gap, no overlap, nothing after the end.
  */
 export function decodeSafetensors(
   bytes: Uint8Array<ArrayBuffer>,
@@ -186,7 +186,7 @@ function readHeader(
     return fail("its header is no JSON", "JSON");
   }
   if (!isRecord(json) || text[0] !== "{") return fail("its header is no JSON object", "one");
-  const repeated = firstRepeated(memberNames(text));
+  const repeated = repeatedName(text);
   if (repeated !== undefined) fail(`its header has ${JSON.stringify(repeated)} twice`, "it once");
   const entries: Entry[] = [];
   let metadata: Record<string, string> = {};
@@ -235,18 +235,16 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Names of the outermost object's members as they are written, repetitions included. */
-function memberNames(json: string): string[] {
-  const names: string[] = [];
-  let depth = 0;
+/** The first name that an object of the JSON has twice, whichever object it is. */
+function repeatedName(json: string): string | undefined {
+  const open: Set<string>[] = [];
   for (const [token, text, colon] of json.matchAll(/("(?:[^"\\]|\\.)*")(\s*:)?|[{}[\]]/g)) {
-    if (text === undefined) depth += token === "{" || token === "[" ? 1 : -1;
-    else if (colon !== undefined && depth === 1) names.push(JSON.parse(text));
+    if (token === "{" || token === "[") open.push(new Set());
+    else if (text === undefined) open.pop();
+    else if (colon !== undefined) {
+      const name: string = JSON.parse(text), seen = open.at(-1)!;
+      if (seen.has(name)) return name;
+      seen.add(name);
+    }
   }
-  return names;
-}
-
-function firstRepeated(names: readonly string[]): string | undefined {
-  const seen = new Set<string>();
-  return names.find((name) => seen.has(name) || !seen.add(name));
 }

@@ -95,7 +95,8 @@ async function main({ epochs, batch, rate, seed, out, resume }: Arguments): Prom
   );
   console.log(`model     ${model.name}, Adam, rate ${rate}, batch ${batch}, seed ${seed}\n`);
 
-  const steps = Math.floor(train.size / batch) * epochs;
+  // A batch larger than the set makes no step: fit() says so.
+  const steps = Math.max(1, Math.floor(train.size / batch)) * epochs;
   const schedule = rg.optim.cosine(rate, { steps, end: rate / 20 });
   const settings = { model: model.name, rate };
   const result = await rg.train.fit({

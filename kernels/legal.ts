@@ -51,7 +51,7 @@ export function legal(candidate: Candidate, limits: Limits): string | Footprint 
   let operations = 0;
   const written = new Set(outputs);
   for (const [node, indices] of found.body) {
-    if (isOperation(node)) operations += indices.size;
+    operations += operationsOf(node, limits) * indices.size;
     if (!written.has(node) && !isAnchor(node)) continue;
     // Values that exist once (outputs, and results of reductions and products) are only at their
     // own place; anywhere else they would have to be computed again.
@@ -93,9 +93,14 @@ export function mostPairs({ maxOperations }: Limits): number {
   return 4 * maxOperations + 16;
 }
 
-/** Costs an operation at every place: arithmetic, and views that have to choose. */
-export function isOperation({ op }: Node): boolean {
-  return isElementwise(op) || op === "pad" || op === "concatenate" || op === "gather";
+/**
+ * Operations that a value costs at every place: arithmetic one, and so do views that have to choose;
+ * between the parts of a concatenation several, since each has bounds and an address of its own.
+ * Alone, everything is allowed.
+ */
+export function operationsOf({ op, inputs }: Node, { maxOperations }: Limits): number {
+  if (op === "concatenate") return Math.min(4 * (inputs.length - 1), maxOperations);
+  return Number(isElementwise(op) || op === "pad" || op === "gather");
 }
 
 /** Computed by a loop of its own: reductions, products, scatters. */

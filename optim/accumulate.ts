@@ -5,28 +5,43 @@
  * last loss is known, and the first only those of one.
  *
  * The order of the sum is part of the promise: gradients are added in the order of the
- * micro-batches, ((g₀ + g₁) + g₂) + …, in the dtype of the parameters, and the sum is multiplied by
- * 1/n once, at the end. So the two ways below give the same bits where the gradients do.
+ * micro-batches, ((g₀ + g₁) + g₂) + …, in the dtype of the parameters, each as it was computed by
+ * itself, and the sum is multiplied by 1/n once, at the end.
  *
  * @module
  */
-import { tensor, zerosLike } from "../graph/create.ts";
+import { unary } from "../graph/build.ts";
+import { arange, tensor, zerosLike } from "../graph/create.ts";
 import { where } from "../graph/operations.ts";
-import type { Tensor } from "../graph/tensor.ts";
+import { Tensor } from "../graph/tensor.ts";
 import { valueAndGrad } from "../graph/transforms.ts";
+import { compile } from "../runtime/compile.ts";
 import { checkCount } from "./check.ts";
 import type { Optimizer, State } from "./optimizer.ts";
-import { checkGradient, map, type Tree } from "./tree.ts";
+import { checkGradient, leaves, map, type Tree } from "./tree.ts";
+
+/** A sum and one more, in this order; the first is taken as it is. */
+function plus(sum: Tensor, x: Tensor, first: Tensor): Tensor {
+  // As it was computed: no driver may merge the last product of a gradient with the sum.
+  const exact = new Tensor(unary("barrier", x.node));
+  return where(first, exact, sum.add(exact)).cast(sum.dtype);
+}
 
 /**
- * Like `valueAndGrad`, over `parts` equal parts of a batch one after the other: the means of their
- * losses and gradients. Every tensor of the batch is cut along axis 0. It is one program: `parts`
- * copies of forward and backward, so for many parts prefer {@linkcode accumulate}.
+ * Like a compiled `valueAndGrad`, over `parts` equal parts of a batch one after the other: the
+ * means of their losses and gradients. Every tensor of the batch is cut along axis 0, by the
+ * device.
+ *
+ * Each part is a submit of its own, of one program into whose sums it adds: device memory is that
+ * of one part, and one more gradient. Keep the function, since it is compiled at its first call.
+ * Within a compiled function it becomes part of that: the same bits, but as many copies of forward
+ * and backward, and memory for all gradients; there prefer {@linkcode accumulate}.
  *
  * For a loss that is a mean over samples this is the gradient of the whole batch up to rounding; a
  * model that mixes samples (batch normalisation) sees micro-batches.
  *
- * @throws {RangeError} If `parts` is no positive integer, or does not divide a batch.
+ * @throws {RangeError} If `parts` is no positive integer, or, when called, if it does not divide a
+ * batch.
  *
  * @example Usage
  * ```ts
@@ -35,8 +50,8 @@ import { checkGradient, map, type Tree } from "./tree.ts";
  *
  * await rg.init({ software: "allow" });
  * const loss = (w: rg.Tensor, { x }: { x: rg.Tensor }) => x.mul(w).mean();
- * const f = rg.compile(rg.optim.microBatches(loss, 2));
- * const [value, gradient] = f(rg.tensor(3), { x: rg.tensor([1, 2, 3, 4]) });
+ * const both = rg.optim.microBatches(loss, 2);
+ * const [value, gradient] = both(rg.tensor(3), { x: rg.tensor([1, 2, 3, 4]) });
  * assertEquals([await value.item(), await gradient.item()], [7.5, 2.5]);
  * ```
  */
@@ -45,28 +60,37 @@ export function microBatches<P extends Tree, B extends Tree>(
   parts: number,
 ): (params: P, batch: B) => [value: Tensor, gradient: P] {
   checkCount("micro-batches", "parts", parts);
+  type Sums = [value: Tensor, gradient: P];
   const both = valueAndGrad<readonly [P, B]>(loss);
+  const add = compile((sums: Sums, params: P, batch: B, index: Tensor): Sums => {
+    const now = both(params, map((x) => partOf(x, index, parts), batch));
+    return map((s, x) => plus(s, x, index.equal(0)), sums, now);
+  }, { donate: [0], name: "a micro-batch" });
+  const mean = compile(
+    (sums: Sums) => map((x) => x.mul(1 / parts), sums),
+    { donate: [0], name: "the mean of micro-batches" },
+  );
   return (params, batch) => {
-    let value: Tensor | undefined, gradient: P | undefined;
-    for (let i = 0; i < parts; i++) {
-      const [v, g] = both(params, map((x) => partOf(x, i, parts), batch));
-      value = value === undefined ? v : value.add(v);
-      gradient = gradient === undefined ? g : map((a, b) => a.add(b), gradient, g);
-    }
-    return [value!.mul(1 / parts), map((g) => g.mul(1 / parts), gradient!)];
+    for (const x of leaves(batch)) checkParts(x, parts);
+    let sums: Sums = [tensor(0), map((p) => zerosLike(p), params)];
+    for (let i = 0; i < parts; i++) sums = add(sums, params, batch, tensor(i));
+    return mean(sums);
   };
 }
 
-function partOf(x: Tensor, index: number, parts: number): Tensor {
+function checkParts(x: Tensor, parts: number): void {
   const rows = x.shape[0];
-  if (rows === undefined || rows % parts !== 0) {
-    throw new RangeError(
-      `Cannot take micro-batches: ${x} in ${parts} parts, expected axis 0 to be a multiple of ` +
-        `${parts}`,
-    );
-  }
-  const size = rows / parts;
-  return x.slice([index * size, (index + 1) * size]);
+  if (rows !== undefined && rows % parts === 0) return;
+  throw new RangeError(
+    `Cannot take micro-batches: ${x} in ${parts} parts, expected axis 0 to be a multiple of ` +
+      `${parts}`,
+  );
+}
+
+/** Rows of a batch; the part's number is data, so that all parts are one program. */
+function partOf(x: Tensor, index: Tensor, parts: number): Tensor {
+  const size = x.shape[0]! / parts;
+  return x.take(arange(size, { dtype: "i32" }).add(index.cast("i32").mul(size)));
 }
 
 /** What {@linkcode accumulate} remembers. */
@@ -112,7 +136,7 @@ export function accumulate(optimizer: Optimizer, every: number): Optimizer {
       checkGradient(params, gradient);
       const { inner, sum, count } = memory as Accumulated;
       const first = count.equal(0), full = count.equal(every - 1);
-      const total = map((s, g) => where(first, g, s.add(g)).cast(s.dtype), sum, gradient);
+      const total = map((s, g) => plus(s, g, first), sum, gradient);
       const before: State<P> = { params, step, memory: inner };
       const after = optimizer.update(before, map((s) => s.mul(1 / every), total));
       const chosen = map((b, a) => where(full, a, b), before, after);

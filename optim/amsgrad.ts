@@ -1,7 +1,7 @@
 /**
  * AMSGrad (Reddi, Kale and Kumar 2018): Adam that divides by the largest mean of squares there has
- * been, so that no step grows again once gradients have become small. Element-wise; three tensors of
- * state per parameter.
+ * been, so that no step grows again once gradients have become small. Element-wise; three tensors
+ * of state per parameter.
  *
  * @module
  */

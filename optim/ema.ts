@@ -1,7 +1,7 @@
 /**
  * Exponential moving averages of weights (Polyak and Juditsky 1992 in its decaying form): what a
- * model is evaluated with while the optimizer goes on with the weights themselves. Element-wise; one
- * tensor of state per parameter, which may be donated along with the optimizer's.
+ * model is evaluated with while the optimizer goes on with the weights themselves. Element-wise;
+ * one tensor of state per parameter, which may be donated along with the optimizer's.
  *
  * @module
  */

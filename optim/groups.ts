@@ -1,7 +1,8 @@
 /**
- * Parameter groups: which optimizer a parameter has is said by a label, from its path or from a tree
- * of labels. Each group's transformation sees its own parameters only, as a record by path, so that
- * a global norm is the norm of the group, and what is remembered is saved under readable names.
+ * Parameter groups: which optimizer a parameter has is said by a label, from its path or from a
+ * tree of labels. Each group's transformation sees its own parameters only, as a record by path, so
+ * that a global norm is the norm of the group, and what is remembered is saved under readable
+ * names.
  *
  * @module
  */

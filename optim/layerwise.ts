@@ -1,8 +1,8 @@
 /**
  * Steps in proportion to the weights they change, parameter by parameter, for large batches: LARS
- * (You, Gitman and Ginsburg 2017) for momentum, LAMB (You et al. 2020) for Adam. The norms need sums
- * over every parameter and its gradient, so an update is a few dispatches for each parameter instead
- * of a part of the gradient's kernel.
+ * (You, Gitman and Ginsburg 2017) for momentum, LAMB (You et al. 2020) for Adam. The norms need
+ * sums over every parameter and its gradient, so an update is a few dispatches for each parameter
+ * instead of a part of the gradient's kernel.
  *
  * @module
  */

@@ -51,7 +51,8 @@ export interface ComposedOptimizer extends Optimizer {
 
 /**
  * The optimizer that adds to the parameters what a transformation makes of their gradient. The
- * transformation has to contain the minus sign; {@linkcode scaleByRate} does.
+ * transformation has to contain the minus sign; {@linkcode scaleByRate} does. Parameters in f16 are
+ * rounded once, at the end; everything before is f32.
  *
  * @example Usage
  * ```ts
@@ -65,17 +66,23 @@ export function fromTransformation(transformation: Transformation): ComposedOpti
   return {
     transformation,
     init<P extends Tree>(params: P): State<P> {
-      return { params, step: tensor(0, { dtype: "u32" }), memory: transformation.init(params) };
+      const memory = transformation.init(map(wide, params));
+      return { params, step: tensor(0, { dtype: "u32" }), memory };
     },
     update<P extends Tree>({ params, step, memory }: State<P>, gradient: Tree): State<P> {
       checkGradient(params, gradient);
-      const context = { params, step: step.cast("f32") };
-      const [updates, after] = transformation.update(gradient, memory, context);
-      // Low-precision parameters stay what they are, whatever the update was computed in.
-      const next = map((p, u) => p.add(u).cast(p.dtype), params, updates);
+      const before = map(wide, params);
+      const context = { params: before, step: step.cast("f32") };
+      const [updates, after] = transformation.update(map(wide, gradient), memory, context);
+      const next = map((p, q, u) => q.add(u).cast(p.dtype), params, before, updates);
       return { params: next, step: step.add(1), memory: after };
     },
   };
+}
+
+/** Parameters of 16 bits are updated in f32, and so is all that is remembered about them. */
+function wide(x: Tensor): Tensor {
+  return x.dtype === "f16" ? x.cast("f32") : x;
 }
 
 /**

@@ -37,7 +37,7 @@ export interface ExponentialOptions {
   alpha?: number;
   /** Steps that multiply the rate by `decay`. @default {1} */
   steps?: number;
-  /** Decay at every multiple of `steps` at once instead of a little at every step. @default {false} */
+  /** Decay at multiples of `steps` at once instead of a little at every step. @default {false} */
   staircase?: boolean;
 }
 
@@ -210,8 +210,8 @@ export function warmup({ steps, then, from = 0 }: WarmupOptions): Schedule {
  * that are functions get the steps since they began. With numbers only it is a piecewise constant
  * rate.
  *
- * @throws {RangeError} Unless there is one boundary fewer than rates, and they are positive integers
- * in ascending order.
+ * @throws {RangeError} Unless there is one boundary fewer than rates, and they are positive
+ * integers in ascending order.
  *
  * @example Usage
  * ```ts

@@ -75,7 +75,7 @@ export function scaleByRate(rate: Rate): Transformation {
 export interface TraceOptions {
   /** Look ahead along the momentum (Nesterov, as Sutskever et al. 2013). @default {false} */
   nesterov?: boolean;
-  /** The part of each gradient, but for the first, that is left out of the momentum. @default {0} */
+  /** The part of each gradient but the first that is left out of the momentum. @default {0} */
   dampening?: number;
 }
 

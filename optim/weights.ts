@@ -1,7 +1,7 @@
 /**
- * Weights kept in bounds. Clipping holds every element in a range after each update (Arjovsky et al.
- * 2017), and is element-wise. The spectral norm is found by power iteration whose vector is explicit
- * state: weights change little from step to step, so that one iteration a step is enough
+ * Weights kept in bounds. Clipping holds every element in a range after each update (Arjovsky et
+ * al. 2017), and is element-wise. The spectral norm is found by power iteration whose vector is
+ * explicit state: weights change little from step to step, so that one iteration a step is enough
  * (Miyato et al. 2018).
  *
  * @module
@@ -47,9 +47,9 @@ export function clipWeights(
   };
 }
 
-/** What the power iteration remembers: a guess at the right singular vector, [columns], length 1. */
+/** What the power iteration remembers: a guess at the right singular vector, of length 1. */
 export type SpectralState = {
-  /** The guess. */
+  /** The guess, f32 [columns]. */
   readonly vector: Tensor;
 };
 

@@ -133,7 +133,6 @@ export class Collector {
       this.#refs.push(...cohort.refs);
     }
     storage.guard = undefined;
-    this.#taken = Math.max(0, this.#taken - weigh(member.block.bytes));
   }
 
   /** A finaliser's call: the storage is dead, which a sweep may have noticed before. */
@@ -153,6 +152,14 @@ export class Collector {
   noteTaken(bytes: number): void {
     this.#taken += weigh(bytes);
     if (this.#taken >= this.#bound) this.sweep();
+  }
+
+  /**
+   * Notes that memory was given back, by whomever: it is no garbage. State that a step donates and
+   * gets back in its place is neither taken nor given back.
+   */
+  noteGiven(bytes: number): void {
+    this.#taken = Math.max(0, this.#taken - weigh(bytes));
   }
 
   /** Lets V8 collect, and releases what is dead. */

@@ -25,6 +25,7 @@ export class Context {
     this.ledger = new Ledger(device);
     this.collector = new Collector((block) => this.ledger.release(block));
     this.ledger.onTake = (bytes) => this.collector.noteTaken(bytes);
+    this.ledger.onGive = (bytes) => this.collector.noteGiven(bytes);
     this.pipelines = new Pipelines(device);
   }
 

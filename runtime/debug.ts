@@ -6,10 +6,11 @@
  */
 import type { Program } from "../compile/program.ts";
 import type { TypedArray } from "../graph/dtype.ts";
-import type { Aval, Node } from "../graph/node.ts";
+import { type Aval, is, type Node } from "../graph/node.ts";
+import { insideTransform } from "../graph/scope.ts";
 import { showShape } from "../graph/shape.ts";
 import type { Storage } from "../graph/storage.ts";
-import { readAll, type Tensor } from "../graph/tensor.ts";
+import { readAll, Tensor } from "../graph/tensor.ts";
 import { topological } from "../graph/walk.ts";
 import { environment } from "./device.ts";
 
@@ -42,7 +43,8 @@ export function endTrace(): void {
 /**
  * Prints a tensor, also inside a function that is traced: then it becomes one more result of the
  * program, and each run prints it at the next await that reads anything. Outside of a trace it is
- * read and printed at once. Returns the tensor.
+ * read and printed at once; inside a function being differentiated, when that has returned. Returns
+ * the tensor.
  *
  * @example
  * ```ts
@@ -54,15 +56,25 @@ export function endTrace(): void {
  * ```
  */
 export function debugPrint(x: Tensor, label: string = "debug"): Tensor {
-  const trace = traces.at(-1);
-  if (x.node.traced || trace !== undefined) trace?.push({ label, node: x.node });
+  const trace = traces.at(-1), { node } = x;
+  if (trace !== undefined) trace.push({ label, node });
+  else if (node.traced) console.warn(unprintable(label));
   else {
-    readAll([x]).then(
-      ([data]) => console.log(showValue(label, x, data!)),
+    // A function being differentiated must not be cut off from what it is computed from: its values
+    // are read, through a handle of their own, when it has returned.
+    const read = insideTransform()
+      ? Promise.resolve(new Tensor(node, !is(node, "leaf"))).then((later) => readAll([later]))
+      : readAll([x]);
+    read.then(
+      ([data]) => console.log(showValue(label, node, data!)),
       (error) => console.error(`${label}: ${error}`),
     );
   }
   return x;
+}
+
+function unprintable(label: string): string {
+  return `${label}: cannot be printed inside vmap or a custom rule`;
 }
 
 /** Those of a trace's prints that depend on nothing but its own parameters. */
@@ -70,7 +82,7 @@ export function printable(prints: readonly Print[], parameters: readonly Node[])
   const own = new Set(parameters);
   return prints.filter(({ label, node }) => {
     const foreign = topological([node]).some((n) => n.op === "parameter" && !own.has(n));
-    if (foreign) console.warn(`${label}: cannot be printed inside vmap or a custom rule`);
+    if (foreign) console.warn(unprintable(label));
     return !foreign;
   });
 }

@@ -105,10 +105,12 @@ export function environment(name: string): string | undefined {
 
 /** Options with the environment and the defaults filled in. */
 export function complete(options: InitOptions): Required<InitOptions> {
-  const software = options.software ?? environment("RETROGRAD_SOFTWARE") ?? "allow";
+  // A variable that is set to nothing says nothing.
+  const software = options.software ?? (environment("RETROGRAD_SOFTWARE") || "allow");
   if (software !== "allow" && software !== "require" && software !== "refuse") {
+    const what = options.software === undefined ? "RETROGRAD_SOFTWARE" : "software";
     throw new TypeError(
-      `Cannot init: software is "${software}", expected "allow", "require" or "refuse"`,
+      `Cannot init: ${what} is "${software}", expected "allow", "require" or "refuse"`,
     );
   }
   return { software, powerPreference: options.powerPreference ?? "high-performance" };
@@ -155,10 +157,9 @@ export async function openDevice(options: Required<InitOptions>): Promise<Device
   });
   gpu.lost.then(({ reason, message }) => {
     errors.add(
-      new DeviceLostError(
-        reason === "destroyed"
-          ? "Cannot use the device: it was shut down, expected `await init()` again"
-          : `Cannot use the device: it was lost (${message}), expected a working driver`,
+      reason === "destroyed" ? shutDown() : new DeviceLostError(
+        `Cannot use the device: it was lost (${message}), expected a working driver, and ` +
+          "`await init()` again",
       ),
     );
   });
@@ -177,6 +178,19 @@ export async function openDevice(options: Required<InitOptions>): Promise<Device
       shuffle: granted.includes("subgroups") && await probeShuffle(gpu),
     },
   };
+}
+
+/** The error for whoever uses a device that was closed on purpose. */
+function shutDown(): DeviceLostError {
+  return new DeviceLostError(
+    "Cannot use the device: it was shut down, expected `await init()` again",
+  );
+}
+
+/** Destroys a device. Its loss is known at once: the event comes later than what fails of it. */
+export function closeDevice({ gpu, errors }: Device): void {
+  errors.add(shutDown());
+  gpu.destroy();
 }
 
 /** The device with all limits and features; without those that are only tried if it must be. */
@@ -259,8 +273,10 @@ function vendorOf(info: GPUAdapterInfo): string {
   return vendors[info.vendor] ?? info.vendor;
 }
 
-/** What to install where there is no adapter. */
+/** What to install or to set where there is no adapter. */
 function advice(): string {
+  const backend = environment("DENO_WEBGPU_BACKEND");
+  if (backend) return `expected one of DENO_WEBGPU_BACKEND=${backend}, or the variable not set`;
   const system = globalThis.Deno?.build.os;
   if (system === "linux") {
     return "expected a Vulkan driver: the GPU's own, or the packages mesa-vulkan-drivers and " +

@@ -80,6 +80,11 @@ export class ErrorLog {
     return `Cannot run on the device: ${message}`;
   }
 
+  /** Whether the device is gone. */
+  get lost(): boolean {
+    return this.#lost !== undefined;
+  }
+
   /** Throws if the device is gone: then nothing can be asked of it. */
   throwIfLost(): void {
     if (this.#lost !== undefined) throw this.#lost;

@@ -9,7 +9,7 @@ import type { MemoryKind } from "../graph/storage.ts";
 import { Tensor } from "../graph/tensor.ts";
 import { flatten } from "../graph/tree.ts";
 import { Context, context, currentContext, setContext } from "./context.ts";
-import { complete, type DeviceInfo, type InitOptions, openDevice } from "./device.ts";
+import { closeDevice, complete, type DeviceInfo, type InitOptions, openDevice } from "./device.ts";
 import { DeviceExecutor } from "./executor.ts";
 import { Block, type MemoryReport } from "./memory.ts";
 import { finish } from "./queue.ts";
@@ -18,7 +18,7 @@ let opening: Promise<DeviceInfo> | undefined;
 
 /**
  * Opens the device that everything runs on. Calling it again gives the same device, as long as the
- * options do not conflict.
+ * options do not conflict; or a new one, if the device was lost.
  *
  * @throws {DeviceError} if there is no adapter, or none of the kind that is asked for.
  * @throws {Error} if a device is open that the options would not have chosen.
@@ -34,6 +34,8 @@ let opening: Promise<DeviceInfo> | undefined;
 export async function init(options: InitOptions = {}): Promise<DeviceInfo> {
   // Two calls at once open one device: the second waits for the first.
   while (opening !== undefined) await opening.catch(() => {});
+  // What was lost cannot be used any more, and its errors ask for another init.
+  if (currentContext()?.device.errors.lost) shutdown();
   const known = currentContext()?.device;
   const wanted = complete(options);
   if (known !== undefined) {
@@ -73,7 +75,7 @@ export function shutdown(): void {
   if (open === undefined) return;
   setContext(undefined);
   installExecutor(undefined);
-  open.device.gpu.destroy();
+  closeDevice(open.device);
 }
 
 /**

@@ -1,6 +1,6 @@
 /**
  * Finding where a computation goes wrong: the first region that makes a NaN or an infinity, with
- * the user's expression and line. The program is run one dispatch at a time, and what each wrote is
+ * the user's operation and line in it. The program is run one dispatch at a time, and what each wrote is
  * read back; slow, and exactly the same kernels.
  *
  * @module
@@ -12,6 +12,7 @@ import type { Dispatch } from "../compile/program.ts";
 import { type Prepared, withCall } from "./compile.ts";
 import { type Context, context } from "./context.ts";
 import { sparing } from "./loaded.ts";
+import { type Operation, originOf } from "./origin.ts";
 import { read, readBlock } from "./queue.ts";
 
 /** What counts as wrong. */
@@ -32,9 +33,9 @@ export interface NonFinite {
   readonly region: number | undefined;
   /** What the kernel is called, or which argument it is. */
   readonly label: string;
-  /** What the region computes. */
+  /** The operation of the region that made it, in its operands. */
   readonly expression: string | undefined;
-  /** Where the user wrote it. */
+  /** Where the user wrote that. */
   readonly source: string | undefined;
   /** Position of the first such element, a NaN where there is one. */
   readonly index: readonly number[];
@@ -101,7 +102,15 @@ async function locate(
         const whole = await readBlock(owner, block, storageBytes(aval.dtype, size));
         const data = aval.dtype === "f16" ? new Float16Array(whole) : new Float32Array(whole);
         const found = scan(data.subarray(0, size), aval, infinities);
-        if (found !== undefined) return describe(found, i, aval, dispatch);
+        if (found === undefined) continue;
+        const origin = await originOf(
+          owner,
+          call,
+          found,
+          aval,
+          (data, aval) => scan(data, aval, infinities),
+        );
+        return describe(found, i, aval, dispatch, origin ?? dispatch);
       }
     }
     return undefined;
@@ -136,6 +145,7 @@ function describe(
   position: number,
   { shape, dtype }: Aval,
   dispatch?: Dispatch,
+  origin?: Partial<Operation>,
 ): NonFinite {
   const index: number[] = [];
   let rest = at;
@@ -145,7 +155,7 @@ function describe(
   }
   const name = Number.isNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
   const label = dispatch?.kernel.label ?? `argument leaf ${position}`;
-  const { expression, source } = dispatch ?? {};
+  const { expression, source } = origin ?? {};
   const where = `${count} of ${sizeOf(shape)} values of ${dtype}${showShape(shape)} are not ` +
     `finite, the first is ${name} at ${showShape(index)}`;
   const text = dispatch === undefined

@@ -90,6 +90,8 @@ export class Ledger {
   #buffers = 0;
   /** Called with the bytes that are about to be taken from the device. */
   onTake: (bytes: number) => void = () => {};
+  /** Called with the bytes that nobody owns any more. */
+  onGive: (bytes: number) => void = () => {};
 
   /** A ledger for the buffers of `device`. */
   constructor(private readonly device: Device) {
@@ -157,6 +159,7 @@ export class Ledger {
   /** One owner less; without owners the block becomes idle. Work already submitted is not hurt. */
   release(block: Block): void {
     if (--block.owners > 0) return;
+    this.onGive(block.bytes);
     this.relabel(block, "idle");
     const key = block.use + block.bytes;
     const list = this.#idle.get(key);

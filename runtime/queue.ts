@@ -151,9 +151,14 @@ async function copyBack(
     for (const { staging, at, bytes, to, from } of pieces) {
       to.set(bytesOf[staging]!.subarray(at, at + bytes), from);
     }
+  } catch (error) {
+    // What fails because the device went away is told as its loss.
+    errors.throwIfLost();
+    throw error;
   } finally {
     for (const staging of stagings) {
-      if (staging.gpu.mapState === "mapped") staging.gpu.unmap();
+      // A lost device refuses even this.
+      if (staging.gpu.mapState === "mapped" && !errors.lost) staging.gpu.unmap();
       ledger.release(staging);
     }
   }

@@ -8,6 +8,7 @@
  */
 import { join } from "@std/path";
 import type { Dataset } from "../data/dataset.ts";
+import { expectWritable } from "../data/durable.ts";
 import { tensor } from "../graph/create.ts";
 import { is } from "../graph/node.ts";
 import type { MemoryKind } from "../graph/storage.ts";
@@ -185,7 +186,7 @@ class Run<P extends Tree> {
     }
     const pace = paceOf(train.size, batch);
     // A folder that may not be written is better known before an epoch than after it.
-    if (out !== undefined) await Deno.mkdir(out, { recursive: true });
+    if (out !== undefined) await expectWritable(out);
     const settings: Settings = { ...options.settings, batch, seed, samples: train.size };
     const fresh = initialState(options, optimizer, pace, seed);
     if (options.resume !== true) {
@@ -207,13 +208,23 @@ class Run<P extends Tree> {
     // A run with other settings may have other shapes: the settings are what to complain of.
     const check = (metadata: Readonly<Record<string, string>>) =>
       checkSettings(path, decodeRecord(path, metadata).settings, settings);
-    const { tree, metadata } = await loadTree(path, fresh, check).catch((error) => {
+    const missing = (path: string) => (error: unknown) => {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
       throw new Error(`Cannot resume: there is no ${path}, expected one from an earlier run`);
-    });
+    };
+    const { tree, metadata } = await loadTree(path, fresh, check).catch(missing(path));
     const record = decodeRecord(path, metadata);
+    if (record.steps >= pace.steps) {
+      throw new TypeError(
+        `Cannot resume ${path}: it is at step ${record.steps} of its epoch, expected one below ` +
+          pace.steps,
+      );
+    }
     const like: Model<P> = { params: fresh.optimizer.params, statistics: fresh.statistics };
-    const best = record.best === null ? undefined : (await loadTree(modelPath(out), like)).tree;
+    const model = modelPath(out);
+    const best = record.best === null
+      ? undefined
+      : (await loadTree(model, like).catch(missing(model))).tree;
     return new Run(options, pace, account(tree), record, best);
   }
 

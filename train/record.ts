@@ -62,6 +62,49 @@ export function encodeRecord(record: RunRecord): Record<string, string> {
   return { [KEY]: text };
 }
 
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+const isNumber = (value: unknown): boolean => typeof value === "number";
+const isNumbers = (value: unknown): boolean => Array.isArray(value) && value.every(isNumber);
+const isScore = (value: unknown): boolean =>
+  isObject(value) && isNumber(value.loss) && isNumber(value.accuracy);
+const isCurve = (value: unknown): boolean =>
+  isObject(value) && isNumbers(value.loss) && isNumbers(value.accuracy);
+
+/** What every member of an epoch's record must be. */
+const epochMembers: { readonly [K in keyof EpochRecord]: (value: unknown) => boolean } = {
+  epoch: isCount,
+  train: isScore,
+  validation: isScore,
+  curve: isCurve,
+  seconds: isNumber,
+};
+
+/** What every member of a record must be. */
+const members: { readonly [K in keyof RunRecord]: (value: unknown) => boolean } = {
+  settings: isObject,
+  epochs: isCount,
+  steps: isCount,
+  stepSeconds: isNumber,
+  history: (value) => Array.isArray(value) && value.every((epoch) => hasAll(epoch, epochMembers)),
+  best: (value) => value === null || (isScore(value) && isCount((value as Best).epoch)),
+  seconds: isNumber,
+};
+
+function hasAll(
+  value: unknown,
+  wanted: Readonly<Record<string, (v: unknown) => boolean>>,
+): boolean {
+  return isObject(value) && Object.entries(wanted).every(([name, is]) => is(value[name]));
+}
+
+/** Whether a value is a record as far as it can be told from outside. */
+function isRecord(value: RunRecord): boolean {
+  return hasAll(value, members) && value.history.length === value.epochs &&
+    (value.best === null || (value.best.epoch >= 1 && value.best.epoch <= value.epochs));
+}
+
 /**
  * The record from the metadata of a file.
  *
@@ -77,7 +120,7 @@ export function decodeRecord(path: string, metadata: Readonly<Record<string, str
   } catch {
     // Said below: no text and damaged text are the same to the user.
   }
-  if (value?.version !== VERSION || !Array.isArray(value.history)) {
+  if (value?.version !== VERSION || !isRecord(value)) {
     throw new TypeError(
       `Cannot resume ${path}: it has no record of a run, expected one of this version`,
     );

@@ -80,17 +80,23 @@ export abstract class ElementwiseTensor extends TensorBase {
     return this.wrap(elementwise.pow(this.node, operandOf(exponent)));
   }
 
-  /** The larger of both; NaN if either is. */
+  /**
+   * The larger of both; NaN if either is. Its gradient goes to the larger; where both are equal, half
+   * to each, but none against a number: that of `relu` at 0 is 0.
+   */
   maximum(other: TensorLike): Tensor {
     return this.wrap(binary("max", this.node, operandOf(other), "take the maximum"));
   }
 
-  /** The smaller of both; NaN if either is. */
+  /** The smaller of both; NaN if either is. Its gradient is as that of `maximum`. */
   minimum(other: TensorLike): Tensor {
     return this.wrap(binary("min", this.node, operandOf(other), "take the minimum"));
   }
 
-  /** Held between two bounds, either of which may be left out; NaN stays NaN. */
+  /**
+   * Held between two bounds, either of which may be left out; NaN stays NaN. Its gradient at a bound
+   * that is a number is 0.
+   */
   clip(low?: TensorLike, high?: TensorLike): Tensor {
     const bound = (x: TensorLike | undefined) => x === undefined ? undefined : operandOf(x);
     return this.wrap(elementwise.clip(this.node, bound(low), bound(high)));

@@ -11,7 +11,7 @@ import { sameShape, showShape } from "../shape.ts";
 import { substitute } from "../substitute.ts";
 import type { Structure } from "../tree.ts";
 import type { CustomPull } from "../vjp.ts";
-import { topological } from "../walk.ts";
+import { dependents, topological } from "../walk.ts";
 import { isTensor, nameOf, partsOf, resultsOf, run, treeOf } from "./trace.ts";
 
 /**
@@ -136,11 +136,7 @@ function closeOver(
   results: readonly Node[],
 ): { readonly graph: Graph; readonly captured: readonly Node[] } {
   const order = topological(results);
-  const own = new Set<Node>(parameters);
-  const inside = new Set<Node>();
-  for (const node of order) {
-    if (own.has(node) || node.inputs.some((input) => inside.has(input))) inside.add(node);
-  }
+  const inside = dependents(order, new Set<Node>(parameters));
   const captured = new Set<Node>();
   const capture = (node: Node): void => {
     if (inside.has(node) || is(node, "fill") || is(node, "iota") || is(node, "call")) return;

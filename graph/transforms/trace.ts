@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { describe } from "../describe.ts";
 import { isFloat } from "../dtype.ts";
 import { is, type Node } from "../node.ts";
 import { transforming } from "../scope.ts";
@@ -62,6 +63,9 @@ export function run(
   f: (...args: never[]) => unknown,
   args: readonly unknown[],
 ): unknown {
+  if (typeof f !== "function") {
+    throw new TypeError(`Cannot ${action}: ${describe(f)}, expected a function`);
+  }
   const returned = transforming(() => f(...args as never[]));
   if (returned instanceof Promise) {
     returned.catch(() => {});

@@ -83,6 +83,11 @@ Deno.test("decodeSafetensors() refuses files that are not exactly right", () => 
     [file("\xff\xfe"), "is no JSON"],
     [file(`{"a":${f32(0, 4)},"a":${f32(0, 4)}}`, 4), 'has "a" twice'],
     [file(`{"a":${f32(0, 4)},"\\u0061":${f32(0, 4)}}`, 4), 'has "a" twice'],
+    [
+      file('{"a":{"dtype":"I32","dtype":"F32","shape":[],"data_offsets":[0,4]}}', 4),
+      '"dtype" twice',
+    ],
+    [file('{"__metadata__":{"x":"1","x":"2"}}'), 'has "x" twice'],
     [file('{"__metadata__":{"x":1}}'), "its metadata is no object of texts"],
     [file('{"a":null}'), "a is no JSON object"],
     [file('{"a":{"dtype":"F8","shape":[],"data_offsets":[0,1]}}', 1), 'the dtype "F8"'],

@@ -10,11 +10,12 @@ import { describe } from "../../graph/describe.ts";
 import * as operations from "../../graph/operations.ts";
 import * as random from "../../graph/random.ts";
 import type { Tensor } from "../../graph/tensor.ts";
+import * as transforms from "../../graph/transforms.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any;
 
-const rg: Any = { ...create, ...operations, random };
+const rg: Any = { ...create, ...operations, ...transforms, random };
 const x: Any = create.ones([2, 3]), i: Any = create.zeros([2], { dtype: "i32" });
 const t: Any = create.tensor([true, false]);
 
@@ -60,6 +61,7 @@ const mistakes: readonly (readonly [string, () => unknown, string])[] = [
   ["linspace() from NaN", () => rg.linspace(NaN, 1, 3), "from NaN to 1, expected finite numbers"],
   ["normal() with a number as key", () => rg.random.normal(1, [2]), "is 1, expected a key"],
   ["normal() of a number", () => rg.random.normal(rg.random.key(1), 2), "the shape is 2, expected"],
+  ["grad() of a number", () => rg.grad(3)(x), "Cannot differentiate: 3, expected a function"],
   ["logicalAnd() with text", () => t.logicalAnd("a"), 'is "a", expected a tensor or a number'],
 ];
 

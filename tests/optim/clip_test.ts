@@ -28,7 +28,7 @@ Deno.test("adaptiveClip() bounds the gradient of each column by its weights", as
   await assertValues(clipped, [[1.5, 0.03, 0.1], [2, 0.04, 0]], 1e-6);
 });
 
-Deno.test("adaptiveClip() takes vectors as one unit, and leaves out what it is told to", async () => {
+Deno.test("adaptiveClip() takes vectors as one unit, and leaves out what it should", async () => {
   const params = { a: tensor([3, 4]), b: tensor([3, 4]), c: tensor(2) };
   const gradient = { a: tensor([30, 40]), b: tensor([30, 40]), c: tensor(-8) };
   const { a, b, c } = apply(

@@ -2,8 +2,21 @@ import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { tensor } from "../../graph/create.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import { grad } from "../../graph/transforms.ts";
+import { adagrad } from "../../optim/adagrad.ts";
+import { amsgrad } from "../../optim/amsgrad.ts";
+import { nadam } from "../../optim/nadam.ts";
+import { rmsprop } from "../../optim/rmsprop.ts";
 import { clipByGlobalNorm, clipByValue, globalNorm } from "../../optim/clip.ts";
-import { adam, adamw, fromTransformation, sgd, type State } from "../../optim/optimizer.ts";
+import { lamb, lars } from "../../optim/layerwise.ts";
+import { lion } from "../../optim/lion.ts";
+import {
+  adam,
+  adamw,
+  fromTransformation,
+  type Optimizer,
+  sgd,
+  type State,
+} from "../../optim/optimizer.ts";
 import { cosine } from "../../optim/rate.ts";
 import {
   addDecayedWeights,
@@ -12,7 +25,9 @@ import {
   scaleByRate,
   trace,
 } from "../../optim/transformation.ts";
+import { leaves } from "../../optim/tree.ts";
 import { assertValues, installHost } from "../graph/host.ts";
+import { torch } from "./problem.ts";
 
 installHost();
 
@@ -133,6 +148,26 @@ Deno.test("clipByValue() holds every element", async () => {
   await assertValues(clipped as Tensor, [-2, 0.5, 2]);
 });
 
+Deno.test("an L2 penalty goes through the direction, decoupled decay does not", async () => {
+  // A gradient of zero: what moves is decay alone. Adam makes of any L2 penalty a step of the rate.
+  const move = async (optimizer: Optimizer) => {
+    const state = optimizer.init(tensor([2]));
+    return await optimizer.update(state, tensor([0])).params.item() - 2;
+  };
+  const rate = 0.1;
+  for (const make of [adam, amsgrad, rmsprop, adagrad, nadam, lion]) {
+    assertAlmostEquals(await move(make({ rate, decoupledDecay: 0.5 })), -0.1, 1e-6);
+    assertAlmostEquals(await move(make({ rate, decoupledDecay: 0.05 })), -0.01, 1e-6);
+    const [a, b] = [
+      await move(make({ rate, weightDecay: 0.5 })),
+      await move(make({ rate, weightDecay: 0.05 })),
+    ];
+    assertAlmostEquals(a, b, 1e-5, "steps do not depend on the size of the penalty");
+  }
+  assertAlmostEquals(await move(sgd({ rate, weightDecay: 0.5 })), -0.1, 1e-6);
+  assertAlmostEquals(await move(sgd({ rate, decoupledDecay: 0.5 })), -0.1, 1e-6);
+});
+
 Deno.test("adamw() decays only what applies", async () => {
   const optimizer = adamw({ rate: 1, weightDecay: 0.5, applies: (p) => p.rank > 1 });
   const params = { weight: tensor([[2]]), bias: tensor([2]) };
@@ -144,10 +179,34 @@ Deno.test("adamw() decays only what applies", async () => {
   await assertValues(next.bias, [2]);
 });
 
-Deno.test("update() keeps the dtype of low-precision parameters", () => {
-  const optimizer = adam();
-  const state = optimizer.init(tensor([1, 2], { dtype: "f16" }));
-  assertEquals(optimizer.update(state, tensor([1, 2], { dtype: "f16" })).params.dtype, "f16");
+const every: Readonly<Record<string, Optimizer>> = {
+  ...torch,
+  lion: lion(),
+  lars: lars({ rate: 1 }),
+  lamb: lamb(),
+};
+
+Deno.test("update() keeps dtypes and remembers f16 parameters in f32, step after step", () => {
+  for (const [name, optimizer] of Object.entries(every)) {
+    const before = optimizer.init({ w: tensor([1, 2], { dtype: "f16" }) });
+    const after = optimizer.update(before, { w: tensor([1, 2], { dtype: "f16" }) });
+    const dtypes = (state: State) => leaves(state).map((x) => `${x}`);
+    assertEquals(dtypes(after), dtypes(before), name);
+    assertEquals(after.params.w.dtype, "f16");
+    for (const x of leaves(after.memory)) assertEquals(x.dtype, "f32", name);
+  }
+});
+
+Deno.test("update() leaves parameters finite where gradients are zero", async () => {
+  for (const dtype of ["f32", "f16"] as const) {
+    for (const [name, optimizer] of Object.entries(every)) {
+      let state = optimizer.init(tensor([0, 0], { dtype }));
+      for (let i = 0; i < 3; i++) {
+        state = optimizer.update(state, tensor([0, 0], { dtype }));
+        await assertValues(state.params, [0, 0], 0, name);
+      }
+    }
+  }
 });
 
 Deno.test("update() can be differentiated through", async () => {

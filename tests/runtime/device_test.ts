@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { tensor } from "../../graph/create.ts";
+import { currentContext } from "../../runtime/context.ts";
 import { complete, openDevice } from "../../runtime/device.ts";
 import { DeviceError, DeviceLostError, ErrorLog, OutOfMemoryError } from "../../runtime/errors.ts";
 import { deviceInfo, init, shutdown, synchronize } from "../../runtime/init.ts";
@@ -33,9 +34,11 @@ Deno.test("init() takes the environment's word where the option is left out", as
     await assertRejects(
       () => init(),
       TypeError,
-      `software is "sometimes", expected "allow", "require" or "refuse"`,
+      `RETROGRAD_SOFTWARE is "sometimes", expected "allow", "require" or "refuse"`,
     );
     assertEquals(complete({ software: "require" }).software, "require");
+    Deno.env.set("RETROGRAD_SOFTWARE", "");
+    assertEquals(complete({}).software, "allow");
   } finally {
     Deno.env.delete("RETROGRAD_SOFTWARE");
   }
@@ -53,7 +56,16 @@ Deno.test("init() says what to install where there is no adapter, and no WebGPU"
     }
   };
   await pretend(undefined, "this runtime has no WebGPU");
-  await pretend({ requestAdapter: () => Promise.resolve(null) }, "Cannot init: no WebGPU adapter");
+  const none = { requestAdapter: () => Promise.resolve(null) };
+  await pretend(none, "Cannot init: no WebGPU adapter");
+  const before = Deno.env.get("DENO_WEBGPU_BACKEND");
+  Deno.env.set("DENO_WEBGPU_BACKEND", "dx12");
+  try {
+    await pretend(none, "expected one of DENO_WEBGPU_BACKEND=dx12, or the variable not set");
+  } finally {
+    if (before === undefined) Deno.env.delete("DENO_WEBGPU_BACKEND");
+    else Deno.env.set("DENO_WEBGPU_BACKEND", before);
+  }
 });
 
 Deno.test("shutdown() takes the data away, and init() starts afresh", async () => {
@@ -67,6 +79,26 @@ Deno.test("shutdown() takes the data away, and init() starts afresh", async () =
   await assertRejects(() => x.add(1).array(), Error, "a device that is shut down");
   assertEquals(await tensor([1, 2]).add(1).array(), [2, 3]);
   await synchronize();
+  shutdown();
+});
+
+Deno.test("shutdown() while a value is being read is a DeviceLostError", async () => {
+  await init();
+  const reading = tensor([1, 2]).add(1).array();
+  shutdown();
+  await assertRejects(() => reading, DeviceLostError, "it was shut down");
+});
+
+Deno.test("init() opens another device where the last one was lost", async () => {
+  await init();
+  const x = tensor([1, 2]).add(1);
+  assertEquals(await x.array(), [2, 3]);
+  const { gpu } = currentContext()!.device;
+  gpu.destroy();
+  await gpu.lost;
+  await assertRejects(() => x.mul(2).array(), DeviceLostError, "expected `await init()` again");
+  await init();
+  assertEquals(await tensor([1, 2]).add(1).array(), [2, 3]);
   shutdown();
 });
 

@@ -1,6 +1,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { ones, tensor } from "../../graph/create.ts";
+import { where } from "../../graph/operations.ts";
 import type { Tensor } from "../../graph/tensor.ts";
+import { grad, jvp, valueAndGrad, vmap } from "../../graph/transforms.ts";
 import { compile } from "../../runtime/compile.ts";
 import { debugPrint, showValue } from "../../runtime/debug.ts";
 import { init, memory } from "../../runtime/init.ts";
@@ -36,6 +38,45 @@ Deno.test("locateNaN() names the region, the expression and the line", async () 
   assertMatch(`${found}`, /sqrt/);
   assertMatch(found.source ?? "", /inspect_test\.ts:\d+/);
   assertEquals(await locateNaN(f, [ones([2, 3]).mul(5), ones([3, 2])]), undefined);
+});
+
+/** The text of the line that is named in this file. */
+async function lineOf(source: string | undefined): Promise<string> {
+  const line = Number(/inspect_test\.ts:(\d+)/.exec(source ?? "")?.[1]);
+  return (await Deno.readTextFile(new URL(import.meta.url))).split("\n")[line - 1]?.trim() ?? "";
+}
+
+Deno.test("locateNaN() names the operation inside a region, not what is fused around it", async () => {
+  const step = compile((w: Tensor, x: Tensor) => {
+    const h = x.matmul(w).tanh();
+    const bad = h.sub(0.5).log();
+    return [bad.softmax(-1).sum(), h.mean()];
+  }, { donate: [0] });
+  const w = tensor([[1, 0], [0, -1]]), x = ones([2, 2]);
+  const found = await locateNaN(step, [w, x]);
+  assertMatch(found?.expression ?? "", /^log\((sub|add)\(/);
+  assertEquals(await lineOf(found?.source), "const bad = h.sub(0.5).log();");
+  assertEquals(await w.array(), [[1, 0], [0, -1]]);
+});
+
+Deno.test("locateNaN() finds the user's line where only a derivative is not finite", async () => {
+  const loss = (w: Tensor) => {
+    const length = w.square().sum(-1).sqrt();
+    return length.sum();
+  };
+  const found = await locateNaN((w: Tensor) => valueAndGrad(loss)(w), [tensor([[1, 2], [0, 0]])]);
+  assert(found !== undefined);
+  assertMatch(found.expression ?? "", /^div\(.*sqrt/);
+});
+
+Deno.test("locateNaN() does not blame what a where() hides", async () => {
+  const f = (x: Tensor) => {
+    const safe = where(x.greater(0), x.log(), 0);
+    const bad = safe.sub(2).sqrt();
+    return bad.sum();
+  };
+  const found = await locateNaN(f, [tensor([-1, 2])]);
+  assertEquals(await lineOf(found?.source), "const bad = safe.sub(2).sqrt();");
 });
 
 Deno.test("locateNaN() looks at arguments first, and at infinities where asked", async () => {
@@ -86,6 +127,32 @@ Deno.test("debugPrint() prints what a traced function computes, every time it ru
     "twice: f32[2] [2, 4] min 2 mean 3 max 4",
     "twice: f32[2] [6, 8] min 6 mean 7 max 8",
   ]);
+});
+
+Deno.test("debugPrint() prints inside functions that are differentiated, compiled or not", async () => {
+  const f = (x: Tensor) => debugPrint(x.square(), "square").sum();
+  const x = tensor([1, 2]);
+  const lines = await printed(async () => {
+    assertEquals(await grad(f)(x).array(), [2, 4]);
+    const [, tangent] = jvp(f, [x], [ones([2])]);
+    assertEquals(await tangent.item(), 6);
+    assertEquals(await compile((x: Tensor) => grad(f)(x))(x).array(), [2, 4]);
+  });
+  const line = "square: f32[2] [1, 4] min 1 mean 2.5 max 4";
+  assertEquals(lines, [line, line, line]);
+});
+
+Deno.test("debugPrint() says where it cannot print", async () => {
+  const warnings: string[] = [];
+  const { warn } = console;
+  console.warn = (text: string) => warnings.push(text);
+  try {
+    const f = vmap((x: Tensor) => debugPrint(x.square(), "square").sum());
+    assertEquals(await f(tensor([[1, 2], [3, 4]])).array(), [5, 25]);
+  } finally {
+    console.warn = warn;
+  }
+  assertEquals(warnings, ["square: cannot be printed inside vmap or a custom rule"]);
 });
 
 Deno.test("showValue() is one line that shows whether a value is sane", () => {

@@ -24,6 +24,27 @@ Deno.test("steps that return 64 MiB of gradients leak nothing, without an await"
   step.dispose();
 });
 
+Deno.test("steps that donate their state and return 64 MiB of gradients leak nothing", async () => {
+  const step = compile((w: Tensor) => {
+    const [loss, gradient] = valueAndGrad((w: Tensor) => w.square().mean())(w);
+    return [w.mul(1), loss, gradient] as const;
+  }, { donate: [0] });
+  for (const awaited of [false, true]) {
+    let w: Tensor = ones([16 * MiB]), loss = tensor(0);
+    await w.slice([0, 1]).data();
+    resetPeak();
+    for (let i = 0; i < 20; i++) {
+      [w, loss] = step(w);
+      if (awaited) await loss.item();
+    }
+    const { peak } = memory();
+    console.log(`20 × 64 MiB, ${awaited ? "awaited" : "not awaited"}: peak ${peak / MiB} MiB`);
+    assert(peak < bound, `peak is ${peak}`);
+    assertEquals(await loss.item(), 1);
+  }
+  step.dispose();
+});
+
 Deno.test("1000 steps that donate their state grow by nothing, with and without awaits", async () => {
   type State = { w: Tensor; m: Tensor };
   const step = compile(({ w, m }: State, x: Tensor) => {

@@ -136,6 +136,14 @@ Deno.test("fit() refuses to resume what is not there, damaged, or another run", 
       TypeError,
       "Cannot load",
     );
+    const best = await Deno.readFile(modelPath(out));
+    await Deno.remove(modelPath(out));
+    await assertRejects(
+      () => resume({ settings: { rate: 0.01 } }),
+      Error,
+      `Cannot resume: there is no ${modelPath(out)}`,
+    );
+    await Deno.writeFile(modelPath(out), best);
     const whole = await Deno.readFile(statePath(out));
     await Deno.writeFile(statePath(out), whole.slice(0, -1));
     await assertRejects(() => resume({ settings: { rate: 0.01 } }), RangeError, "is it cut short?");
@@ -145,6 +153,19 @@ Deno.test("fit() refuses to resume what is not there, damaged, or another run", 
 Deno.test("fit() stops where the loss is NaN, and says so", async () => {
   const optimizer = adam({ rate: 1e30 });
   await assertRejects(() => fit(toyRun({ optimizer })), Error, "the loss is NaN in epoch 1");
+});
+
+Deno.test("fit() knows before it trains that its folder cannot be written", async () => {
+  await inFolder(async (folder) => {
+    const file = `${folder}/file`;
+    await Deno.writeTextFile(file, "");
+    for (const out of [file, `${file}/below`]) {
+      await assertRejects(() => fit(toyRun({ out })), Error, `Cannot write ${out}: `);
+    }
+    await fit(toyRun({ out: folder, epochs: 1 }));
+    const left = Array.from(Deno.readDirSync(folder), ({ name }) => name).sort();
+    assertEquals(left, ["file", "model.safetensors", "state.safetensors"]);
+  });
 });
 
 Deno.test("fit() refuses numbers that make no sense", async () => {

@@ -37,6 +37,26 @@ Deno.test("decodeRecord() refuses what is no record", () => {
   }
 });
 
+Deno.test("decodeRecord() refuses a record with a member that cannot be", () => {
+  const wrong = [
+    { epochs: "1" },
+    { epochs: 2 },
+    { steps: -5 },
+    { steps: 0.5 },
+    { settings: undefined },
+    { history: [{}] },
+    { history: [{ ...record.history[0]!, curve: { loss: [1], accuracy: "x" } }] },
+    { best: {} },
+    { best: { epoch: 2, loss: 0, accuracy: 1 } },
+    { seconds: null },
+  ];
+  for (const members of wrong) {
+    const metadata = encodeRecord({ ...record, ...members } as RunRecord);
+    const expected = "it has no record of a run";
+    assertThrows(() => decodeRecord("file", metadata), TypeError, expected, Deno.inspect(members));
+  }
+});
+
 Deno.test("checkSettings() names the first setting that differs", () => {
   checkSettings("f", { a: 1, b: "x" }, { b: "x", a: 1 });
   assertThrows(() => checkSettings("f", { a: 1 }, { a: 2 }), TypeError, "a is 2, expected 1");
