@@ -30,6 +30,7 @@ export { realize } from "./graph/realize.ts";
 export type { Aval } from "./graph/node.ts";
 export type { Shape } from "./graph/shape.ts";
 export type { MemoryKind } from "./graph/storage.ts";
+export { loop, type LoopOptions, scan, type ScanOptions } from "./graph/scan.ts";
 export * from "./graph/tensor.ts";
 export * from "./graph/transforms.ts";
 export {
