@@ -30,6 +30,7 @@ export { realize } from "./graph/realize.ts";
 export type { Aval } from "./graph/node.ts";
 export type { Shape } from "./graph/shape.ts";
 export type { MemoryKind } from "./graph/storage.ts";
+export { loop, type LoopOptions, scan, type ScanOptions } from "./graph/scan.ts";
 export * from "./graph/tensor.ts";
 export * from "./graph/transforms.ts";
 export {
@@ -38,7 +39,16 @@ export {
   type CheckOptions,
   type CheckReport,
 } from "./runtime/check.ts";
-export type { Dispatch, MemoryPlan, Program, Result, Slot, SlotRole } from "./compile/program.ts";
+export type {
+  Dispatch,
+  MemoryPlan,
+  Program,
+  Result,
+  Script,
+  ScriptLoop,
+  Slot,
+  SlotRole,
+} from "./compile/program.ts";
 export type { Access, Kernel } from "./kernels/kernel.ts";
 export { compile, type Compiled, type CompileOptions, type Passed } from "./runtime/compile.ts";
 export { debugPrint } from "./runtime/debug.ts";

@@ -18,6 +18,8 @@ export interface Allocation {
   readonly slotOf: ReadonlyMap<Node, number>;
   /** For each region, outputs that are written over an input: output → input. */
   readonly aliases: readonly ReadonlyMap<Node, Node>[];
+  /** For each region, the slots of what it needs while it runs (loops). */
+  readonly scratch: readonly (readonly number[])[];
 }
 
 interface Life {
@@ -27,6 +29,8 @@ interface Life {
   readonly start: number;
   end: number;
   readonly result: boolean;
+  /** Where the slot is told, for memory that holds no value of the graph. */
+  readonly scratch?: { readonly of: number; readonly index: number };
 }
 
 /** Places the values of ordered regions. */
@@ -35,6 +39,7 @@ export function allocate(
   args: readonly Node[],
   results: readonly Node[],
   takeovers: ReadonlyMap<Node, Node>,
+  scratch: readonly (readonly number[])[] = regions.map(() => []),
 ): Allocation {
   const slots: Slot[] = [];
   const slotOf = new Map<Node, number>();
@@ -44,8 +49,14 @@ export function allocate(
   });
   const aliases: Map<Node, Node>[] = regions.map(() => new Map());
   const lives = livesOf(regions, results, takeovers, aliases, slotOf);
-  place(lives, regions.length, slots, slotOf);
-  return { slots, slotOf, aliases };
+  scratch.forEach((sizes, of) =>
+    sizes.forEach((bytes, index) =>
+      lives.push({ values: [], bytes, start: of, end: of, result: false, scratch: { of, index } })
+    )
+  );
+  const scratchSlots = scratch.map((sizes) => new Array<number>(sizes.length));
+  place(lives, regions.length, slots, slotOf, scratchSlots);
+  return { slots, slotOf, aliases, scratch: scratchSlots };
 }
 
 function livesOf(
@@ -101,6 +112,7 @@ function place(
   steps: number,
   slots: Slot[],
   slotOf: Map<Node, number>,
+  scratchSlots: number[][],
 ): void {
   // Largest first, so that a slot is never too small for what comes later. Among equals from the
   // end of the program backwards, results first: that takes as few slots as there can be.
@@ -124,6 +136,9 @@ function place(
       slots[slot.index] = { bytes: life.bytes, role: { is: "result" } };
     }
     for (const node of life.values) slotOf.set(node, slot.index);
+    if (life.scratch !== undefined) {
+      scratchSlots[life.scratch.of]![life.scratch.index] = slot.index;
+    }
   }
   for (const slot of open) {
     if (slot.busy.some((life) => life.end > steps)) {

@@ -20,15 +20,16 @@ import { writeScatter } from "../kernels/scatter.ts";
 import { type Body, type Job, writeKernel } from "../kernels/shader.ts";
 import { allocate, type Allocation } from "./allocate.ts";
 import { fuse } from "./fuse.ts";
+import { assemble, prepareLoop } from "./loop.ts";
 import { lower } from "./lower.ts";
 import { bytesOf, order } from "./order.ts";
 import { printMemory, printRegions } from "./print.ts";
 import type { Dispatch, MemoryPlan, Program, Result, Slot, Target } from "./program.ts";
 import { shareKernels } from "./share.ts";
-import { isArgument } from "./store.ts";
+import { isArgument, withoutReshapes } from "./store.ts";
 
 /** Writers of kernel bodies by the frame of the region. */
-const writers: { readonly [F in Frame["is"]]: (job: Job) => Body } = {
+const writers: { readonly [F in Exclude<Frame["is"], "loop">]: (job: Job) => Body } = {
   map: writeMap,
   rows: writeRows,
   dot: writeDot,
@@ -64,7 +65,7 @@ export function compileGraph(
   const args: Node[] = [...graph.parameters, ...closedLeaves(graph)];
   check(graph.results);
   const simple = check(simplify(graph.results));
-  const roots = check(simplify(lower(simple))).map(unwrapped);
+  const roots = check(simplify(lower(simple))).map(withoutReshapes);
   const results = [...new Set(roots.filter((n) => !isArgument(n) && sizeOf(n.shape) > 0))];
   const limits = {
     maxBindings: target.maxBindings,
@@ -74,10 +75,27 @@ export function compileGraph(
   const donated = (options.donate ?? []).map((i) => args[i]!)
     .filter((n) => sizeOf(n.shape) > 0 && !roots.includes(n));
   const { regions, takeovers } = order(fuse(results, limits), donated, results);
-  const allocation = allocate(regions, args, results, takeovers);
-  const dispatches = shareKernels(
-    regions.map((region, i) => dispatchOf(region, allocation.aliases[i]!, allocation, target)),
+  const loops = regions.map(({ frame }, i) =>
+    frame.is === "loop"
+      ? prepareLoop(
+        frame.loop,
+        regions[i]!.outputs,
+        (body, donate) => compileGraph(body, { ...options, donate }, target),
+      )
+      : undefined
   );
+  const scratch = loops.map((loop) => loop?.scratch ?? []);
+  const allocation = allocate(regions, args, results, takeovers, scratch);
+  const { dispatches: written, script } = assemble(regions.map((region, i) => {
+    const loop = loops[i];
+    return loop === undefined
+      ? dispatchOf(region, allocation.aliases[i]!, allocation, target)
+      : loop.place({
+        slotOf: (node) => allocation.slotOf.get(withoutReshapes(node))!,
+        scratch: allocation.scratch[i]!,
+      });
+  }));
+  const dispatches = shareKernels(written);
   checkFits(graph.name, [...args, ...allocation.slotOf.keys()], dispatches, target);
   const memory = memoryOf(allocation.slots, dispatches);
   return {
@@ -86,6 +104,7 @@ export function compileGraph(
     donated: options.donate ?? [],
     slots: allocation.slots,
     dispatches,
+    script,
     results: graph.results.map((result, i): Result => {
       const slot = allocation.slotOf.get(roots[i]!);
       return { shape: result.shape, dtype: result.dtype, slot: slot ?? -1 };
@@ -147,19 +166,15 @@ function checkFits(
   }
 }
 
-/** A reshape of a stored value is that value: results carry their own shape. */
-function unwrapped(node: Node): Node {
-  while (is(node, "reshape")) node = node.inputs[0]!;
-  return node;
-}
-
 function dispatchOf(
   region: Region,
   aliases: ReadonlyMap<Node, Node>,
   allocation: Allocation,
   target: Target,
 ): Dispatch {
-  const { kernel, buffers } = writeKernel(region, writers[region.frame.is], target, aliases);
+  const { frame } = region;
+  if (frame.is === "loop") throw new Error("Cannot write a loop as one kernel");
+  const { kernel, buffers } = writeKernel(region, writers[frame.is], target, aliases);
   const main = region.outputs[region.outputs.length - 1]!;
   const source = region.outputs.map((o) => o.source).find((s) => s !== undefined);
   return {

@@ -9,7 +9,7 @@
  *
  * @module
  */
-import type { Node } from "../graph/node.ts";
+import { is, type Node } from "../graph/node.ts";
 import { kinds } from "../graph/primitive.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { topological } from "../graph/walk.ts";
@@ -48,6 +48,8 @@ class Fusion {
   private readonly wanted: Set<Node>;
   private readonly home = new Map<Node, Group>();
   private readonly groups: Group[] = [];
+  /** Groups of loops. */
+  private readonly loops = new Map<Node, Group>();
   /** Groups that read a stored value. */
   private readonly readers = new Map<Node, Set<Group>>();
 
@@ -68,6 +70,13 @@ class Fusion {
   }
 
   private addGroup(node: Node): void {
+    // All results of a loop come from one group.
+    const sibling = is(node, "project") ? this.loops.get(node.inputs[0]!) : undefined;
+    if (sibling !== undefined) {
+      sibling.members.push(node);
+      this.home.set(node, sibling);
+      return;
+    }
     const group: Group = {
       id: this.groups.length,
       rank: this.groups.length,
@@ -77,6 +86,7 @@ class Fusion {
     };
     this.groups.push(group);
     this.home.set(node, group);
+    if (is(node, "project")) this.loops.set(node.inputs[0]!, group);
     for (const read of group.reads) this.addReader(read, group);
   }
 
@@ -174,7 +184,7 @@ class Fusion {
 
   private joinProducers(start: Group): void {
     const group = this.current(start);
-    const rank = { dot: 0, scatter: 0, rows: 1, map: 2 } as const;
+    const rank = { dot: 0, scatter: 0, rows: 1, map: 2, loop: 3 } as const;
     const producers = [...this.producers(group)]
       .sort((a, b) => rank[a.frame.is] - rank[b.frame.is] || b.id - a.id);
     for (const producer of producers) {
@@ -228,10 +238,8 @@ class Fusion {
   private joinNeighbours(): void {
     const alike = new Map<string, Group[]>();
     for (const group of this.groups) {
-      if (group.into !== undefined || group.frame.is === "dot" || group.frame.is === "scatter") {
-        continue;
-      }
       const { frame } = group;
+      if (group.into !== undefined || (frame.is !== "map" && frame.is !== "rows")) continue;
       const key = frame.is === "map"
         ? `map ${frame.size}`
         : `rows ${frame.shape.join()} ${frame.axes.join()}`;
@@ -259,6 +267,7 @@ class Fusion {
     const users = new Map<Node, Group[]>();
     const live = this.groups.filter((g) => g.into === undefined);
     for (const group of live) {
+      if (group.frame.is === "loop") continue;
       for (const node of this.bodyOf(group)) {
         if (this.stored.has(node) || isGiven(node) || kinds[node.op] === "movement") continue;
         const list = users.get(node);
@@ -313,6 +322,7 @@ class Fusion {
     const size = sizeOf(node.shape);
     const home = using.find((group) => {
       const { frame } = group;
+      if (frame.is === "loop") return false;
       if (size !== frameSize(frame) && !(frame.is === "rows" && size === frame.rows)) return false;
       return using.every((other) => other === group || !this.isReachable(other, group, true));
     });

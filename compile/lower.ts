@@ -12,6 +12,7 @@ import { is, type Node } from "../graph/node.ts";
 import { kinds } from "../graph/primitive.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { topological } from "../graph/walk.ts";
+import { withoutReshapes } from "./store.ts";
 import { longestScatter } from "../kernels/scatter.ts";
 
 /** A rewrite of one node whose inputs are lowered already; undefined where it does not apply. */
@@ -128,6 +129,17 @@ const lowerings: readonly Lowering[] = [
         total = total === undefined ? part : build.binary("add", total, part);
       }
       return total;
+    },
+  },
+  {
+    name: "loops read memory",
+    why: "an operand of a loop lies in memory, but elsewhere a constant is better as a constant",
+    apply: (node) => {
+      if (!is(node, "loop")) return undefined;
+      const constant = (x: Node): boolean => ["fill", "iota"].includes(withoutReshapes(x).op);
+      if (!node.inputs.some(constant)) return undefined;
+      const inputs = node.inputs.map((x) => constant(x) ? build.unary("barrier", x) : x);
+      return build.rebuild(node, inputs);
     },
   },
   {

@@ -23,6 +23,8 @@ function layout({ frame }: Region): string {
       return `rows ${frame.rows}×${frame.cols}`;
     case "dot":
       return `dot ${frame.shape.join("×")} over ${frame.k}`;
+    case "loop":
+      return `loop of ${frame.loop.attributes.length} steps`;
     case "scatter":
       return `scatter ${frame.shape.join("×")}`;
   }
@@ -33,6 +35,15 @@ export function printRegions(regions: readonly Region[], nameOf: NameOf): string
   const show = (node: Node): string => `${nameOf(node)} ${node.dtype}${showShape(node.shape)}`;
   return regions.map((region, i) => {
     const inputs = new Set(region.inputs);
+    const { frame } = region;
+    if (frame.is === "loop") {
+      return [
+        `region ${i}: ${layout(region)}`,
+        `  reads  ${region.inputs.map(show).join(", ") || "nothing"}`,
+        `  runs   ${frame.loop.attributes.body.name}`,
+        `  writes ${region.outputs.map(show).join(", ")}`,
+      ].join("\n");
+    }
     const found = footprint(region.frame, region.outputs, (n) => inputs.has(n), 1 << 20);
     const body = [...found?.body.keys() ?? []].sort((a, b) => a.id - b.id)
       .filter((n) => isElementwise(n.op) || (kinds[n.op] !== "movement" && n.op !== "fill"))

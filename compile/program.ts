@@ -56,6 +56,33 @@ export interface MemoryPlan {
   readonly peak: number;
 }
 
+/**
+ * In which order dispatches run: by number, and loops, whose rounds take turns. A body that
+ * leaves its results where its arguments were has one round; others go back and forth.
+ */
+export type Script = readonly (number | ScriptLoop)[];
+
+/** Rounds run in turn, `length` in all. */
+export interface ScriptLoop {
+  /** Steps. */
+  readonly length: number;
+  /** What runs in step 0, 1 …, and then from the first again. */
+  readonly rounds: readonly Script[];
+}
+
+/** The numbers of the dispatches in the order in which they run, every step of every loop. */
+export function* played(script: Script): Generator<number, void, undefined> {
+  for (const entry of script) {
+    if (typeof entry === "number") {
+      yield entry;
+      continue;
+    }
+    for (let step = 0; step < entry.length; step++) {
+      yield* played(entry.rounds[step % entry.rounds.length]!);
+    }
+  }
+}
+
 /** A compiled graph. */
 export interface Program {
   /** Name of the function it was compiled from. */
@@ -66,8 +93,10 @@ export interface Program {
   readonly donated: readonly number[];
   /** All memory it touches. */
   readonly slots: readonly Slot[];
-  /** What runs, in this order. */
+  /** What runs, each once. */
   readonly dispatches: readonly Dispatch[];
+  /** In which order. */
+  readonly script: Script;
   /** Where its results lie. */
   readonly results: readonly Result[];
   /** The bytes it takes. */

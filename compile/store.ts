@@ -33,6 +33,12 @@ export function costOf(node: Node): number {
   return isElementwise(node.op) ? costs[node.op] ?? 1 : 0;
 }
 
+/** A reshape of a stored value is that value, with another shape. */
+export function withoutReshapes(node: Node): Node {
+  while (is(node, "reshape")) node = node.inputs[0]!;
+  return node;
+}
+
 /** A value that is there already, or costs nothing to make. */
 export function isGiven(node: Node): boolean {
   return kinds[node.op] === "leaf";
@@ -95,6 +101,9 @@ export function chooseStored(
       }
     }
     if (is(node, "scatterAdd")) { for (const operand of node.inputs) store(operand); }
+    // A loop reads its operands from memory, as they are, and leaves its results there.
+    if (is(node, "loop")) { for (const operand of node.inputs) store(withoutReshapes(operand)); }
+    if (is(node, "project")) store(node);
   }
   // What would be computed again, per element; and upper bounds of loads (shared parts count
   // twice), made exact only where they are over the limits.
@@ -103,11 +112,16 @@ export function chooseStored(
   const boundOf = (node: Node): Load =>
     isInput(node) ? { operations: 0, pairs: 1, reads: 1 } : bounds.get(node)!;
   const costBelow = (node: Node): number => isInput(node) ? 0 : cost.get(node)!;
+  const inLoop = (node: Node): boolean => node.op === "loop" || node.op === "project";
   for (const node of order) {
+    if (inLoop(node)) {
+      bounds.set(node, nothing);
+      cost.set(node, 0);
+      continue;
+    }
     if (is(node, "broadcast")) {
       // A value that many elements share is better computed once than by each of them.
-      let x = node.inputs[0]!;
-      while (is(x, "reshape")) x = x.inputs[0]!;
+      const x = withoutReshapes(node.inputs[0]!);
       if (costBelow(x) >= 8 && sizeOf(node.shape) >= 16 * sizeOf(x.shape)) store(x);
     }
     let bound = boundFrom(node, node.inputs.map(boundOf), limits);
@@ -121,7 +135,9 @@ export function chooseStored(
   for (let settled = false; !settled;) {
     const before = stored.size;
     for (const node of order) {
-      if (stored.has(node)) cutToFit(node, stored, limits, (x) => fullness(boundOf(x), limits));
+      if (stored.has(node) && !inLoop(node)) {
+        cutToFit(node, stored, limits, (x) => fullness(boundOf(x), limits));
+      }
     }
     settled = stored.size === before;
   }

@@ -7,12 +7,13 @@
  * @module
  */
 import { type DType, dtypes, isFloat, promote, round } from "./dtype.ts";
-import { broadcastOrThrow, infer } from "./infer.ts";
+import { broadcastOrThrow, infer, loopResults } from "./infer.ts";
 import { type CustomRule, kinds, type Primitive } from "./primitive.ts";
 import type { Attributes } from "./primitive.ts";
-import { type Aval, type Graph, is, makeNode, type Node, unique } from "./node.ts";
+import { type Aval, type Graph, is, makeGraph, makeNode, type Node, unique } from "./node.ts";
 import { checkShape, sameShape, type Shape, showShape, sizeOf } from "./shape.ts";
 import type { Storage } from "./storage.ts";
+import { topological } from "./walk.ts";
 
 /** Names of the one-operand element-wise primitives without attributes. */
 export type Unary =
@@ -306,6 +307,57 @@ export function call(graph: Graph, inputs: readonly Node[], rule?: CustomRule): 
   );
 }
 
+/** How a loop runs: see the primitive. */
+export type LoopOptions = Omit<Attributes["loop"], "body">;
+
+/**
+ * The parameter of a loop's body by its place. All bodies share these, because bodies are closed:
+ * what two bodies compute alike is one node, and equal bodies are equal node by node.
+ */
+export function slot(index: number, { shape, dtype }: Aval): Node<"parameter"> {
+  return makeNode("parameter", [], shape, dtype, { index, unique: 0 });
+}
+
+/** The results of a body run over inputs: final carries, then stacked results. */
+export function loop(body: Graph, inputs: readonly Node[], options: LoopOptions): Node[] {
+  const { length, carries, stacked, reverse } = options;
+  const attributes = { body: canonical(body), length, carries, stacked, reverse };
+  const results = loopResults(inputs, attributes);
+  const node = makeNode("loop", inputs, [], "f32", attributes, results);
+  return results.map(({ shape, dtype }, index) =>
+    makeNode("project", [node], shape, dtype, { index })
+  );
+}
+
+/** The body over {@linkcode slot} parameters: one object for equal bodies. */
+export function canonical(body: Graph): Graph {
+  const parameters = body.parameters.map((p, i) => slot(i, p));
+  const replaced = new Map<Node, Node>();
+  body.parameters.forEach((p, i) => replaced.set(p, parameters[i]!));
+  const results = parameters.every((p, i) => p === body.parameters[i])
+    ? body.results
+    : substitute(body.results, replaced);
+  return makeGraph(body.name, parameters, results);
+}
+
+/**
+ * The roots with nodes replaced as `replacements` says. What is replaced is not walked further, so
+ * a replacement may contain what it replaces. `change` sees every other node after its inputs.
+ */
+export function substitute(
+  roots: readonly Node[],
+  replacements: ReadonlyMap<Node, Node>,
+  change: (node: Node) => Node = (node) => node,
+): Node[] {
+  const done = new Map<Node, Node>(replacements);
+  const none: readonly Node[] = [];
+  for (const node of topological(roots, (n) => replacements.has(n) ? none : n.inputs)) {
+    if (done.has(node)) continue;
+    done.set(node, change(rebuild(node, node.inputs.map((input) => done.get(input)!))));
+  }
+  return roots.map((root) => done.get(root)!);
+}
+
 /** Shape and dtype alone. */
 export function avalOf({ shape, dtype }: Aval): Aval {
   return { shape, dtype };
@@ -314,7 +366,7 @@ export function avalOf({ shape, dtype }: Aval): Aval {
 /** The same primitive on other inputs, checked again: what passes rebuild graphs with. */
 export function rebuild(node: Node, inputs: readonly Node[]): Node {
   if (inputs.every((input, i) => input === node.inputs[i])) return node;
-  if (kinds[node.op] === "call") {
+  if (kinds[node.op] === "call" || kinds[node.op] === "loop") {
     return makeNode(node.op, inputs, node.shape, node.dtype, node.attributes, node.results);
   }
   return apply(node.op, inputs, node.attributes, node);

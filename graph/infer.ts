@@ -280,12 +280,66 @@ export const infer: { readonly [P in Primitive]: Infer<P> } = {
     }
     return { shape: [], dtype: "f32" };
   },
+  loop: (inputs, attributes) => {
+    loopResults(inputs, attributes);
+    return { shape: [], dtype: "f32" };
+  },
   project: ([call], { index }, wanted) => {
     const result = (call as { results?: readonly Aval[] }).results?.[index];
-    if (result === undefined) fail("project", `result ${index}`, "a result of the call");
+    if (result === undefined) fail("project", `result ${index}`, "a result that its operand has");
     return { shape: result.shape, dtype: wanted.dtype };
   },
 };
+
+const show = ({ dtype, shape }: Aval): string => dtype + showShape(shape);
+const same = (a: Aval, b: Aval): boolean => show(a) === show(b);
+
+/**
+ * The results of a loop over inputs: final carries, then the stacked results.
+ *
+ * @throws {TypeError} where body, inputs and attributes do not fit each other.
+ */
+export function loopResults(inputs: readonly Aval[], attributes: Attributes["loop"]): Aval[] {
+  const { body, length, carries, stacked } = attributes, { parameters, results, name } = body;
+  const action = `loop ${name}`;
+  if (!Number.isInteger(length) || length < 0) {
+    throw new RangeError(`Cannot ${action}: the length is ${length}, expected an integer ≥ 0`);
+  }
+  const enough = carries >= 0 && stacked >= 0 && carries + stacked <= inputs.length;
+  if (!enough || carries > results.length || inputs.length !== parameters.length) {
+    fail(
+      action,
+      `${inputs.length} inputs (${carries} carries, ${stacked} stacked) for a body of ` +
+        `${parameters.length} parameters and ${results.length} results`,
+      "as many inputs as parameters, and a result for each carry",
+    );
+  }
+  inputs.forEach((input, i) => {
+    const wanted = parameters[i]!;
+    if (i < carries || i >= carries + stacked) {
+      if (same(input, wanted)) return;
+      fail(action, `input ${i} is ${show(input)}`, `${show(wanted)} as its body's parameter`);
+    }
+    if (same(input, { shape: [length, ...wanted.shape], dtype: wanted.dtype })) return;
+    fail(
+      action,
+      `stacked operand ${i - carries} is ${show(input)}`,
+      `${length} rows of ${show(wanted)}`,
+    );
+  });
+  for (let i = 0; i < carries; i++) {
+    if (same(parameters[i]!, results[i]!)) continue;
+    fail(
+      action,
+      `carry ${i} is ${show(parameters[i]!)} and its body returns ${show(results[i]!)}`,
+      "a carry of the same shape and dtype after every step",
+    );
+  }
+  return results.map(({ shape, dtype }, i) => ({
+    shape: i < carries ? shape : [length, ...shape],
+    dtype,
+  }));
+}
 
 /** The broadcast shape of operands, or an error in the name of the operation. */
 export function broadcastOrThrow(action: string, inputs: readonly Aval[]): Shape {

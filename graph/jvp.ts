@@ -24,11 +24,12 @@ import {
   where,
 } from "./build.ts";
 import { isFloat } from "./dtype.ts";
+import { pushLoop } from "./loops/differentiate.ts";
 import { is, type Node } from "./node.ts";
 import type { Primitive } from "./primitive.ts";
 import { sameShape, showShape } from "./shape.ts";
 import { inlineCalls } from "./substitute.ts";
-import { inRange, productsOfOthers, pullback, pullCall } from "./vjp.ts";
+import { type Boundary, inRange, productsOfOthers, pullback, pullCall } from "./vjp.ts";
 import { topological } from "./walk.ts";
 
 /** Tangents of the operands; undefined where zero. */
@@ -115,7 +116,7 @@ function powExponent(t: Node, x: Node, _: Node, y: Node): Node {
 const zeroOr = (t: Node | undefined, x: Node): Node => t ?? like(x, 0);
 
 /** The table: one row for each primitive. */
-export const jvpRules: { readonly [P in Exclude<Primitive, "call" | "project">]: JvpRule<P> } = {
+export const jvpRules: { readonly [P in Exclude<Primitive, Boundary>]: JvpRule<P> } = {
   leaf: none,
   parameter: none,
   fill: none,
@@ -223,7 +224,7 @@ export function pushforward(
     }
     known.set(source, t);
   });
-  /** Tangents of the results of calls with a rule. */
+  /** Tangents of the results of calls with a rule, and of loops. */
   const ofCalls = new Map<Node, Tangents>();
   for (const node of topological(opened, (node) => stops.has(node) ? [] : node.inputs)) {
     if (stops.has(node)) continue;
@@ -236,6 +237,10 @@ export function pushforward(
     if (!parts.some((t) => t !== undefined)) continue;
     if (is(node, "call")) {
       ofCalls.set(node, pushCall(node, parts));
+      continue;
+    }
+    if (is(node, "loop")) {
+      ofCalls.set(node, pushLoop(node, parts, pushforward));
       continue;
     }
     if (!isFloat(node.dtype)) continue;

@@ -26,7 +26,7 @@ export interface Node<P extends Primitive = Primitive> extends Aval {
   readonly attributes: Attributes[P];
   /** Depends on a parameter of a function being traced, so it has no value of its own. */
   readonly traced: boolean;
-  /** Several results (`call`); `project` picks one. */
+  /** Several results (`call`, `loop`); `project` picks one. */
   readonly results?: readonly Aval[];
   /** Where the user wrote it, if the trace recorded that. */
   readonly source?: string;
@@ -42,6 +42,12 @@ export interface Graph {
 /** True, and narrowed, if the node is the given primitive. */
 export function is<P extends Primitive>(node: Node, op: P): node is Node<P> {
   return node.op === op;
+}
+
+/** The function behind a boundary: the graph of a `call`, the body of a `loop`. */
+export function bodyOf(node: Node): Graph | undefined {
+  if (is(node, "call")) return node.attributes.graph;
+  return is(node, "loop") ? node.attributes.body : undefined;
 }
 
 /**
@@ -77,6 +83,7 @@ export function attributeKey(attributes: object): string {
     else if (typeof value === "string") key += value + ";";
     else if (Array.isArray(value)) key += value.join(",") + ";";
     else if (value === undefined) key += ";";
+    else if (typeof value === "boolean") key += value ? "true;" : "false;";
     else key += "#" + objectId(value as object) + ";";
   }
   return key;
@@ -119,6 +126,24 @@ export function makeNode<P extends Primitive>(
   return node;
 }
 
+/** Graphs by their parts, as nodes are. */
+let graphs = new Map<string, Graph>();
+
+/** The graph of these parts: the existing one if there is one. */
+export function makeGraph(
+  name: string,
+  parameters: readonly Node<"parameter">[],
+  results: readonly Node[],
+): Graph {
+  const ids = (nodes: readonly Node[]): string => nodes.map((node) => node.id).join();
+  const key = `${ids(parameters)}|${ids(results)}|${name}`;
+  const known = graphs.get(key);
+  if (known !== undefined) return known;
+  const graph: Graph = { name, parameters, results };
+  graphs.set(key, graph);
+  return graph;
+}
+
 /**
  * Lets go of all nodes: equal ones made from here on are other objects. Called when an expression
  * has been computed or compiled, so that what is dropped then can die; a common subexpression is
@@ -126,6 +151,7 @@ export function makeNode<P extends Primitive>(
  */
 export function forgetNodes(): void {
   table = new Map();
+  graphs = new Map();
 }
 
 /** Runs `f` with every new node remembering the line of the user's code that made it. */

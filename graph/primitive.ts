@@ -116,7 +116,22 @@ export interface Attributes {
 
   /** A traced function applied to inputs: a boundary that rules and policies can see. */
   call: { readonly graph: Graph; readonly name: string; readonly rule?: CustomRule };
-  /** One result of a `call`. */
+  /** A body run `length` times: carries go round, stacked operands are read and written by rows. */
+  loop: {
+    /**
+     * Parameters: carries…, rows of stacked operands…, constants…; results: carries…, rows of
+     * stacked results…
+     */
+    readonly body: Graph;
+    readonly length: number;
+    /** How many of the inputs (and results) are carries. */
+    readonly carries: number;
+    /** How many inputs after them are stacked, [length, …row]. */
+    readonly stacked: number;
+    /** Steps take (and write) rows from the last to the first. */
+    readonly reverse: boolean;
+  };
+  /** One result of a `call` or a `loop`. */
   project: { readonly index: number };
 }
 
@@ -137,7 +152,8 @@ export type Kind =
   | "contract"
   | "gather"
   | "scatter"
-  | "call";
+  | "call"
+  | "loop";
 
 /** The kind of each primitive. */
 export const kinds: { readonly [P in Primitive]: Kind } = {
@@ -198,6 +214,7 @@ export const kinds: { readonly [P in Primitive]: Kind } = {
   gather: "gather",
   scatterAdd: "scatter",
   call: "call",
+  loop: "loop",
   project: "call",
 };
 

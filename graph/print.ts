@@ -4,13 +4,13 @@
  *
  * @module
  */
-import { type Graph, is, type Node } from "./node.ts";
+import { bodyOf, type Graph, is, type Node } from "./node.ts";
 import type { Primitive } from "./primitive.ts";
 import { showShape } from "./shape.ts";
 import { topological } from "./walk.ts";
 
 /** Attributes that say nothing to a reader, because they are identities or printed elsewhere. */
-const hidden: ReadonlySet<string> = new Set(["storage", "unique", "graph", "rule"]);
+const hidden: ReadonlySet<string> = new Set(["storage", "unique", "graph", "body", "rule"]);
 
 function showAttributes(node: Node): string {
   let text = "";
@@ -36,7 +36,8 @@ export function numbered({ parameters, results }: Graph): Map<Node, number> {
 }
 
 /**
- * The graph, a line a node, inputs before users: `%3 = add f32[2,3] %1 %2`. Bodies of calls follow.
+ * The graph, a line a node, inputs before users: `%3 = add f32[2,3] %1 %2`. Bodies of calls and
+ * loops follow.
  */
 export function printGraph(graph: Graph): string {
   const lines: string[] = [];
@@ -49,12 +50,14 @@ export function printGraph(graph: Graph): string {
     lines.push(`${body.name}(${types.join(", ")})`);
     for (const node of numbers.keys()) {
       if (is(node, "parameter") && body.parameters.includes(node)) continue;
-      const type = is(node, "call") ? "" : ` ${node.dtype}${showShape(node.shape)}`;
+      const inner = bodyOf(node);
+      const type = inner !== undefined ? "" : ` ${node.dtype}${showShape(node.shape)}`;
       const inputs = node.inputs.map((input) => ` ${nameOf(input)}`).join("");
       const source = node.source === undefined ? "" : `  # ${node.source}`;
-      const what = `${node.op}${type}${inputs}${showAttributes(node)}`;
+      const inLoop = is(node, "loop") ? ` body=${node.attributes.body.name}` : "";
+      const what = `${node.op}${type}${inputs}${showAttributes(node)}${inLoop}`;
       lines.push(`  ${nameOf(node)} = ${what}${source}`);
-      if (is(node, "call")) bodies.add(node.attributes.graph);
+      if (inner !== undefined) bodies.add(inner);
     }
     lines.push(`  return ${body.results.map(nameOf).join(" ")}`);
   }
@@ -84,7 +87,11 @@ export function expression(node: Node, depth: number = 4): string {
     const type = at.dtype + showShape(at.shape);
     return is(at, "leaf") ? type : `${at.op}(${type})`;
   }
-  const name = is(at, "call") ? at.attributes.name : is(at, "cast") ? at.dtype : at.op;
+  const name = is(at, "call") || is(at, "loop")
+    ? bodyOf(at)!.name
+    : is(at, "cast")
+    ? at.dtype
+    : at.op;
   if (depth <= 0) return "…";
   return `${name}(${at.inputs.map((input) => expression(input, depth - 1)).join(", ")})`;
 }

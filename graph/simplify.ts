@@ -6,6 +6,8 @@
  * @module
  */
 import { rebuild } from "./build.ts";
+import { projected, simplifyLoop } from "./loops/simplify.ts";
+import { tidyLoops } from "./loops/tidy.ts";
 import { is, type Node } from "./node.ts";
 import type { Primitive } from "./primitive.ts";
 import { algebraRules } from "./rules/algebra.ts";
@@ -40,8 +42,21 @@ export function rewrite(node: Node): Node | undefined {
   return undefined;
 }
 
-/** The roots with every rule applied as often as it can be. */
+/** The roots with every rule applied as often as it can be, and loops without what nobody reads. */
 export function simplify(roots: readonly Node[]): Node[] {
+  let current = rewriteAll(roots);
+  for (;;) {
+    if (!current.hasLoops) return current.roots;
+    const tidy = tidyLoops(current.roots);
+    if (tidy.every((node, i) => node === current.roots[i])) return tidy;
+    current = rewriteAll(tidy);
+  }
+}
+
+function rewriteAll(
+  roots: readonly Node[],
+): { readonly roots: Node[]; readonly hasLoops: boolean } {
+  let hasLoops = false;
   /** Nodes and what they finally become. */
   const done = new Map<Node, Node>();
   /** Nodes and what they become next: an equal node that may be simplified further. */
@@ -49,10 +64,15 @@ export function simplify(roots: readonly Node[]): Node[] {
   const bodies = new Map<Node, Node[]>();
   const step = (node: Node): Node | undefined => {
     if (is(node, "project")) {
-      const call = node.inputs[0] as Node<"call">;
+      const call = node.inputs[0] as Node<"call"> | Node<"loop">;
+      if (is(call, "loop")) return projected(call, node.attributes.index);
       let body = bodies.get(call);
       if (body === undefined) bodies.set(call, body = openCall(call));
       return body[node.attributes.index]!;
+    }
+    if (is(node, "loop")) {
+      hasLoops = true;
+      return simplifyLoop(node, simplify);
     }
     return rewrite(node);
   };
@@ -81,5 +101,5 @@ export function simplify(roots: readonly Node[]): Node[] {
       else next.set(node, better);
     }
   }
-  return roots.map((root) => done.get(root)!);
+  return { roots: roots.map((root) => done.get(root)!), hasLoops };
 }

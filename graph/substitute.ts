@@ -4,27 +4,11 @@
  *
  * @module
  */
-import { rebuild } from "./build.ts";
+import { substitute } from "./build.ts";
 import { is, type Node } from "./node.ts";
 import { topological } from "./walk.ts";
 
-/**
- * The roots with nodes replaced as `replacements` says. What is replaced is not walked further, so
- * a replacement may contain what it replaces. `change` sees every other node after its inputs.
- */
-export function substitute(
-  roots: readonly Node[],
-  replacements: ReadonlyMap<Node, Node>,
-  change: (node: Node) => Node = (node) => node,
-): Node[] {
-  const done = new Map<Node, Node>(replacements);
-  const none: readonly Node[] = [];
-  for (const node of topological(roots, (n) => replacements.has(n) ? none : n.inputs)) {
-    if (done.has(node)) continue;
-    done.set(node, change(rebuild(node, node.inputs.map((input) => done.get(input)!))));
-  }
-  return roots.map((root) => done.get(root)!);
-}
+export { substitute } from "./build.ts";
 
 /** The results of a call's body applied to its inputs; calls inside the body stay. */
 export function openCall(call: Node<"call">): Node[] {

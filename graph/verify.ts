@@ -5,8 +5,8 @@
  *
  * @module
  */
-import { infer } from "./infer.ts";
-import { type Aval, type Graph, is, type Node } from "./node.ts";
+import { infer, loopResults } from "./infer.ts";
+import { type Aval, bodyOf, type Graph, is, type Node } from "./node.ts";
 import { kinds, type Primitive } from "./primitive.ts";
 import { sameShape, showShape } from "./shape.ts";
 import { topological } from "./walk.ts";
@@ -31,8 +31,10 @@ const checks: readonly ((node: Node) => string | undefined)[] = [
     return bad === undefined ? undefined : `has a size of ${bad}`;
   },
   (node) => {
-    const several = node.inputs.find((input) => is(input, "call") && node.op !== "project");
-    return several && `uses call#${several.id}, expected one of its results by project`;
+    const several = node.inputs.find((input) =>
+      (is(input, "call") || is(input, "loop")) && node.op !== "project"
+    );
+    return several && `uses ${several.op}#${several.id}, expected one of its results by project`;
   },
   (node) => {
     const arity = arities[kinds[node.op]];
@@ -53,7 +55,23 @@ const checks: readonly ((node: Node) => string | undefined)[] = [
       return (error as Error).message;
     }
   },
+  checkLoop,
 ];
+
+/** What a loop says its results are must be what its body makes them. */
+function checkLoop(node: Node): string | undefined {
+  if (!is(node, "loop")) return undefined;
+  const stray = topological(node.attributes.body.results).find((n) => is(n, "leaf"));
+  if (stray !== undefined) return `has a body that uses leaf#${stray.id}, expected it as an input`;
+  let wanted: string;
+  try {
+    wanted = loopResults(node.inputs, node.attributes).map(show).join(", ");
+  } catch {
+    return undefined; // Reported above, with the rest of the table.
+  }
+  const given = node.results!.map(show).join(", ");
+  return wanted === given ? undefined : `has results ${given}, expected ${wanted}`;
+}
 
 /** Number of inputs by kind, where the kind alone says it. */
 const arities: { readonly [K in typeof kinds[Primitive]]?: number } = {
@@ -93,8 +111,8 @@ export function verify(roots: readonly Node[], parameters?: readonly Node[]): vo
       if (is(node, "parameter") && known !== undefined && !known.has(node)) {
         report(`${name} is a parameter of another function`);
       }
-      if (is(node, "call") && !seen.has(node.attributes.graph)) {
-        const { graph } = node.attributes;
+      const graph = bodyOf(node);
+      if (graph !== undefined && !seen.has(graph)) {
         seen.add(graph);
         waiting.push({
           roots: graph.results,

@@ -27,12 +27,12 @@ import {
   slice,
   where,
 } from "./build.ts";
-import { isFloat } from "./dtype.ts";
+import { pullLoop } from "./loops/differentiate.ts";
 import { is, type Node } from "./node.ts";
 import type { Primitive } from "./primitive.ts";
 import { sameShape, type Shape, showShape, sizeOf } from "./shape.ts";
 import { inlineCalls } from "./substitute.ts";
-import { topological } from "./walk.ts";
+import { activeNodes, topological } from "./walk.ts";
 
 /** The cotangent of one operand from that of the result; undefined where it is zero. */
 export type VjpRule<P extends Primitive> = (
@@ -40,6 +40,9 @@ export type VjpRule<P extends Primitive> = (
   cotangent: Node,
   operand: number,
 ) => Node | undefined;
+
+/** Primitives of several results: their cotangents are needed together, so no row serves them. */
+export type Boundary = "call" | "loop" | "project";
 
 /**
  * What `CustomRule.pull` is: cotangents of the inputs; undefined where zero. The rule may answer
@@ -170,7 +173,7 @@ export function inRange(index: Node, size: number, x: Node): Node {
 const swapLast = (x: Node): Node => permute(x, [0, 2, 1]);
 
 /** The table: one row for each primitive. */
-export const vjpRules: { readonly [P in Exclude<Primitive, "call" | "project">]: VjpRule<P> } = {
+export const vjpRules: { readonly [P in Exclude<Primitive, Boundary>]: VjpRule<P> } = {
   leaf: none,
   parameter: none,
   fill: none,
@@ -296,15 +299,18 @@ export function pullback(
     if (g !== undefined) checkCotangent(result, g);
     accumulate(result, g);
   });
-  /** Cotangents of a call's results, until the call's turn comes. */
+  /** Cotangents of the results of a call or a loop, until its turn comes. */
   const waiting = new Map<Node, (Node | undefined)[]>();
   for (let i = order.length - 1; i >= 0; i--) {
     const node = order[i]!;
     if (stops.has(node) || !active.has(node)) continue;
-    if (is(node, "call")) {
+    if (is(node, "call") || is(node, "loop")) {
       const parts = waiting.get(node);
       if (parts === undefined) continue;
-      const pulled = pullCall(node, parts, (k) => active.has(node.inputs[k]!));
+      const asked = (k: number): boolean => active.has(node.inputs[k]!);
+      const pulled = is(node, "call")
+        ? pullCall(node, parts, asked)
+        : pullLoop(node, parts, asked, pullback);
       pulled.forEach((g, k) => accumulate(node.inputs[k]!, g));
       continue;
     }
@@ -325,23 +331,6 @@ export function pullback(
     }
   }
   return sources.map((source) => sums.get(source) ?? like(source, 0));
-}
-
-/** Nodes through which a cotangent can reach a source. */
-function activeNodes(order: readonly Node[], sources: ReadonlySet<Node>): Set<Node> {
-  const active = new Set<Node>();
-  for (const node of order) {
-    if (sources.has(node)) {
-      if (isFloat(node.dtype)) active.add(node);
-    } else if (node.op !== "stop" && isFloat(node.dtype)) {
-      for (const input of node.inputs) {
-        if (!active.has(input)) continue;
-        active.add(node);
-        break;
-      }
-    }
-  }
-  return active;
 }
 
 /** Cotangents of a call's inputs by its rule; `active` says which of them are asked for. */

@@ -24,11 +24,12 @@ import {
   slice,
   where,
 } from "./build.ts";
+import { batchLoop } from "./loops/batch.ts";
 import { type Graph, is, type Node } from "./node.ts";
 import type { CustomRule, Primitive } from "./primitive.ts";
 import type { Shape } from "./shape.ts";
 import { inlineCalls } from "./substitute.ts";
-import { type CustomPull, inRange } from "./vjp.ts";
+import { type Boundary, type CustomPull, inRange } from "./vjp.ts";
 import { topological } from "./walk.ts";
 
 /** An operand of a batched primitive. */
@@ -146,18 +147,17 @@ function batchScatter(
   return reshape(sums, [size, rows, ...sums.shape.slice(1)]);
 }
 
-/** Leaves and `project` are never asked: they have no operands, or are taken care of by `batch`. */
+/** Leaves are never asked: they have no operands. */
 function unreachable(node: Node): never {
   throw new Error(`Cannot batch ${node.op}: it has no batched operand, expected one`);
 }
 
 /** The table: one row for each primitive. */
-export const batchRules: { readonly [P in Exclude<Primitive, "call">]: BatchRule<P> } = {
+export const batchRules: { readonly [P in Exclude<Primitive, Boundary>]: BatchRule<P> } = {
   leaf: unreachable,
   parameter: unreachable,
   fill: unreachable,
   iota: unreachable,
-  project: unreachable,
 
   neg: elementwise,
   abs: elementwise,
@@ -236,8 +236,8 @@ export function batch(
   const stops = new Set(sources);
   const opened = inlineCalls(results, stops, (call) => call.attributes.rule === undefined);
   const done = new Map<Node, Operand>(sources.map((source, i) => [source, operands[i]!]));
-  /** Results of calls with a rule. */
-  const ofCalls = new Map<Node, readonly Node[]>();
+  /** Results of calls with a rule, and of loops. */
+  const ofCalls = new Map<Node, readonly Operand[]>();
   // Sources that are replaced by something not batched change what is above them, too.
   const touched = new Set<Node>(sources);
   for (const node of topological(opened, (node) => stops.has(node) ? [] : node.inputs)) {
@@ -249,14 +249,18 @@ export function batch(
     touched.add(node);
     if (is(node, "project")) {
       const { index } = node.attributes;
-      done.set(node, { node: ofCalls.get(node.inputs[0]!)![index]!, batched: true });
+      done.set(node, ofCalls.get(node.inputs[0]!)![index]!);
       continue;
     }
     const inputs = node.inputs.map((input) => done.get(input)!);
     const batched = inputs.some((input) => input.batched);
     if (is(node, "call")) {
-      ofCalls.set(node, batchCall(node, inputs.map((input) => spread(input, size)), size));
+      const results = batchCall(node, inputs.map((input) => spread(input, size)), size);
+      ofCalls.set(node, results.map((result) => ({ node: result, batched: true })));
       done.set(node, { node, batched: true });
+    } else if (is(node, "loop")) {
+      ofCalls.set(node, batchLoop(node, inputs, size, batch));
+      done.set(node, { node, batched });
     } else if (batched) {
       const rule = batchRules[node.op as keyof typeof batchRules] as BatchRule<Primitive>;
       done.set(node, { node: rule(node, inputs, size), batched });

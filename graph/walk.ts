@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { isFloat } from "./dtype.ts";
 import type { Node } from "./node.ts";
 
 /**
@@ -44,4 +45,24 @@ export function dependents(order: readonly Node[], sources: ReadonlySet<Node>): 
     if (sources.has(node) || node.inputs.some((input) => result.has(input))) result.add(node);
   }
   return result;
+}
+
+/**
+ * The nodes among `order` (topological) through which a cotangent can reach a source, or a tangent
+ * come from one.
+ */
+export function activeNodes(order: readonly Node[], sources: ReadonlySet<Node>): Set<Node> {
+  const active = new Set<Node>();
+  for (const node of order) {
+    if (sources.has(node)) {
+      if (isFloat(node.dtype)) active.add(node);
+    } else if (node.op !== "stop" && isFloat(node.dtype)) {
+      for (const input of node.inputs) {
+        if (!active.has(input)) continue;
+        active.add(node);
+        break;
+      }
+    }
+  }
+  return active;
 }

@@ -31,7 +31,9 @@ export type Frame =
     readonly cols: number;
   }
   | { readonly is: "dot"; readonly shape: Shape; readonly k: number }
-  | { readonly is: "scatter"; readonly shape: Shape };
+  | { readonly is: "scatter"; readonly shape: Shape }
+  /** No kernel of its own: a body that is run many times (compile/loop.ts). */
+  | { readonly is: "loop"; readonly shape: Shape; readonly loop: Node<"loop"> };
 
 /** One dispatch, before it is text. */
 export interface Region {
@@ -52,6 +54,9 @@ export function frameOf(node: Node): Frame {
   }
   if (is(node, "dot")) return { is: "dot", shape: node.shape, k: node.inputs[0]!.shape[2]! };
   if (is(node, "scatterAdd")) return { is: "scatter", shape: node.shape };
+  if (is(node, "project")) {
+    return { is: "loop", shape: node.shape, loop: node.inputs[0] as Node<"loop"> };
+  }
   return { is: "map", size: sizeOf(node.shape) };
 }
 
@@ -66,7 +71,7 @@ export function joinFrames(a: Frame, b: Frame): Frame | undefined {
         return b.size === a.rows * a.cols || b.size === a.rows ? a : undefined;
       case "dot":
         return b.size === sizeOf(a.shape) ? a : undefined;
-      case "scatter":
+      default:
         return undefined;
     }
   }

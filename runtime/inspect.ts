@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { played } from "../compile/program.ts";
 import { isFloat, storageBytes, type TypedArray } from "../graph/dtype.ts";
 import type { Aval } from "../graph/node.ts";
 import { type Shape, showShape, sizeOf } from "../graph/shape.ts";
@@ -87,11 +88,14 @@ async function locate(
   const { gpu } = owner.device;
   const frame = sparing(loaded, call.storages, () => loaded.begin(call.storages));
   try {
-    for (const [i, dispatch] of program.dispatches.entries()) {
+    let first = true;
+    for (const i of played(program.script)) {
+      const dispatch = program.dispatches[i]!;
       const encoder = gpu.createCommandEncoder({ label: "locate" });
-      if (i === 0) loaded.encodeCopies(encoder, frame);
+      if (first) loaded.encodeCopies(encoder, frame);
+      first = false;
       const pass = encoder.beginComputePass();
-      loaded.encode(pass, frame, i, i + 1);
+      loaded.encode(pass, frame, [i].values(), 1);
       pass.end();
       gpu.queue.submit([encoder.finish()]);
       for (const [j, access] of dispatch.kernel.access.entries()) {

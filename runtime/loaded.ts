@@ -9,7 +9,7 @@
 import { dtypes } from "../graph/dtype.ts";
 import { showShape, sizeOf } from "../graph/shape.ts";
 import { Storage } from "../graph/storage.ts";
-import type { Dispatch, Program } from "../compile/program.ts";
+import { type Dispatch, played, type Program } from "../compile/program.ts";
 import type { Context } from "./context.ts";
 import { DeviceError } from "./errors.ts";
 import type { Block } from "./memory.ts";
@@ -59,6 +59,8 @@ export interface LoadOptions {
 
 /** Uniforms begin at multiples of this. */
 const uniformAlignment = 256;
+/** Dispatches in one submit: a loop goes out in several. */
+const dispatchesASubmit = 4096;
 /** Bind groups kept for a dispatch. */
 const groupsKept = 8;
 
@@ -147,18 +149,24 @@ export class LoadedProgram {
    */
   run(args: readonly Storage[]): Storage[] {
     const frame = this.begin(args);
-    if (this.#steps.length > 0 || frame.copies.length > 0) {
-      const { gpu } = this.context.device;
-      const encoder = gpu.createCommandEncoder({ label: this.program.name });
-      this.encodeCopies(encoder, frame);
-      if (this.#steps.length > 0) {
-        const pass = encoder.beginComputePass({ label: this.program.name });
-        this.encode(pass, frame, 0, this.#steps.length);
-        pass.end();
-      }
-      gpu.queue.submit([encoder.finish()]);
-    }
+    if (this.#steps.length > 0 || frame.copies.length > 0) this.#submit(frame);
     return this.end(args, frame);
+  }
+
+  /** One submit, or for long loops several, so that none keeps the device for long. */
+  #submit(frame: Frame): void {
+    const { gpu } = this.context.device, label = this.program.name;
+    const steps = played(this.program.script);
+    let encoder = gpu.createCommandEncoder({ label });
+    this.encodeCopies(encoder, frame);
+    for (;;) {
+      const pass = encoder.beginComputePass({ label });
+      const rest = this.encode(pass, frame, steps, dispatchesASubmit);
+      pass.end();
+      gpu.queue.submit([encoder.finish()]);
+      if (!rest) return;
+      encoder = gpu.createCommandEncoder({ label });
+    }
   }
 
   /** First part of a run: the memory it works on. */
@@ -238,11 +246,18 @@ export class LoadedProgram {
     }
   }
 
-  /** Third part of a run: dispatches `from` up to `to`, into a pass. */
-  encode(pass: GPUComputePassEncoder, { blocks }: Frame, from: number, to: number): void {
+  /** Third part of a run: at most so many dispatches into a pass; true if there may be more. */
+  encode(
+    pass: GPUComputePassEncoder,
+    { blocks }: Frame,
+    dispatches: Iterator<number>,
+    most: number,
+  ): boolean {
     let pipeline: Pipeline | undefined;
-    for (let i = from; i < to; i++) {
-      const step = this.#steps[i]!;
+    for (let i = 0; i < most; i++) {
+      const next = dispatches.next();
+      if (next.done) return false;
+      const step = this.#steps[next.value]!;
       if (step.pipeline !== pipeline) {
         pipeline = step.pipeline;
         pass.setPipeline(pipeline.gpu);
@@ -251,6 +266,7 @@ export class LoadedProgram {
       const [x, y, z] = step.dispatch.kernel.workgroups;
       pass.dispatchWorkgroups(x, y, z);
     }
+    return true;
   }
 
   #group(step: Step, blocks: readonly Block[]): GPUBindGroup {

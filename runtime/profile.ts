@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { played } from "../compile/program.ts";
 import { type Prepared, withCall } from "./compile.ts";
 import { type Context, context } from "./context.ts";
 import { type LoadedProgram, sparing } from "./loaded.ts";
@@ -98,14 +99,16 @@ async function measure(owner: Context, call: Prepared, runs: number): Promise<Pr
     ? dispatches.map((_, i) => median(samples.slice(2).map((sample) => sample[i]!)))
     : undefined;
   const time = times?.reduce((a, b) => a + b, 0) ?? await wallTime(owner, loaded, call.storages);
+  const runsOf = dispatches.map(() => 0);
+  for (const i of played(loaded.program.script)) runsOf[i]!++;
   const regions = dispatches.map(({ kernel, expression, source }, i): ProfiledRegion => ({
     label: kernel.label,
     expression,
     source,
     time: times?.[i],
     share: times === undefined ? undefined : times[i]! / Math.max(time, 1e-12),
-    bytes: kernel.bytes,
-    flops: kernel.flops,
+    bytes: kernel.bytes * runsOf[i]!,
+    flops: kernel.flops * runsOf[i]!,
   }));
   const host = median(hosts.slice(2));
   const device = owner.device.info.name;
@@ -124,14 +127,14 @@ function discard(context: Context, result: Storage, args: readonly Storage[]): v
   if (!args.includes(result)) context.release(result, "it was only measured");
 }
 
-/** Seconds for each dispatch of one run: every dispatch is a pass of its own between two stamps. */
+/** Seconds for each dispatch of one run, all steps of its loop together: every one is a pass of its own between two stamps. */
 async function timestamps(
   context: Context,
   loaded: LoadedProgram,
   args: readonly Storage[],
 ): Promise<number[]> {
   const { gpu } = context.device, { ledger } = context;
-  const count = loaded.program.dispatches.length;
+  const order = [...played(loaded.program.script)], count = order.length;
   const frame = sparing(loaded, args, () => loaded.begin(args));
   const encoder = gpu.createCommandEncoder({ label: "profile" });
   loaded.encodeCopies(encoder, frame);
@@ -149,7 +152,7 @@ async function timestamps(
           endOfPassWriteIndex: 2 * i + 1,
         },
       });
-      loaded.encode(pass, frame, first + i, first + i + 1);
+      loaded.encode(pass, frame, [order[first + i]!].values(), 1);
       pass.end();
     }
     encoder.resolveQuerySet(querySet, 0, 2 * size, stamps.gpu, 16 * first);
@@ -159,11 +162,13 @@ async function timestamps(
   const nanoseconds = new BigUint64Array(await readBlock(context, stamps, 16 * count));
   ledger.release(stamps);
   for (const set of sets) set.destroy();
-  return Array.from({ length: count }, (_, i) => {
+  const times = loaded.program.dispatches.map(() => 0);
+  order.forEach((dispatch, i) => {
     // Some drivers let the clock step back by a tick.
     const ticks = nanoseconds[2 * i + 1]! - nanoseconds[2 * i]!;
-    return Math.max(0, Number(BigInt.asIntN(64, ticks))) / 1e9;
+    times[dispatch]! += Math.max(0, Number(BigInt.asIntN(64, ticks))) / 1e9;
   });
+  return times;
 }
 
 /** Seconds of one run seen from outside, from as many as make the waiting for them small. */

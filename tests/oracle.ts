@@ -50,6 +50,10 @@ export function evaluate(
       ofCalls.set(node, evaluate(results, inner, options));
       continue;
     }
+    if (is(node, "loop")) {
+      ofCalls.set(node, runLoop(node, node.inputs.map((input) => values.get(input)!), options));
+      continue;
+    }
     if (is(node, "project")) {
       values.set(node, ofCalls.get(node.inputs[0]!)![node.attributes.index]!);
       continue;
@@ -62,6 +66,34 @@ export function evaluate(
     values.set(node, { shape: node.shape, data });
   }
   return nodes.map((node) => values.get(node)!);
+}
+
+/** A loop, step by step. Its body is closed: it sees nothing but its parameters. */
+function runLoop(
+  { attributes: { body, length, carries, stacked, reverse }, results }: Node<"loop">,
+  inputs: readonly Value[],
+  options: OracleOptions,
+): Value[] {
+  let carry = inputs.slice(0, carries);
+  const rows = results!.slice(carries).map(({ shape }) => {
+    return { shape, data: new Float64Array(sizeOf(shape)) };
+  });
+  for (let i = 0; i < length; i++) {
+    const step = reverse ? length - 1 - i : i;
+    const feeds = new Map<Node, ArrayLike<number>>();
+    body.parameters.forEach((p, k) => {
+      const { data } = k < carries ? carry[k]! : inputs[k]!, size = sizeOf(p.shape);
+      const isRow = k >= carries && k < carries + stacked;
+      feeds.set(p, isRow ? data.subarray(step * size, (step + 1) * size) : data);
+    });
+    const after = evaluate(body.results, feeds, options);
+    carry = after.slice(0, carries);
+    rows.forEach(({ data }, k) => {
+      const row = after[carries + k]!.data;
+      data.set(row, step * row.length);
+    });
+  }
+  return [...carry, ...rows];
 }
 
 function rounded(x: number, dtype: DType): number {
@@ -200,144 +232,148 @@ const bits: {
 };
 
 /** The table: one row for each primitive. */
-export const oracle: { readonly [P in Exclude<Primitive, "call" | "project">]: Rule<P> } = {
-  leaf: (node) => {
-    const { state } = node.attributes.storage;
-    if (state.at !== "host") throw new Error(`Cannot evaluate: a leaf is ${state.at}, feed it`);
-    return Float64Array.from(state.data);
-  },
-  parameter: (node) => {
-    throw new Error(`Cannot evaluate: parameter ${node.attributes.index} has no value, feed it`);
-  },
-  fill: (node) => new Float64Array(sizeOf(node.shape)).fill(node.attributes.value),
-  iota: (node) => {
-    const result = new Float64Array(sizeOf(node.shape));
-    forEachIndex(node.shape, (index, position) => result[position] = index[node.attributes.axis]!);
-    return result;
-  },
+export const oracle: { readonly [P in Exclude<Primitive, "call" | "loop" | "project">]: Rule<P> } =
+  {
+    leaf: (node) => {
+      const { state } = node.attributes.storage;
+      if (state.at !== "host") throw new Error(`Cannot evaluate: a leaf is ${state.at}, feed it`);
+      return Float64Array.from(state.data);
+    },
+    parameter: (node) => {
+      throw new Error(`Cannot evaluate: parameter ${node.attributes.index} has no value, feed it`);
+    },
+    fill: (node) => new Float64Array(sizeOf(node.shape)).fill(node.attributes.value),
+    iota: (node) => {
+      const result = new Float64Array(sizeOf(node.shape));
+      forEachIndex(
+        node.shape,
+        (index, position) => result[position] = index[node.attributes.axis]!,
+      );
+      return result;
+    },
 
-  neg: unary((x) => -x),
-  abs: unary(Math.abs),
-  sign: unary(Math.sign),
-  floor: unary(Math.floor),
-  ceil: unary(Math.ceil),
-  round: unary(halfEven),
-  sqrt: unary(Math.sqrt),
-  exp: unary(Math.exp),
-  log: unary(Math.log),
-  sin: unary(Math.sin),
-  cos: unary(Math.cos),
-  tanh: unary(Math.tanh),
-  erf: unary(erf),
-  not: each((node) => node.dtype === "bool" ? (x) => 1 - x! : (x) => ~x!),
-  cast: each((node) => (x) => convert(x!, node.inputs[0]!.dtype, node.dtype)),
-  bitcast: each((node) => (x) => {
-    bits[node.inputs[0]!.dtype].set(x!);
-    return bits[node.dtype].get();
-  }),
-  barrier: unary((x) => x),
-  mark: unary((x) => x),
-  stop: unary((x) => x),
+    neg: unary((x) => -x),
+    abs: unary(Math.abs),
+    sign: unary(Math.sign),
+    floor: unary(Math.floor),
+    ceil: unary(Math.ceil),
+    round: unary(halfEven),
+    sqrt: unary(Math.sqrt),
+    exp: unary(Math.exp),
+    log: unary(Math.log),
+    sin: unary(Math.sin),
+    cos: unary(Math.cos),
+    tanh: unary(Math.tanh),
+    erf: unary(erf),
+    not: each((node) => node.dtype === "bool" ? (x) => 1 - x! : (x) => ~x!),
+    cast: each((node) => (x) => convert(x!, node.inputs[0]!.dtype, node.dtype)),
+    bitcast: each((node) => (x) => {
+      bits[node.inputs[0]!.dtype].set(x!);
+      return bits[node.dtype].get();
+    }),
+    barrier: unary((x) => x),
+    mark: unary((x) => x),
+    stop: unary((x) => x),
 
-  add: binary((a, b) => a + b),
-  sub: binary((a, b) => a - b),
-  mul: each((node) => isFloat(node.dtype) ? (a, b) => a! * b! : (a, b) => Math.imul(a!, b!)),
-  div: binary((a, b) => a / b),
-  // By 0: the dividend, as WGSL has it.
-  floorDiv: binary((a, b) => b === 0 ? a : Math.floor(a / b)),
-  mod: each((node) => (a, b) => mod(a!, b!, node.dtype)),
-  pow: binary(pow),
-  max: binary(Math.max),
-  min: binary(Math.min),
-  and: binary((a, b) => a & b),
-  or: binary((a, b) => a | b),
-  xor: binary((a, b) => a ^ b),
-  shiftLeft: binary((a, b) => a << (b & 31)),
-  shiftRight: each((node) =>
-    node.dtype === "i32" ? (a, b) => a! >> (b! & 31) : (a, b) => a! >>> (b! & 31)
-  ),
-  equal: compare((a, b) => a === b),
-  notEqual: compare((a, b) => a !== b),
-  less: compare((a, b) => a < b),
-  lessEqual: compare((a, b) => a <= b),
-  where: each(() => (c, a, b) => c !== 0 ? a! : b!),
+    add: binary((a, b) => a + b),
+    sub: binary((a, b) => a - b),
+    mul: each((node) => isFloat(node.dtype) ? (a, b) => a! * b! : (a, b) => Math.imul(a!, b!)),
+    div: binary((a, b) => a / b),
+    // By 0: the dividend, as WGSL has it.
+    floorDiv: binary((a, b) => b === 0 ? a : Math.floor(a / b)),
+    mod: each((node) => (a, b) => mod(a!, b!, node.dtype)),
+    pow: binary(pow),
+    max: binary(Math.max),
+    min: binary(Math.min),
+    and: binary((a, b) => a & b),
+    or: binary((a, b) => a | b),
+    xor: binary((a, b) => a ^ b),
+    shiftLeft: binary((a, b) => a << (b & 31)),
+    shiftRight: each((node) =>
+      node.dtype === "i32" ? (a, b) => a! >> (b! & 31) : (a, b) => a! >>> (b! & 31)
+    ),
+    equal: compare((a, b) => a === b),
+    notEqual: compare((a, b) => a !== b),
+    less: compare((a, b) => a < b),
+    lessEqual: compare((a, b) => a <= b),
+    where: each(() => (c, a, b) => c !== 0 ? a! : b!),
 
-  reshape: (_, [x]) => x!.data.slice(),
-  permute: move((node, index, x) => {
-    const source = x.shape.map(() => 0);
-    node.attributes.order.forEach((axis, i) => source[axis] = index[i]!);
-    return source;
-  }),
-  broadcast: move((_, index, x) => index.map((i, axis) => x.shape[axis] === 1 ? 0 : i)),
-  slice: move(({ attributes: { start, step } }, index) =>
-    index.map((i, axis) => start[axis]! + i * step[axis]!)
-  ),
-  pad: move(({ attributes: { before, value } }, index, x) => {
-    const source = index.map((i, axis) => i - before[axis]!);
-    return source.every((i, axis) => i >= 0 && i < x.shape[axis]!) ? source : value;
-  }),
-  flip: move(({ attributes: { axes } }, index, x) =>
-    index.map((i, axis) => axes.includes(axis) ? x.shape[axis]! - 1 - i : i)
-  ),
-  concatenate: (node, inputs) => {
-    const { axis } = node.attributes;
-    const result = new Float64Array(sizeOf(node.shape)), strides = stridesOf(node.shape);
-    let before = 0;
-    for (const x of inputs) {
-      forEachIndex(x.shape, (index, position) => {
-        result[offset(index, strides) + before * strides[axis]!] = x.data[position]!;
-      });
-      before += x.shape[axis]!;
-    }
-    return result;
-  },
+    reshape: (_, [x]) => x!.data.slice(),
+    permute: move((node, index, x) => {
+      const source = x.shape.map(() => 0);
+      node.attributes.order.forEach((axis, i) => source[axis] = index[i]!);
+      return source;
+    }),
+    broadcast: move((_, index, x) => index.map((i, axis) => x.shape[axis] === 1 ? 0 : i)),
+    slice: move(({ attributes: { start, step } }, index) =>
+      index.map((i, axis) => start[axis]! + i * step[axis]!)
+    ),
+    pad: move(({ attributes: { before, value } }, index, x) => {
+      const source = index.map((i, axis) => i - before[axis]!);
+      return source.every((i, axis) => i >= 0 && i < x.shape[axis]!) ? source : value;
+    }),
+    flip: move(({ attributes: { axes } }, index, x) =>
+      index.map((i, axis) => axes.includes(axis) ? x.shape[axis]! - 1 - i : i)
+    ),
+    concatenate: (node, inputs) => {
+      const { axis } = node.attributes;
+      const result = new Float64Array(sizeOf(node.shape)), strides = stridesOf(node.shape);
+      let before = 0;
+      for (const x of inputs) {
+        forEachIndex(x.shape, (index, position) => {
+          result[offset(index, strides) + before * strides[axis]!] = x.data[position]!;
+        });
+        before += x.shape[axis]!;
+      }
+      return result;
+    },
 
-  sum: reduction(() => 0, (a, b) => a + b),
-  prod: reduction(() => 1, (a, b, dtype) => isFloat(dtype) ? a * b : Math.imul(a, b)),
-  reduceMax: reduction(
-    (d) => d === "i32" ? -(2 ** 31) : d === "u32" ? 0 : -Infinity,
-    (a, b) => Math.max(a, b),
-  ),
-  reduceMin: reduction(
-    (d) => d === "i32" ? 2 ** 31 - 1 : d === "u32" ? 2 ** 32 - 1 : Infinity,
-    (a, b) => Math.min(a, b),
-  ),
+    sum: reduction(() => 0, (a, b) => a + b),
+    prod: reduction(() => 1, (a, b, dtype) => isFloat(dtype) ? a * b : Math.imul(a, b)),
+    reduceMax: reduction(
+      (d) => d === "i32" ? -(2 ** 31) : d === "u32" ? 0 : -Infinity,
+      (a, b) => Math.max(a, b),
+    ),
+    reduceMin: reduction(
+      (d) => d === "i32" ? 2 ** 31 - 1 : d === "u32" ? 2 ** 32 - 1 : Infinity,
+      (a, b) => Math.min(a, b),
+    ),
 
-  dot: (node, [a, b]) => {
-    const [batch, m, n] = node.shape as [number, number, number], k = a!.shape[2]!;
-    const result = new Float64Array(batch * m * n);
-    for (let p = 0; p < batch; p++) {
-      for (let i = 0; i < m; i++) {
-        for (let j = 0; j < n; j++) {
-          let sum = 0;
-          for (let l = 0; l < k; l++) {
-            sum += a!.data[(p * m + i) * k + l]! * b!.data[(p * k + l) * n + j]!;
+    dot: (node, [a, b]) => {
+      const [batch, m, n] = node.shape as [number, number, number], k = a!.shape[2]!;
+      const result = new Float64Array(batch * m * n);
+      for (let p = 0; p < batch; p++) {
+        for (let i = 0; i < m; i++) {
+          for (let j = 0; j < n; j++) {
+            let sum = 0;
+            for (let l = 0; l < k; l++) {
+              sum += a!.data[(p * m + i) * k + l]! * b!.data[(p * k + l) * n + j]!;
+            }
+            result[(p * m + i) * n + j] = sum;
           }
-          result[(p * m + i) * n + j] = sum;
         }
       }
-    }
-    return result;
-  },
+      return result;
+    },
 
-  gather: (node, [x, index]) => {
-    const rows = x!.shape[0]!, row = sizeOf(x!.shape.slice(1));
-    const result = new Float64Array(sizeOf(node.shape)).fill(isFloat(node.dtype) ? NaN : 0);
-    index!.data.forEach((at, i) => {
-      if (at < 0 || at >= rows) return;
-      result.set(x!.data.subarray(at * row, (at + 1) * row), i * row);
-    });
-    return result;
-  },
-  scatterAdd: (node, [updates, index]) => {
-    const { size } = node.attributes, row = sizeOf(node.shape.slice(1));
-    const result = new Float64Array(size * row), wrap = wrappers[node.dtype];
-    index!.data.forEach((at, i) => {
-      if (at < 0 || at >= size) return;
-      for (let j = 0; j < row; j++) {
-        result[at * row + j] = wrap(result[at * row + j]! + updates!.data[i * row + j]!);
-      }
-    });
-    return result;
-  },
-};
+    gather: (node, [x, index]) => {
+      const rows = x!.shape[0]!, row = sizeOf(x!.shape.slice(1));
+      const result = new Float64Array(sizeOf(node.shape)).fill(isFloat(node.dtype) ? NaN : 0);
+      index!.data.forEach((at, i) => {
+        if (at < 0 || at >= rows) return;
+        result.set(x!.data.subarray(at * row, (at + 1) * row), i * row);
+      });
+      return result;
+    },
+    scatterAdd: (node, [updates, index]) => {
+      const { size } = node.attributes, row = sizeOf(node.shape.slice(1));
+      const result = new Float64Array(size * row), wrap = wrappers[node.dtype];
+      index!.data.forEach((at, i) => {
+        if (at < 0 || at >= size) return;
+        for (let j = 0; j < row; j++) {
+          result[at * row + j] = wrap(result[at * row + j]! + updates!.data[i * row + j]!);
+        }
+      });
+      return result;
+    },
+  };

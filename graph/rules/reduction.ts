@@ -52,7 +52,7 @@ export const reductionRules: readonly Rule[] = [
     why: "any constant will do where there is nothing",
     apply: (node) =>
       sizeOf(node.shape) === 0 && node.op !== "parameter" && node.op !== "leaf" &&
-        node.op !== "fill" && node.op !== "call" && node.op !== "project"
+        node.op !== "fill" && node.op !== "call" && node.op !== "loop" && node.op !== "project"
         ? like(node, 0)
         : undefined,
   },

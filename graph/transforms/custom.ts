@@ -5,13 +5,12 @@
  * @module
  */
 import { avalOf, call, parameter } from "../build.ts";
+import { closeOver } from "../close.ts";
 import { isFloat } from "../dtype.ts";
-import { type Graph, is, type Node } from "../node.ts";
+import type { Node } from "../node.ts";
 import { sameShape, showShape } from "../shape.ts";
-import { substitute } from "../substitute.ts";
 import type { Structure } from "../tree.ts";
 import type { CustomPull } from "../vjp.ts";
-import { dependents, topological } from "../walk.ts";
 import { isTensor, nameOf, partsOf, resultsOf, run, treeOf } from "./trace.ts";
 
 /**
@@ -124,33 +123,4 @@ function collect(
   };
   visit(pulled, structure, false);
   return cotangents;
-}
-
-/**
- * A function's body with the outer values that it uses made inputs, so that passes which look at a
- * call's inputs see everything the call depends on.
- */
-function closeOver(
-  name: string,
-  parameters: readonly Node<"parameter">[],
-  results: readonly Node[],
-): { readonly graph: Graph; readonly captured: readonly Node[] } {
-  const order = topological(results);
-  const inside = dependents(order, new Set<Node>(parameters));
-  const captured = new Set<Node>();
-  const capture = (node: Node): void => {
-    if (inside.has(node) || is(node, "fill") || is(node, "iota") || is(node, "call")) return;
-    captured.add(node);
-  };
-  for (const node of order) if (inside.has(node)) node.inputs.forEach(capture);
-  results.forEach(capture);
-  const nodes = [...captured];
-  const extra = nodes.map((node, i) => parameter(parameters.length + i, avalOf(node)));
-  const replaced = new Map<Node, Node>(nodes.map((node, i) => [node, extra[i]!]));
-  const graph: Graph = {
-    name,
-    parameters: [...parameters, ...extra],
-    results: substitute(results, replaced),
-  };
-  return { graph, captured: nodes };
 }

@@ -329,8 +329,24 @@ export const cases: { readonly [P in Primitive]: readonly Case[] } = {
   ],
 
   call: [{ operands: [x23, { shape: [3] }], build: (x, y) => callOf(false, x!, y!) }],
+  loop: [0, 1, 4].flatMap((length) =>
+    [false, true].map((reverse) => ({
+      operands: [{ shape: [3] }, { shape: [length, 3] }, { shape: [3] }],
+      build: (c: Node, x: Node, k: Node) => loopOf(length, reverse, c, x, k),
+    }))
+  ),
   project: [{ operands: [x23, { shape: [3] }], build: (x, y) => callOf(true, x!, y!) }],
 };
+
+/** c' = sin(c·x) + k, giving c·k: the last carry and the sum of what was given. */
+function loopOf(length: number, reverse: boolean, c: Node, x: Node, k: Node): Node {
+  const parameters = [c, k, k].map((like, i) => b.parameter(i, like));
+  const [p, q, r] = parameters as [Node, Node, Node];
+  const next = b.binary("add", b.unary("sin", b.binary("mul", p, q)), r);
+  const body: Graph = { name: "step", parameters, results: [next, b.binary("mul", p, r)] };
+  const [last, given] = b.loop(body, [c, x, k], { length, carries: 1, stacked: 1, reverse });
+  return b.binary("add", last!, b.sumTo(given!, [3]));
+}
 
 /** sin(x·y) + x behind a boundary, with a rule that says the truth or without one. */
 function callOf(withRule: boolean, x: Node, y: Node): Node {

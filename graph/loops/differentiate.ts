@@ -1,0 +1,214 @@
+/**
+ * Derivatives of loops, themselves loops. The way back runs the steps in the other order: its
+ * carries are the cotangents of the carries and sums of those of the constants; the states before
+ * each step come from a forward loop that stacks them. Both compute what the given loop computes,
+ * too, and simplification makes one loop of the two.
+ *
+ * The transforms of bodies are given as arguments, since they in turn ask here for inner loops.
+ *
+ * @module
+ */
+import { apply, avalOf, fill, loop, parameter } from "../build.ts";
+import { isFloat } from "../dtype.ts";
+import type { Graph, Node } from "../node.ts";
+import { activeNodes, topological } from "../walk.ts";
+
+/** Cotangents of sources from those of results, or tangents of results from those of sources. */
+type Transform = (
+  results: readonly Node[],
+  sources: readonly Node[],
+  given: readonly (Node | undefined)[],
+) => Node[];
+
+/** For each parameter of a loop's body: a float that varies with the inputs that are active. */
+function varyingParameters(
+  { attributes: { body, carries } }: Node<"loop">,
+  active: (input: number) => boolean,
+): { readonly parameters: boolean[]; readonly nodes: ReadonlySet<Node> } {
+  const order = topological(body.results);
+  const varies = body.parameters.map((p, i) => isFloat(p.dtype) && active(i));
+  for (;;) {
+    const nodes = activeNodes(order, new Set(body.parameters.filter((_, i) => varies[i])));
+    let grew = false;
+    for (let i = 0; i < carries; i++) {
+      if (varies[i] || !nodes.has(body.results[i]!)) continue;
+      varies[i] = grew = true;
+    }
+    if (!grew) return { parameters: varies, nodes };
+  }
+}
+
+/** Results and parameters of a body that cotangents of some of its results can reach. */
+function reachedFrom(
+  { attributes: { body, carries } }: Node<"loop">,
+  varies: readonly boolean[],
+  given: readonly boolean[],
+): { readonly results: readonly boolean[]; readonly parameters: readonly boolean[] } {
+  const results = [...given];
+  for (;;) {
+    const below = new Set(topological(body.results.filter((_, i) => results[i])));
+    const parameters = body.parameters.map((p, i) => varies[i]! && below.has(p));
+    let grew = false;
+    for (let i = 0; i < carries; i++) {
+      if (!parameters[i] || results[i]) continue;
+      results[i] = grew = true;
+    }
+    if (!grew) {
+      return {
+        results,
+        // A cotangent that no step passes on still is the initial carry's.
+        parameters: parameters.map((reached, i) => reached || (i < carries && results[i]!)),
+      };
+    }
+  }
+}
+
+/** An input of a loop that is being put together, and the parameter that stands for it. */
+interface Input {
+  readonly value: Node;
+  readonly parameter: Node<"parameter">;
+}
+
+/** Cotangents of a loop's inputs from those of its results; undefined where zero. */
+export function pullLoop(
+  node: Node<"loop">,
+  parts: readonly (Node | undefined)[],
+  active: (input: number) => boolean,
+  pullback: Transform,
+): readonly (Node | undefined)[] {
+  const { body, length, carries, stacked, reverse } = node.attributes;
+  const { parameters, results } = body;
+  const varies = varyingParameters(node, active);
+  const given = parts.map((g, i) => g !== undefined && (i >= carries || varies.parameters[i]!));
+  const reached = reachedFrom(node, varies.parameters, given);
+  const asked = parameters.map((_, i) => varies.parameters[i]! && reached.parameters[i]!);
+  if (!asked.some((is) => is)) return node.inputs.map(() => undefined);
+  const isCarry = (i: number): boolean => i < carries;
+  const isRow = (i: number): boolean => i >= carries && i < carries + stacked;
+
+  // What goes round: cotangents of carries, then sums of the constants' cotangents.
+  const zero = (x: Node): Node => fill(0, x.shape, x.dtype);
+  const around = new Map<number, Input>();
+  for (let i = 0; i < parameters.length; i++) {
+    if (!asked[i] || isRow(i)) continue;
+    const value = isCarry(i) && parts[i] !== undefined ? parts[i]! : zero(parameters[i]!);
+    around.set(i, { value, parameter: parameter(i, avalOf(parameters[i]!)) });
+  }
+  const rowsOfCotangents: Input[] = [];
+  const cotangents = results.map((result, i) => {
+    if (isCarry(i)) return asked[i] ? around.get(i)!.parameter : undefined;
+    if (parts[i] === undefined || !varies.nodes.has(result)) return undefined;
+    const row = parameter(i, avalOf(result));
+    rowsOfCotangents.push({ value: parts[i]!, parameter: row });
+    return row;
+  });
+  const sources = parameters.filter((_, i) => asked[i]);
+  const pulled = pullback(results, sources, cotangents);
+  const pulledOf = (i: number): Node => pulled[sources.indexOf(parameters[i]!)]!;
+
+  const bodyResults = [...around].map(([i, input]) =>
+    isCarry(i) ? pulledOf(i) : apply("add", [input.parameter, pulledOf(i)], {})
+  );
+  const rowIndices = parameters.flatMap((_, i) => isRow(i) && asked[i] ? [i] : []);
+  bodyResults.push(...rowIndices.map(pulledOf));
+
+  // What the steps back read of the way forward: no more than they use.
+  const used = new Set(topological(bodyResults));
+  const saved: number[] = [], rows: Input[] = [], constants: Input[] = [];
+  parameters.forEach((p, i) => {
+    if (!used.has(p)) return;
+    if (isRow(i)) rows.push({ value: node.inputs[i]!, parameter: p });
+    else if (!isCarry(i) || results[i] === p) {
+      constants.push({ value: node.inputs[i]!, parameter: p });
+    } else saved.push(i);
+  });
+  const states = saved.length === 0 ? [] : forwardStates(node, saved);
+  const inputs = [
+    ...around.values(),
+    ...saved.map((i, k) => ({ value: states[k]!, parameter: parameters[i]! })),
+    ...rows,
+    ...rowsOfCotangents.filter((row) => used.has(row.parameter)),
+    ...constants,
+  ];
+  const back = loop(
+    { name: `${body.name} back`, parameters: inputs.map((i) => i.parameter), results: bodyResults },
+    inputs.map((input) => input.value),
+    {
+      length,
+      carries: around.size,
+      stacked: inputs.length - around.size - constants.length,
+      reverse: !reverse,
+    },
+  );
+  const places = [...around.keys(), ...rowIndices];
+  return node.inputs.map((_, i) => {
+    const place = places.indexOf(i);
+    return place < 0 ? undefined : back[place];
+  });
+}
+
+/** Carries before each step, stacked: the loop again, with more results. */
+function forwardStates(node: Node<"loop">, saved: readonly number[]): Node[] {
+  const { body, ...options } = node.attributes;
+  const results = [...body.results, ...saved.map((i) => body.parameters[i]!)];
+  const all = loop({ ...body, results }, node.inputs, options);
+  return all.slice(body.results.length);
+}
+
+/** Tangents of a loop's results from those of its inputs; undefined where zero. */
+export function pushLoop(
+  node: Node<"loop">,
+  tangents: readonly (Node | undefined)[],
+  pushforward: Transform,
+): readonly (Node | undefined)[] {
+  const { body, length, carries, stacked, reverse } = node.attributes;
+  const { parameters, results } = body;
+  const varies = varyingParameters(node, (i) => tangents[i] !== undefined);
+  const partner = parameters.map((p, i) =>
+    varies.parameters[i] ? parameter(i, avalOf(p)) : undefined
+  );
+  const pushed = pushforward(results, parameters, partner);
+  const inputs: Input[] = [];
+  /** Parameters from..to, then their tangents; how many. */
+  const take = (from: number, to: number): number => {
+    const before = inputs.length;
+    for (let i = from; i < to; i++) {
+      inputs.push({ value: node.inputs[i]!, parameter: parameters[i]! });
+    }
+    for (let i = from; i < to; i++) {
+      const x = node.inputs[i]!;
+      if (partner[i] === undefined) continue;
+      inputs.push({ value: tangents[i] ?? fill(0, x.shape, x.dtype), parameter: partner[i]! });
+    }
+    return inputs.length - before;
+  };
+  const counts = [take(0, carries), take(carries, carries + stacked)] as const;
+  take(carries + stacked, parameters.length);
+  const has = results.map((result, i) =>
+    i < carries ? partner[i] !== undefined : varies.nodes.has(result)
+  );
+  const indices = results.map((_, i) => i);
+  const around = indices.filter((i) => i < carries && has[i]);
+  const rows = indices.filter((i) => i >= carries && has[i]);
+  const forward: Graph = {
+    name: `${body.name} forward`,
+    parameters: inputs.map((input) => input.parameter),
+    results: [
+      ...results.slice(0, carries),
+      ...around.map((i) => pushed[i]!),
+      ...results.slice(carries),
+      ...rows.map((i) => pushed[i]!),
+    ],
+  };
+  const all = loop(forward, inputs.map((input) => input.value), {
+    length,
+    carries: counts[0],
+    stacked: counts[1],
+    reverse,
+  });
+  const after = counts[0] + results.length - carries;
+  return indices.map((i) => {
+    if (!has[i]) return undefined;
+    return i < carries ? all[carries + around.indexOf(i)] : all[after + rows.indexOf(i)];
+  });
+}

@@ -1,0 +1,212 @@
+/**
+ * What all users of loops together allow: results that nobody reads are dropped, with the carries
+ * that only they need; and a loop whose steps another one takes, too, gives its results up to that
+ * one. So the way forward runs once, be it asked for its value, for the states that the way back
+ * reads, or for both.
+ *
+ * Which carries of two loops are equal is found as automata are minimised: those that start alike
+ * are taken to be alike until their next states differ. Hopcroft, An n log n algorithm for
+ * minimizing states in a finite automaton, 1971 (here by plain refinement).
+ *
+ * @module
+ */
+import { avalOf, loop, parameter, rebuild } from "../build.ts";
+import { is, type Node } from "../node.ts";
+import { substitute } from "../substitute.ts";
+import { topological } from "../walk.ts";
+
+/** The results that take the places of a loop's own. */
+type Results = readonly (Node | undefined)[];
+
+/** The roots with results of loops replaced; loops see their inputs replaced already. */
+function replaceResults(
+  roots: readonly Node[],
+  replace: (original: Node<"loop">, current: Node<"loop">) => Results | undefined,
+): Node[] {
+  const done = new Map<Node, Node>();
+  const results = new Map<Node, Results>();
+  for (const node of topological(roots)) {
+    if (is(node, "project")) {
+      const result = results.get(node.inputs[0]!)?.[node.attributes.index];
+      if (result !== undefined) {
+        done.set(node, result);
+        continue;
+      }
+    }
+    const current = rebuild(node, node.inputs.map((input) => done.get(input)!));
+    done.set(node, current);
+    if (is(node, "loop")) {
+      const found = replace(node, current as Node<"loop">);
+      if (found !== undefined) results.set(node, found);
+    }
+  }
+  return roots.map((root) => done.get(root)!);
+}
+
+function loopsBelow(roots: readonly Node[]): Node<"loop">[] {
+  return topological(roots).filter((node) => is(node, "loop"));
+}
+
+/** The roots with loops rid of what nobody reads, and merged where they take the same steps. */
+export function tidyLoops(roots: readonly Node[]): Node[] {
+  let current = prune(roots);
+  for (;;) {
+    const merged = mergeOnce(current);
+    if (merged === undefined) return current;
+    current = prune(merged);
+  }
+}
+
+/** Drops results without users, and carries that only those need. */
+function prune(roots: readonly Node[]): Node[] {
+  const used = new Map<Node, Set<number>>();
+  for (const node of topological(roots)) {
+    if (is(node, "loop")) used.set(node, new Set());
+    else if (is(node, "project")) used.get(node.inputs[0]!)?.add(node.attributes.index);
+  }
+  const plans = new Map<Node, readonly number[]>();
+  for (const [node, indices] of used) {
+    const kept = neededResults(node as Node<"loop">, indices);
+    if (kept.length < node.results!.length) plans.set(node, kept);
+  }
+  if (plans.size === 0) return [...roots];
+  return replaceResults(roots, (original, { inputs, attributes }) => {
+    const kept = plans.get(original);
+    if (kept === undefined) return undefined;
+    const { body, length, carries, stacked, reverse } = attributes;
+    const places = new Map<Node, number>();
+    kept.forEach((i, place) => i >= carries && places.set(body.results[i]!, place));
+    const stays = (i: number): boolean => i >= carries || kept.includes(i);
+    const left = loop(
+      {
+        name: body.name,
+        parameters: body.parameters.filter((_, i) => stays(i)),
+        results: kept.map((i) => body.results[i]!),
+      },
+      inputs.filter((_, i) => stays(i)),
+      { length, carries: kept.filter((i) => i < carries).length, stacked, reverse },
+    );
+    return body.results.map((result, i) => {
+      const place = kept.indexOf(i);
+      // Rows that are written twice are read from where they stand once.
+      return left[place >= 0 ? place : i >= carries ? places.get(result) ?? -1 : -1];
+    });
+  });
+}
+
+/** Places of the results that are read, by users or by what they need in the next step. */
+function neededResults({ attributes }: Node<"loop">, used: ReadonlySet<number>): number[] {
+  const { body, carries } = attributes;
+  const needed = new Set<number>();
+  const rows = new Set<Node>();
+  for (const i of used) {
+    if (i >= carries && rows.has(body.results[i]!)) continue;
+    if (i >= carries) rows.add(body.results[i]!);
+    needed.add(i);
+  }
+  for (;;) {
+    const before = needed.size;
+    const read = new Set(topological([...needed].map((i) => body.results[i]!)));
+    for (let i = 0; i < carries; i++) if (read.has(body.parameters[i]!)) needed.add(i);
+    if (needed.size === before) return [...needed].sort((a, b) => a - b);
+  }
+}
+
+/** A loop's body over parameters that loops share: carries by class, other inputs by value. */
+interface Shared {
+  readonly node: Node<"loop">;
+  /** The class of each carry. */
+  readonly classes: readonly number[];
+  readonly results: readonly Node[];
+  readonly parameters: readonly Node[];
+}
+
+/** Loops of as many steps, with carries of one class where they are equal in every step. */
+function shareBodies(loops: readonly Node<"loop">[]): Shared[] {
+  const inputs = new Map<string, Node>();
+  const inputOf = (role: string, value: Node, like: Node): Node => {
+    const key = `${role} ${value.id} ${like.shape} ${like.dtype}`;
+    let shared = inputs.get(key);
+    if (shared === undefined) inputs.set(key, shared = parameter(0, avalOf(like)));
+    return shared;
+  };
+  let classes = new Map<string, number>();
+  const classOf = (key: string): number => {
+    const known = classes.get(key);
+    if (known === undefined) classes.set(key, classes.size);
+    return known ?? classes.size - 1;
+  };
+  let colours = loops.map(({ inputs, attributes: { carries } }) =>
+    inputs.slice(0, carries).map((input) => classOf(`${input.id}`))
+  );
+  for (;;) {
+    const ofClasses: Node[] = [];
+    const shared = loops.map((node, k): Shared => {
+      const { body, carries, stacked } = node.attributes;
+      const parameters = body.parameters.map((p, i) => {
+        if (i < carries) return ofClasses[colours[k]![i]!] ??= parameter(0, avalOf(p));
+        return inputOf(i < carries + stacked ? "rows" : "constant", node.inputs[i]!, p);
+      });
+      const replaced = new Map(body.parameters.map((p, i) => [p as Node, parameters[i]!]));
+      return {
+        node,
+        classes: colours[k]!,
+        results: substitute(body.results, replaced),
+        parameters,
+      };
+    });
+    const before = classes.size;
+    classes = new Map();
+    colours = shared.map(({ classes, results }) =>
+      classes.map((c, i) => classOf(`${c} ${results[i]!.id}`))
+    );
+    if (classes.size === before) return shared;
+  }
+}
+
+/** One loop fewer, or undefined where no two take the same steps. */
+function mergeOnce(roots: readonly Node[]): Node[] | undefined {
+  const groups = new Map<string, Node<"loop">[]>();
+  for (const node of loopsBelow(roots)) {
+    const { length, reverse } = node.attributes, key = `${length} ${reverse}`;
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [node]);
+    else group.push(node);
+  }
+  for (const group of groups.values()) {
+    if (group.length < 2) continue;
+    const shared = shareBodies(group);
+    for (const small of shared) {
+      for (const large of shared) {
+        if (small === large || !takesStepsOf(large, small)) continue;
+        if (topological([large.node]).includes(small.node)) continue;
+        return merge(roots, small, large);
+      }
+    }
+  }
+  return undefined;
+}
+
+/** True where every carry and every other input of `small` is one of `large`, too. */
+function takesStepsOf(large: Shared, small: Shared): boolean {
+  return small.parameters.every((p) => large.parameters.includes(p));
+}
+
+/** The roots with the results of `small` taken from `large`, which gives more of them. */
+function merge(roots: readonly Node[], small: Shared, large: Shared): Node[] {
+  const { body, ...options } = large.node.attributes;
+  const own = new Map<Node, Node>();
+  large.parameters.forEach((p, i) => own.has(p) || own.set(p, body.parameters[i]!));
+  const rows = small.results.slice(small.node.attributes.carries);
+  const results = [...body.results, ...substitute(rows, own)];
+  const bigger = loop({ ...body, results }, large.node.inputs, options);
+  const fromLarge = small.results.map((_, i) => {
+    const carry = i < small.classes.length ? large.classes.indexOf(small.classes[i]!) : -1;
+    return bigger[carry >= 0 ? carry : body.results.length + i - small.classes.length];
+  });
+  // Whatever `large` reads does not depend on `small`, so both can be replaced at once.
+  return replaceResults(roots, (original) => {
+    if (original === small.node) return fromLarge;
+    return original === large.node ? bigger.slice(0, body.results.length) : undefined;
+  });
+}
