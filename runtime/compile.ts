@@ -147,7 +147,7 @@ export function compile<A extends readonly unknown[], R>(
       typeof x === "number" ? scalar(signature, i, x) : storageOf(x)
     );
     storages.push(...signature.closed);
-    const finish = (results: readonly Storage[]) => treeOf(signature, results);
+    const finish = (results: readonly Storage[]) => treeOf(signature, results, storages);
     return { signature, storages, finish };
   };
 
@@ -318,13 +318,17 @@ function donatedLeaves(
   return [...new Set(donated)].sort((a, b) => a - b);
 }
 
-/** The results as the function returned them. */
-function treeOf(signature: Signature, results: readonly Storage[]): unknown {
+/** The results as the function returned them; what came in as an argument stays its owner's. */
+function treeOf(
+  signature: Signature,
+  results: readonly Storage[],
+  given: readonly Storage[],
+): unknown {
   const { shapes, structure, prints, context } = signature;
   prints.forEach((print, i) =>
     context.prints.push({ ...print, storage: results[shapes.length + i]! })
   );
-  const seen = new Set<Storage>();
+  const seen = new Set<Storage>(given);
   const tensors = shapes.map((shape, i) => {
     const storage = results[i]!;
     const owns = !seen.has(storage);

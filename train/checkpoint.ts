@@ -48,7 +48,18 @@ export async function saveTree(
     // A tree that is one tensor has no path to it.
     tensors.set(name || "value", { dtype, shape, data: data[i]! });
   });
-  await writeDurably(path, encodeSafetensors(tensors, metadata));
+  const digest = await digestOf(encodeSafetensors(tensors, metadata));
+  await writeDurably(path, encodeSafetensors(tensors, { ...metadata, [digestKey]: digest }));
+}
+
+/** Where the metadata keeps the SHA-256 of the tensors' bytes. */
+const digestKey = "sha256";
+
+/** SHA-256 of everything behind the header of a safetensors file, in hexadecimal. */
+async function digestOf(file: Uint8Array<ArrayBuffer>): Promise<string> {
+  const header = Number(new DataView(file.buffer, file.byteOffset).getBigUint64(0, true));
+  const digest = await crypto.subtle.digest("SHA-256", file.subarray(8 + header));
+  return new Uint8Array(digest).toHex();
 }
 
 /** A tree read from a file. */
@@ -74,7 +85,13 @@ export async function loadTree<T extends Tree>(
   like: T,
   check: (metadata: Readonly<Record<string, string>>) => void = () => {},
 ): Promise<LoadedTree<T>> {
-  const { tensors, metadata } = decodeSafetensors(await Deno.readFile(path), path);
+  const file = await Deno.readFile(path);
+  const { tensors, metadata: { [digestKey]: digest, ...metadata } } = decodeSafetensors(file, path);
+  if (digest !== undefined && digest !== await digestOf(file)) {
+    throw new RangeError(
+      `Cannot load ${path}: its tensors are not those that were saved, expected an undamaged file`,
+    );
+  }
   check(metadata);
   const { leaves, structure } = flatten(like, isTensor, "what is loaded");
   const paths = leafPaths(structure).map((name) => name || "value");

@@ -100,6 +100,20 @@ Deno.test("compile() returns arguments and constants as they are", async () => {
   assertEquals(await one.array(), [1, 1]);
 });
 
+Deno.test("a result that is an argument, or what the function closes over, is not its own", async () => {
+  const kept = tensor([9, 8]);
+  const f = compile((x: Tensor) => [x.reshape([3, 1]), kept, x.add(1)] as const);
+  const x = tensor([1, 2, 3]);
+  for (let i = 0; i < 2; i++) {
+    const [view, closed, sum] = f(x);
+    view.dispose();
+    closed.dispose();
+    sum.dispose();
+  }
+  assertEquals(await x.array(), [1, 2, 3]);
+  assertEquals(await kept.array(), [9, 8]);
+});
+
 Deno.test("compile() says what is wrong with a function or an argument", () => {
   const x = tensor([1]);
   // deno-lint-ignore require-await -- the mistake under test

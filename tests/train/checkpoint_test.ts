@@ -67,3 +67,23 @@ Deno.test("loadTree() refuses a file that does not fit, naming the tensor", asyn
     await assertRejects(() => loadTree(join(folder, "none"), tensor(1)), Deno.errors.NotFound);
   });
 });
+
+Deno.test("loadTree() notices every damaged byte of the tensors", async () => {
+  await inFolder(async (folder) => {
+    const path = join(folder, "tree.safetensors");
+    const tree = { w: tensor([1, 2, 3]), n: tensor(7, { dtype: "u32" }) };
+    await saveTree(path, tree, { epoch: "3" });
+    const whole = await Deno.readFile(path);
+    const header = Number(new DataView(whole.buffer).getBigUint64(0, true));
+    for (let i = 8 + header; i < whole.length; i++) {
+      const damaged = whole.slice();
+      damaged[i]! ^= 1;
+      await Deno.writeFile(path, damaged);
+      await assertRejects(
+        () => loadTree(path, tree),
+        RangeError,
+        "its tensors are not those that were saved, expected an undamaged file",
+      );
+    }
+  });
+});
