@@ -30,11 +30,16 @@ export interface Variant {
 }
 
 /** What to use where nothing has been measured. */
-export function chooseVariant({ adapter }: Job, { m, right }: Product): Variant {
+export function chooseVariant({ adapter }: Job, { m, n, k, right }: Product): Variant {
   if (adapter.kind !== "software") return { way: "shared", rows: 4, cols: 4 };
   // One row: wide strips, so that whole cache lines of every row of the right operand are read.
   if (m === 1) return { way: "registers", rows: 1, cols: contiguousAlong(right, 2) ? 64 : 4 };
-  if (adapter.shuffle) return { way: "shuffle", rows: m > 8 ? 16 : 8, cols: 4 };
+  if (adapter.shuffle) {
+    // A right operand beyond the caches is read once for every so many rows: then the more the
+    // better, though the driver takes half as long again to compile it.
+    const rows = m <= 8 ? 8 : m >= 256 && n * k >= 1 << 19 ? 32 : 16;
+    return { way: "shuffle", rows, cols: 4 };
+  }
   return { way: "registers", rows: Math.min(8, m), cols: 8 };
 }
 

@@ -95,13 +95,15 @@ export function writeTile(job: Job, product: Product, shape: TileShape): Omit<Bo
   return {
     name: shuffle ? "dot shuffle" : "dot registers",
     workgroupSize: lanesOfTile,
-    workgroups: [Math.ceil(n / width), Math.ceil(m / rows), batch],
+    // Down first: neighbours in time share columns of the right operand, which then stay in the
+    // caches; across first reads all of it for every few rows.
+    workgroups: [Math.ceil(m / rows), Math.ceil(n / width), batch],
     subgroups: shuffle,
     lines: [
       "let batch = i32(group.z);",
-      "let down = i32(group.y);",
+      "let down = i32(group.x);",
       shuffle ? `let side = i32(invocation & ${lanesOfTile - 1}u);` : "let side = i32(local);",
-      `let n0 = i32(group.x) * ${across} + side;`,
+      `let n0 = i32(group.y) * ${across} + side;`,
       ...hoisted,
       ...lines,
     ],
