@@ -24,6 +24,24 @@ export interface TileShape {
 }
 
 const lanesOfTile = 8;
+/** Quads of columns in a cache line. */
+const lineQuads = 4;
+
+/**
+ * In a tile of one row every number of the right operand is used once, and a lane does best with
+ * whole cache lines; else lanes take neighbouring quads.
+ */
+function takesLines({ rows, cols }: TileShape): boolean {
+  return rows === 1 && cols % (4 * lineQuads) === 0;
+}
+
+/** How far the q-th quad of an invocation is from its first, as text. */
+function quadText(lines: boolean): (q: string) => string {
+  return (q) =>
+    lines
+      ? `${q} / ${lineQuads} * ${lanesOfTile * lineQuads} + ${q} % ${lineQuads}`
+      : `${q} * ${lanesOfTile}`;
+}
 
 /** How a tile's operands are read: in vectors along an axis, or one by one. */
 interface Reading {
@@ -59,6 +77,7 @@ export function writeTile(job: Job, product: Product, shape: TileShape): Omit<Bo
   const quads = cols / 4, width = lanesOfTile * cols;
   const reading = readingOf(product, rows);
   const strided = reading.right === "single";
+  const inLines = takesLines(shape), quadAt = quadText(inLines);
   emitter.open("batch", "down", "n0", "side");
   const names = Array.from({ length: rows * quads }, () => emitter.fresh("c"));
   for (const name of names) emitter.line(`var ${name} = vec4<f32>();`);
@@ -87,7 +106,7 @@ export function writeTile(job: Job, product: Product, shape: TileShape): Omit<Bo
     column: (t) =>
       strided
         ? `n0 + ${t} % ${quads} * ${4 * lanesOfTile}`
-        : `4 * (n0 + ${t} % ${quads} * ${lanesOfTile})`,
+        : `4 * (n0 + ${quadAt(`${t} % ${quads}`)})`,
     step: strided ? lanesOfTile : 1,
   }));
   const lines = emitter.close();
@@ -103,7 +122,7 @@ export function writeTile(job: Job, product: Product, shape: TileShape): Omit<Bo
       "let batch = i32(group.z);",
       "let down = i32(group.x);",
       shuffle ? `let side = i32(invocation & ${lanesOfTile - 1}u);` : "let side = i32(local);",
-      `let n0 = i32(group.y) * ${across} + side;`,
+      `let n0 = i32(group.y) * ${across} + side${inLines && !strided ? ` * ${lineQuads}` : ""};`,
       ...hoisted,
       ...lines,
     ],
@@ -130,7 +149,7 @@ interface Tile {
 function placesOfTile(
   { emitter }: Job,
   { m, n }: Product,
-  { rows, cols, shuffle }: TileShape,
+  shape: TileShape,
   reading: Reading,
 ): Pick<Tile, "down" | "fours" | "across"> {
   const place = (text: string, size: number): Index => {
@@ -141,6 +160,7 @@ function placesOfTile(
   };
   const list = (length: number, f: (i: number) => Index): Index[] =>
     Array.from({ length }, (_, i) => f(i));
+  const { rows, cols, shuffle } = shape, quadAt = quadText(takesLines(shape));
   const quads = rows / 4, fours = reading.left === "m";
   const down = fours
     ? shuffle
@@ -152,7 +172,7 @@ function placesOfTile(
   if (reading.right === "single") {
     return { down, fours, across: list(cols, (j) => place(`n0 + ${j * lanesOfTile}`, n)) };
   }
-  const quadsAcross = list(cols / 4, (q) => place(`n0 + ${q * lanesOfTile}`, n / 4));
+  const quadsAcross = list(cols / 4, (q) => place(`n0 + ${quadAt(`${q}`)}`, n / 4));
   return { down, fours, across: list(cols, (j) => offset(scale(quadsAcross[j >> 2]!, 4), j & 3)) };
 }
 
