@@ -81,7 +81,7 @@ function cheapest(
   let total = 0;
   for (const value of values) total += value.bytes * byte + value.time * unit;
   // Capacities are whole numbers; at least one, so that nothing is chosen that is not needed.
-  const scale = 2 ** 50 / Math.max(total, Number.MIN_VALUE);
+  const scale = 2 ** 50 / (total || 1);
   const whole = (price: number): number => price > 0 ? Math.max(1, Math.round(price * scale)) : 0;
   values.forEach((value, i) => {
     network.edge(2 * i, 2 * i + 1, value.given ? 0 : whole(value.bytes * byte));
@@ -117,13 +117,14 @@ function smallestBut(values: readonly Value[], excluded: (index: number) => bool
   return cheapest(values, 1 / bytes, tie / time, excluded);
 }
 
+/** Sums to divide by: 1 where there is nothing. */
 function totals(values: readonly Value[]): { bytes: number; time: number } {
-  let [bytes, time] = [Number.MIN_VALUE, Number.MIN_VALUE];
+  let [bytes, time] = [0, 0];
   for (const value of values) {
     bytes += value.bytes;
     time += value.time;
   }
-  return { bytes, time };
+  return { bytes: bytes || 1, time: time || 1 };
 }
 
 /** The corner of the trade between two selections, at prices that make both cost the same. */

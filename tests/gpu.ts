@@ -192,10 +192,7 @@ function isFloats(values: TypedArray): boolean {
   return values instanceof Float32Array || values instanceof Float16Array;
 }
 
-/** A seed: from RETROGRAD_SEED, or a fixed one; printed by who uses it. */
-export function seed(): number {
-  return Number(Deno.env.get("RETROGRAD_SEED") ?? 20240607);
-}
+export { seed } from "./seed.ts";
 
 /** A generator of numbers in [0, 1) from a seed (mulberry32). */
 export function randomOf(start: number): () => number {

@@ -3,6 +3,7 @@
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
+import "../seed.ts";
 import {
   BufferBound,
   type Buffered,

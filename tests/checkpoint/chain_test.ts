@@ -1,6 +1,7 @@
 /** Chains of unlike stages: the plan against every plan there is, and what rounding costs. */
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
+import "../seed.ts";
 import {
   type ChainAction,
   leastBudget,

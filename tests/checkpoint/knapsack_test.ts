@@ -1,6 +1,7 @@
 /** The knapsack, against all subsets and under the thinning of its table. */
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
+import "../seed.ts";
 import { type Item, knapsack } from "../../checkpoint/knapsack.ts";
 
 const sum = (items: readonly Item[], chosen: readonly number[], of: keyof Item): number =>

@@ -1,6 +1,7 @@
 /** Several stores: the plan against every way there is, and the hints that batch its transfers. */
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
+import "../seed.ts";
 import { batchTransfers } from "../../checkpoint/hints.ts";
 import { exact, type Level, offload, ranked } from "../../checkpoint/levels.ts";
 import { leastAdvances } from "../../checkpoint/revolve.ts";

@@ -1,6 +1,7 @@
 /** Minimum cuts, against all cuts. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
+import "../seed.ts";
 import { Network } from "../../checkpoint/mincut.ts";
 
 type Edge = readonly [from: number, to: number, capacity: number];

@@ -1,6 +1,7 @@
 /** Checkpointing without knowing the length, against those who know it and those who do not. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
+import "../seed.ts";
 import { Online } from "../../checkpoint/online.ts";
 import { leastAdvances } from "../../checkpoint/revolve.ts";
 import { type Account, simulate } from "../../checkpoint/schedule.ts";

@@ -3,6 +3,7 @@
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
+import "../seed.ts";
 import {
   corners,
   fastest,
@@ -150,6 +151,13 @@ Deno.test("fastest(), smallest() and corners() are the best there is", () => {
     }),
     { numRuns: 100 },
   );
+});
+
+Deno.test("smallest() chooses among values that cost no time at all", () => {
+  const free = { bytes: 1, time: 0, needed: false, given: true, once: true, inputs: [] };
+  const values = [free, { ...free, given: false, inputs: [0] }];
+  assertEquals(smallest(values).bytes, 0);
+  assertEquals(corners(values).length, 1);
 });
 
 Deno.test("selectWithin() fits, and is nearly always the best that fits", () => {

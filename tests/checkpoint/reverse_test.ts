@@ -1,6 +1,7 @@
 /** Running backwards, and schedules within schedules. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
+import "../seed.ts";
 import { keeping, nest, reverse, reversing, segments } from "../../checkpoint/reverse.ts";
 import { leastAdvances, revolve, storeAll } from "../../checkpoint/revolve.ts";
 import { simulate } from "../../checkpoint/schedule.ts";

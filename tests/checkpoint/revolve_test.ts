@@ -1,6 +1,7 @@
 /** Binomial checkpointing: the published counts, and the dynamic program that defines them. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
+import "../seed.ts";
 import {
   chen,
   leastAdvances,

@@ -1,6 +1,7 @@
 /** The difference tape's codec: every bit pattern comes back, and few bits are needed. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
+import "../seed.ts";
 import { get, mask, put, wordsOf } from "../../checkpoint/bits.ts";
 import {
   blockSize,

@@ -6,6 +6,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
+import "../seed.ts";
 import * as b from "../../graph/build.ts";
 import type { DType } from "../../graph/dtype.ts";
 import { is, type Node } from "../../graph/node.ts";
