@@ -46,7 +46,11 @@ export interface CompileOptions {
   readonly name?: string;
 }
 
-/** What may be passed where a traced function takes T: numbers will do for scalar tensors. */
+/**
+ * What may be passed where a traced function takes T: numbers will do for scalar tensors. A number
+ * becomes an f32 scalar of its own, so that another number is no recompile; where it shall follow
+ * the dtype of the other operand, as a number written in the function does, cast it there.
+ */
 export type Passed<T> = [Tree] extends [T] ? T // any tree at all, numbers included
   : T extends Tensor ? Tensor | number
   : T extends Static ? T
@@ -123,6 +127,15 @@ export function compile<A extends readonly unknown[], R>(
   f: (...args: A) => R,
   options: CompileOptions = {},
 ): Compiled<A, R> {
+  if (typeof f !== "function") {
+    throw new TypeError(`Cannot compile: it is a ${typeof f}, expected a function`);
+  }
+  const { donate } = options;
+  if (donate !== undefined && !Array.isArray(donate)) {
+    throw new TypeError(
+      `Cannot compile: donate is ${donate}, expected a list of positions of arguments`,
+    );
+  }
   const name = options.name ?? (f.name || "compiled function");
   const signatures = new Map<string, Signature>();
 

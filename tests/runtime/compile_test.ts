@@ -127,6 +127,12 @@ Deno.test("compile() says what is wrong with a function or an argument", () => {
   assertThrows(() => id(x), RangeError, "donate is [1] with 1 arguments");
   const wrong = new Date() as unknown as Tensor;
   assertThrows(() => id(wrong), TypeError, "is a Date, expected a tensor");
+  assertThrows(() => compile(3 as never), TypeError, "it is a number, expected a function");
+  assertThrows(
+    () => compile((x: Tensor) => x, { donate: 0 as never }),
+    TypeError,
+    "donate is 0, expected a list",
+  );
   const reads = compile((x: Tensor) => {
     void x.item().catch(() => {});
     return Tensor.settle([x.add(1)], "read a value") as unknown as Tensor;
