@@ -93,7 +93,7 @@ function bitLength(code: number): number {
 }
 
 /**
- * The packing that should take the fewest bits, from how many codes have each number of bits
+ * The packing that should take the fewest words (each part begins a word of its own), from how many codes have each number of bits
  * (`lengths[0…32]`). A function of whole numbers only, the same wherever it runs.
  */
 export function choosePacking(lengths: ArrayLike<number>, count: number): Packing {
@@ -103,16 +103,16 @@ export function choosePacking(lengths: ArrayLike<number>, count: number): Packin
   let e = 32;
   while (e > 0 && lengths[e] === 0) e--;
   let best: Packing = { w: e, g: 0, v: 0, e };
-  let least = e * count;
+  let least = wordsOf(e * count);
   for (let w = e - 1; w >= 0; w--) {
     const entries = above[w]!;
     // Twice the mean distance, rounded up to a power of 2: about one entry in seven is a filler.
     const wide = bitLength(Math.floor(count / entries)) + 1;
     const g = entries * wide < count ? wide : 0;
-    const places = g === 0 ? count : entries * g;
+    const marks = wordsOf(w * count) + (g === 0 ? wordsOf(count) : 0);
     for (let v = 0; v <= Math.min(16, e - w); v++) {
-      const bits = w * count + places + entries * v + e * above[w + v]!;
-      if (bits < least) [least, best] = [bits, { w, g, v, e }];
+      const words = marks + wordsOf(entries * (g + v)) + wordsOf(e * above[w + v]!);
+      if (words < least) [least, best] = [words, { w, g, v, e }];
     }
   }
   return best;
