@@ -27,6 +27,7 @@ export type { DType, TypedArray } from "./graph/dtype.ts";
 export * from "./graph/operations.ts";
 export * as random from "./graph/random.ts";
 export { realize } from "./graph/realize.ts";
+export { check } from "./graph/check.ts";
 export type { Aval } from "./graph/node.ts";
 export type { Shape } from "./graph/shape.ts";
 export type { MemoryKind } from "./graph/storage.ts";
@@ -59,7 +60,7 @@ export type {
   LimitName,
   SoftwarePolicy,
 } from "./runtime/device.ts";
-export { DeviceError, DeviceLostError, OutOfMemoryError } from "./runtime/errors.ts";
+export { CheckError, DeviceError, DeviceLostError, OutOfMemoryError } from "./runtime/errors.ts";
 export {
   countAs,
   deviceInfo,

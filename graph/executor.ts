@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Check } from "./check.ts";
 import type { TypedArray } from "./dtype.ts";
 import type { Node } from "./node.ts";
 import type { Storage } from "./storage.ts";
@@ -14,6 +15,8 @@ export interface Executor {
   realize(nodes: readonly Node[]): Storage[];
   /** Reads storages back to the host, all in one wait. */
   read(storages: readonly Storage[]): Promise<TypedArray[]>;
+  /** Computes a check with what is computed next, and fails the next read if it failed. */
+  check(check: Check): void;
   /** Gives a storage's memory back now; reading it afterwards is an error that says `reason`. */
   release(storage: Storage, reason: string): void;
 }

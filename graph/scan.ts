@@ -6,6 +6,7 @@
  * @module
  */
 import { avalOf, iota, loop as loopNode, parameter } from "./build.ts";
+import { carryChecks, collectChecks } from "./check.ts";
 import { closeOver } from "./close.ts";
 import { sameShape, type Shape, showShape } from "./shape.ts";
 import type { Tensor } from "./tensor.ts";
@@ -117,18 +118,17 @@ export function scan<C, X = null, Y = null>(
   const action = `scan ${options.name ?? nameOf(body)}`;
   const first = partsOf(carry, "the carry"), stacked = partsOf(xs, "xs");
   const length = rowsOf(action, stacked, options.length);
-  const parameters = [
-    ...first.nodes.map((node, i) => parameter(i, avalOf(node))),
-    ...stacked.nodes.map((node, i) => {
-      const shape: Shape = node.shape.slice(1);
-      return parameter(first.nodes.length + i, { shape, dtype: node.dtype });
-    }),
-  ];
-  const carries = first.nodes.length;
-  const returned = run("scan", body as (...args: never[]) => unknown, [
-    treeOf(first.structure, parameters.slice(0, carries)),
-    treeOf(stacked.structure, parameters.slice(carries)),
-  ]);
+  const before = first.nodes.map((node, i) => parameter(i, avalOf(node)));
+  const rows = stacked.nodes.map((node, i) => {
+    const shape: Shape = node.shape.slice(1);
+    return parameter(before.length + i, { shape, dtype: node.dtype });
+  });
+  const { value: returned, checks } = collectChecks(() =>
+    run("scan", body as (...args: never[]) => unknown, [
+      treeOf(first.structure, before),
+      treeOf(stacked.structure, rows),
+    ])
+  );
   if (!Array.isArray(returned) || returned.length !== 2) {
     throw new TypeError(
       `Cannot ${action}: the body returned ${show(returned)}, expected [carry, y] ` +
@@ -137,15 +137,23 @@ export function scan<C, X = null, Y = null>(
   }
   const next = partsOf(returned[0], "the carry"), y = partsOf(returned[1], "y");
   checkCarry(action, first, next);
-  const { graph, captured } = closeOver(name, parameters, [...next.nodes, ...y.nodes]);
-  const results = loopNode(graph, [...first.nodes, ...stacked.nodes, ...captured], {
+  const carried = carryChecks(checks);
+  const { graph, captured } = closeOver(
+    name,
+    [...before, ...carried.parameters, ...rows],
+    [...next.nodes, ...carried.next, ...y.nodes],
+  );
+  const inputs = [...first.nodes, ...carried.values, ...stacked.nodes, ...captured];
+  const carries = before.length + checks.length;
+  const results = loopNode(graph, inputs, {
     length,
     carries,
-    stacked: stacked.nodes.length,
+    stacked: rows.length,
     reverse: options.reverse ?? false,
   });
+  carried.note(results.slice(before.length, carries));
   return [
-    treeOf(first.structure, results.slice(0, carries)) as C,
+    treeOf(first.structure, results.slice(0, before.length)) as C,
     treeOf(y.structure, results.slice(carries)) as Y,
   ];
 }

@@ -24,6 +24,7 @@ import {
   slice,
   where,
 } from "./build.ts";
+import { anyFlag, collectChecks, noteCheck } from "./check.ts";
 import { batchLoop } from "./loops/batch.ts";
 import { type Graph, is, type Node } from "./node.ts";
 import type { CustomRule, Primitive } from "./primitive.ts";
@@ -296,13 +297,15 @@ function batchCall(call: Node<"call">, inputs: readonly Node[], size: number): N
     const fresh = [...graph.parameters, ...graph.results, ...graph.results]
       .map((node, i) => parameter(i, avalOf(node)));
     const n = xs.length, m = ys.length;
-    const pulled = (rule!.pull as CustomPull)(
-      fresh.slice(0, n),
-      fresh.slice(n, n + m),
-      fresh.slice(n + m),
+    const { value: pulled, checks } = collectChecks(() =>
+      (rule!.pull as CustomPull)(fresh.slice(0, n), fresh.slice(n, n + m), fresh.slice(n + m))
     );
     const present = pulled.filter((g) => g !== undefined);
-    const wideOnes = over(present, fresh, [...xs, ...ys, ...gs]);
+    const flags = checks.map(({ flag }) => flag);
+    const wideOnes = over([...present, ...flags], fresh, [...xs, ...ys, ...gs]);
+    checks.forEach(({ message }, i) =>
+      noteCheck({ flag: anyFlag(wideOnes[present.length + i]!), message })
+    );
     let next = 0;
     return pulled.map((g) => g && wideOnes[next++]);
   };

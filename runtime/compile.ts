@@ -8,7 +8,8 @@
  */
 import { closedLeaves, compileGraph } from "../compile/compile.ts";
 import type { Program } from "../compile/program.ts";
-import { fill, leaf, parameter } from "../graph/build.ts";
+import { apply, fill, leaf, parameter } from "../graph/build.ts";
+import { collectChecks } from "../graph/check.ts";
 import { type Aval, forgetNodes, type Graph, is, type Node, withSources } from "../graph/node.ts";
 import { insideTransform } from "../graph/scope.ts";
 import { type Shape, showShape } from "../graph/shape.ts";
@@ -23,6 +24,7 @@ import {
   structureKey,
   unflatten,
 } from "../graph/tree.ts";
+import { type Flag, makeFlag } from "./flags.ts";
 import { type Context, context } from "./context.ts";
 import { beginTrace, endTrace, type Print, printable, printStages, verifying } from "./debug.ts";
 import { explain } from "./explain.ts";
@@ -79,6 +81,8 @@ export interface Signature {
   readonly shapes: readonly Shape[];
   /** Hidden results that are printed when they have been computed. */
   readonly prints: readonly Print[];
+  /** What it demands of the device: arguments after the user's own, and the last results. */
+  readonly flags: readonly Flag[];
   /** Device memory for arguments passed as numbers, and the number in it. */
   readonly scalars: Map<number, { readonly storage: Storage; value: number }>;
   /** Numbers that must not share memory between calls, since results do. */
@@ -159,7 +163,7 @@ export function compile<A extends readonly unknown[], R>(
     const storages = leaves.map((x, i) =>
       typeof x === "number" ? scalar(signature, i, x) : storageOf(x)
     );
-    storages.push(...signature.closed);
+    storages.push(...signature.flags.map((flag) => flag.storage), ...signature.closed);
     const finish = (results: readonly Storage[]) => treeOf(signature, results, storages);
     return { signature, storages, finish };
   };
@@ -248,17 +252,26 @@ function trace(
   const parameters = leaves.map((x, i) => parameter(i, avalOf(x)));
   const args = unflatten(structure, parameters.map((node) => new Tensor(node))) as unknown[];
   const noted = beginTrace();
-  let returned: unknown;
+  let recorded: ReturnType<typeof collectChecks>;
   try {
-    returned = withSources(() => f(...args));
+    recorded = collectChecks(() => withSources(() => f(...args)));
   } finally {
     endTrace();
   }
+  const { value: returned, checks } = recorded;
   const { leaves: tensors, structure: shape } = flattenResult(returned, name);
   const prints = printable(noted, parameters);
-  const results: Node[] = [...tensors.map((x) => x.node), ...prints.map(({ node }) => node)];
-  const graph: Graph = { name, parameters, results };
-  const donated = donatedLeaves(structure, donate, name);
+  const flags = checks.map(({ flag }, i) => parameter(leaves.length + i, flag));
+  const results: Node[] = [
+    ...tensors.map((x) => x.node),
+    ...prints.map(({ node }) => node),
+    ...checks.map(({ flag }, i) => apply("max", [flags[i]!, flag], {})),
+  ];
+  const graph: Graph = { name, parameters: [...parameters, ...flags], results };
+  const donated = [
+    ...donatedLeaves(structure, donate, name),
+    ...flags.map(({ attributes }) => attributes.index),
+  ];
   const program = compileGraph(
     graph,
     { donate: donated, verify: verifying() },
@@ -279,6 +292,7 @@ function trace(
     structure: shape,
     shapes: tensors.map((x) => x.shape),
     prints,
+    flags: checks.map(({ message }) => makeFlag(`run ${name}`, message)),
     scalars: new Map(),
     unshared,
   };
@@ -337,10 +351,12 @@ function treeOf(
   results: readonly Storage[],
   given: readonly Storage[],
 ): unknown {
-  const { shapes, structure, prints, context } = signature;
+  const { shapes, structure, prints, flags, context } = signature;
   prints.forEach((print, i) =>
     context.prints.push({ ...print, storage: results[shapes.length + i]! })
   );
+  const first = results.length - flags.length;
+  flags.forEach((flag, i) => context.checks.note(flag, results[first + i]!));
   const seen = new Set<Storage>(given);
   const tensors = shapes.map((shape, i) => {
     const storage = results[i]!;

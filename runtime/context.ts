@@ -6,6 +6,7 @@
  * @module
  */
 import type { Storage } from "../graph/storage.ts";
+import { Flags } from "./flags.ts";
 import { Collector } from "./collect.ts";
 import type { PendingPrint } from "./debug.ts";
 import type { Device } from "./device.ts";
@@ -19,6 +20,8 @@ export class Context {
   readonly pipelines: Pipelines;
   /** What traced functions want printed, at the next await. */
   readonly prints: PendingPrint[] = [];
+  /** What programs demand of the device, judged at the next await. */
+  readonly checks: Flags = new Flags();
 
   /** The context of an open device. */
   constructor(readonly device: Device) {

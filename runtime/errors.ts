@@ -24,6 +24,12 @@ export class OutOfMemoryError extends DeviceError {
   override name = "OutOfMemoryError";
 }
 
+/** A condition that the program demanded did not hold on the device; see `check`. */
+export class CheckError extends Error {
+  /** The name of the class. */
+  override name = "CheckError";
+}
+
 /** What a label in a message of the device stands for. */
 export interface Origin {
   /** The expression that the kernel computes. */

@@ -8,6 +8,7 @@
 import { compileGraph } from "../compile/compile.ts";
 import type { TypedArray } from "../graph/dtype.ts";
 import type { Executor } from "../graph/executor.ts";
+import type { Check } from "../graph/check.ts";
 import { attributeKey, forgetNodes, type Graph, is, type Node } from "../graph/node.ts";
 import type { Storage } from "../graph/storage.ts";
 import { topological } from "../graph/walk.ts";
@@ -34,7 +35,10 @@ export class DeviceExecutor implements Executor {
 
   /** See {@linkcode Executor}. */
   realize(nodes: readonly Node[]): Storage[] {
-    const wanted = [...new Set(nodes.filter((node) => !is(node, "leaf")))];
+    const checks = this.context.checks.take();
+    const wanted = [
+      ...new Set([...nodes.filter((node) => !is(node, "leaf")), ...checks.nodes]),
+    ];
     const values = new Map<Node, Storage>();
     if (wanted.length > 0) {
       const { key, leaves } = structureOf(wanted);
@@ -45,6 +49,7 @@ export class DeviceExecutor implements Executor {
       const results = loaded.run(leaves.map((leaf) => leaf.attributes.storage));
       forgetNodes();
       wanted.forEach((node, i) => values.set(node, results[i]!));
+      checks.done(checks.nodes.map((node) => values.get(node)!));
     }
     return nodes.map((node) => is(node, "leaf") ? node.attributes.storage : values.get(node)!);
   }
@@ -69,12 +74,24 @@ export class DeviceExecutor implements Executor {
 
   /** See {@linkcode Executor}. */
   async read(storages: readonly Storage[]): Promise<TypedArray[]> {
-    const prints = this.context.prints.splice(0);
-    const values = await read(this.context, [...storages, ...prints.map((p) => p.storage)]);
+    const { checks } = this.context;
+    this.realize([]); // Checks that nothing has computed yet.
+    const prints = this.context.prints.splice(0), flags = checks.pending();
+    const all = [...storages, ...prints.map((p) => p.storage), ...flags.map((f) => f.storage)];
+    const values = await read(this.context, all).catch((error) => {
+      checks.again(flags);
+      throw error;
+    });
     prints.forEach(({ label, node }, i) =>
       console.log(showValue(label, node, values[storages.length + i]!))
     );
+    checks.judge(flags, values.slice(all.length - flags.length).map(([value]) => value!));
     return values.slice(0, storages.length);
+  }
+
+  /** See {@linkcode Executor}. */
+  check(check: Check): void {
+    this.context.checks.await(check);
   }
 
   /** See {@linkcode Executor}. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { installExecutor } from "../graph/executor.ts";
+import { executor, installExecutor } from "../graph/executor.ts";
 import { is } from "../graph/node.ts";
 import type { MemoryKind } from "../graph/storage.ts";
 import { Tensor } from "../graph/tensor.ts";
@@ -91,9 +91,12 @@ export function deviceInfo(): DeviceInfo {
  * Waits until everything that was started has run.
  *
  * @throws {DeviceError} if something went wrong on the device.
+ * @throws {CheckError} if something that was started demanded what did not hold.
  */
 export async function synchronize(): Promise<void> {
-  await finish(context("synchronize"));
+  const open = context("synchronize");
+  await executor("synchronize").read([]);
+  await finish(open);
 }
 
 /**

@@ -9,6 +9,7 @@
  * @module
  */
 import { apply, avalOf, fill, loop, parameter } from "../build.ts";
+import { carryChecks, collectChecks } from "../check.ts";
 import { isFloat } from "../dtype.ts";
 import type { Graph, Node } from "../node.ts";
 import { activeNodes, topological } from "../walk.ts";
@@ -103,14 +104,15 @@ export function pullLoop(
     return row;
   });
   const sources = parameters.filter((_, i) => asked[i]);
-  const pulled = pullback(results, sources, cotangents);
+  const { value: pulled, checks } = collectChecks(() => pullback(results, sources, cotangents));
+  const carried = carryChecks(checks);
   const pulledOf = (i: number): Node => pulled[sources.indexOf(parameters[i]!)]!;
 
   const bodyResults = [...around].map(([i, input]) =>
     isCarry(i) ? pulledOf(i) : apply("add", [input.parameter, pulledOf(i)], {})
   );
   const rowIndices = parameters.flatMap((_, i) => isRow(i) && asked[i] ? [i] : []);
-  bodyResults.push(...rowIndices.map(pulledOf));
+  bodyResults.push(...carried.next, ...rowIndices.map(pulledOf));
 
   // What the steps back read of the way forward: no more than they use.
   const used = new Set(topological(bodyResults));
@@ -125,6 +127,7 @@ export function pullLoop(
   const states = saved.length === 0 ? [] : forwardStates(node, saved);
   const inputs = [
     ...around.values(),
+    ...checks.map((_, i) => ({ value: carried.values[i]!, parameter: carried.parameters[i]! })),
     ...saved.map((i, k) => ({ value: states[k]!, parameter: parameters[i]! })),
     ...rows,
     ...rowsOfCotangents.filter((row) => used.has(row.parameter)),
@@ -135,12 +138,13 @@ export function pullLoop(
     inputs.map((input) => input.value),
     {
       length,
-      carries: around.size,
-      stacked: inputs.length - around.size - constants.length,
+      carries: around.size + checks.length,
+      stacked: inputs.length - around.size - checks.length - constants.length,
       reverse: !reverse,
     },
   );
-  const places = [...around.keys(), ...rowIndices];
+  carried.note(back.slice(around.size, around.size + checks.length));
+  const places = [...around.keys(), ...checks.map(() => -1), ...rowIndices];
   return node.inputs.map((_, i) => {
     const place = places.indexOf(i);
     return place < 0 ? undefined : back[place];
@@ -167,7 +171,8 @@ export function pushLoop(
   const partner = parameters.map((p, i) =>
     varies.parameters[i] ? parameter(i, avalOf(p)) : undefined
   );
-  const pushed = pushforward(results, parameters, partner);
+  const { value: pushed, checks } = collectChecks(() => pushforward(results, parameters, partner));
+  const carried = carryChecks(checks);
   const inputs: Input[] = [];
   /** Parameters from..to, then their tangents; how many. */
   const take = (from: number, to: number): number => {
@@ -182,7 +187,11 @@ export function pushLoop(
     }
     return inputs.length - before;
   };
-  const counts = [take(0, carries), take(carries, carries + stacked)] as const;
+  const own = take(0, carries);
+  checks.forEach((_, i) =>
+    inputs.push({ value: carried.values[i]!, parameter: carried.parameters[i]! })
+  );
+  const counts = [own + checks.length, take(carries, carries + stacked)] as const;
   take(carries + stacked, parameters.length);
   const has = results.map((result, i) =>
     i < carries ? partner[i] !== undefined : varies.nodes.has(result)
@@ -196,6 +205,7 @@ export function pushLoop(
     results: [
       ...results.slice(0, carries),
       ...around.map((i) => pushed[i]!),
+      ...carried.next,
       ...results.slice(carries),
       ...rows.map((i) => pushed[i]!),
     ],
@@ -206,6 +216,7 @@ export function pushLoop(
     stacked: counts[1],
     reverse,
   });
+  carried.note(all.slice(own, counts[0]));
   const after = counts[0] + results.length - carries;
   return indices.map((i) => {
     if (!has[i]) return undefined;

@@ -5,6 +5,7 @@
  * @module
  */
 import { apply, avalOf, broadcastTo, cast, iota, parameter, permute, reshape } from "../build.ts";
+import { anyFlag, collectChecks, noteCheck } from "../check.ts";
 import { pushforward } from "../jvp.ts";
 import type { Aval, Node } from "../node.ts";
 import { normalizeAxis, type Shape, sizeOf } from "../shape.ts";
@@ -121,26 +122,32 @@ export function vmap<A extends readonly unknown[], R>(
     const examples = operands.map(({ node, batched }, i) =>
       batched ? parameter(i, { shape: node.shape.slice(1), dtype: node.dtype }) : node
     );
-    const returned = run("vmap", f, treeOf(given.structure, examples) as unknown[]);
+    const { value: returned, checks } = collectChecks(() =>
+      run("vmap", f, treeOf(given.structure, examples) as unknown[])
+    );
     const results = resultsOf("vmap", f, returned);
     const wanted = spreadAxes(outAxes, results.structure, action, "the results");
     const live = examples.flatMap((node, i) => operands[i]!.batched ? [{ node, i }] : []);
     const batched = batch(
-      results.nodes,
+      [...results.nodes, ...checks.map(({ flag }) => flag)],
       live.map(({ node }) => node),
       live.map(({ i }) => operands[i]!),
       size,
     );
-    const nodes = batched.map(({ node, batched }, i) => {
+    checks.forEach(({ message }, i) =>
+      noteCheck({ flag: anyFlag(batched[results.nodes.length + i]!.node), message })
+    );
+    const nodes = results.nodes.map((_, i) => {
+      const { node, batched: depends } = batched[i]!;
       const axis = wanted[i] as number | null;
       if (axis === null) {
-        if (!batched) return node;
+        if (!depends) return node;
         throw new TypeError(
           `Cannot ${action}: result ${i} depends on the batch, expected an axis for it instead ` +
             "of null",
         );
       }
-      const full = batched ? node : repeat(node, size!);
+      const full = depends ? node : repeat(node, size!);
       return frontToAxis(full, normalizeAxis(axis, full.shape.length, action));
     });
     return treeOf(results.structure, nodes) as R;
@@ -158,11 +165,20 @@ function basis({ shape, dtype }: Aval): Node {
   return reshape(cast(ones, dtype), [n, ...shape]);
 }
 
-/** Results of a linear map, given as graph from placeholders, for every unit vector of one. */
-function columns(results: readonly Node[], placeholder: Node): Node[] {
+/** Results of a linear map, recorded from a placeholder, for every unit vector. */
+function columns(record: () => readonly Node[], placeholder: Node): Node[] {
   const n = sizeOf(placeholder.shape);
-  const all = batch(results, [placeholder], [{ node: basis(placeholder), batched: true }], n);
-  return all.map(({ node, batched }) => batched ? node : repeat(node, n));
+  const { value: results, checks } = collectChecks(record);
+  const all = batch(
+    [...results, ...checks.map(({ flag }) => flag)],
+    [placeholder],
+    [{ node: basis(placeholder), batched: true }],
+    n,
+  );
+  checks.forEach(({ message }, i) =>
+    noteCheck({ flag: anyFlag(all[results.length + i]!.node), message })
+  );
+  return results.map((_, i) => all[i]!.batched ? all[i]!.node : repeat(all[i]!.node, n));
 }
 
 /** The type of a Jacobian: the tree of the results with the arguments' tree for each tensor. */
@@ -233,14 +249,15 @@ function blocksOf(results: readonly Node[], sources: readonly Node[]): Node[][] 
   if (total(results) < total(sources)) {
     return results.map((y) => {
       const cotangent = parameter(0, avalOf(y));
-      const pulled = columns(pullback([y], sources, [cotangent]), cotangent);
+      const pulled = columns(() => pullback([y], sources, [cotangent]), cotangent);
       return pulled.map((block, i) => reshape(block, shapeOf(y, sources[i]!)));
     });
   }
   const bySource = sources.map((x) => {
     const tangent = parameter(0, avalOf(x));
     const tangents = sources.map((source) => source === x ? tangent : undefined);
-    return columns(pushforward(results, sources, tangents), tangent).map((block, i) => {
+    const pushed = columns(() => pushforward(results, sources, tangents), tangent);
+    return pushed.map((block, i) => {
       const y = results[i]!;
       const rows = permute(reshape(block, [sizeOf(x.shape), sizeOf(y.shape)]), [1, 0]);
       return reshape(rows, shapeOf(y, x));

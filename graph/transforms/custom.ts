@@ -5,6 +5,7 @@
  * @module
  */
 import { avalOf, call, parameter } from "../build.ts";
+import { collectChecks, noteCheck } from "../check.ts";
 import { closeOver } from "../close.ts";
 import { isFloat } from "../dtype.ts";
 import type { Node } from "../node.ts";
@@ -51,15 +52,20 @@ export function customVjp<A extends readonly unknown[], R>(
   return (...args: A): R => {
     const given = partsOf(args, `arguments of ${name}`);
     const parameters = given.nodes.map((node, i) => parameter(i, avalOf(node)));
-    const returned = run("trace", f, treeOf(given.structure, parameters) as unknown[]);
-    const results = resultsOf("trace", f, returned);
-    const { graph, captured } = closeOver(name, parameters, results.nodes);
+    const { value: returned, checks } = collectChecks(() =>
+      run("trace", f, treeOf(given.structure, parameters) as unknown[])
+    );
+    const results = resultsOf("trace", f, returned), count = results.nodes.length;
+    // Flags are results after the user's own, which the rule does not see.
+    const { graph, captured } = closeOver(name, parameters, [
+      ...results.nodes,
+      ...checks.map(({ flag }) => flag),
+    ]);
     const rule: CustomPull = (inputs, values, cotangents) => {
       const own = inputs.slice(0, parameters.length);
-      const [g, y] = [cotangents, values].map((nodes) => treeOf(results.structure, nodes)) as [
-        R,
-        R,
-      ];
+      const [g, y] = [cotangents, values].map((nodes) =>
+        treeOf(results.structure, nodes.slice(0, count))
+      ) as [R, R];
       const pulled = pull(g, y, ...treeOf(given.structure, own) as unknown as A);
       if (!Array.isArray(pulled)) {
         throw new TypeError(
@@ -76,7 +82,8 @@ export function customVjp<A extends readonly unknown[], R>(
       return collect(pulled, given.structure, own, name);
     };
     const nodes = call(graph, [...given.nodes, ...captured], { name, pull: rule });
-    return treeOf(results.structure, nodes) as R;
+    checks.forEach(({ message }, i) => noteCheck({ flag: nodes[count + i]!, message }));
+    return treeOf(results.structure, nodes.slice(0, count)) as R;
   };
 }
 

@@ -29,6 +29,7 @@ export function installHost(): void {
       });
     },
     read: () => Promise.reject(new Error("Cannot read: there is no device here")),
+    check: () => {},
     release: () => {},
   });
 }
