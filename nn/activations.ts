@@ -53,3 +53,11 @@ export function tanh(x: Tensor): Tensor {
 export function softmax(x: Tensor): Tensor {
   return x.softmax(-1);
 }
+
+/** α and the scale of SELU: those that keep mean 0 and variance 1 (Klambauer et al. 2017). */
+const SELU_ALPHA = 1.6732632423543772, SELU_SCALE = 1.0507009873554805;
+
+/** 1.0507·(x, or 1.67326·(exp(x) - 1) where not positive): self-normalising (Klambauer et al. 2017). */
+export function selu(x: Tensor): Tensor {
+  return x.elu(SELU_ALPHA).mul(SELU_SCALE);
+}

@@ -4,13 +4,16 @@
  * read off its shape, inputs in the last axis but one, outputs in the last, any axes before them a
  * receptive field.
  *
- * Glorot and Bengio 2010 · He et al. 2015 · LeCun et al. 1998. Normal distributions are cut off at
+ * Glorot and Bengio 2010 · He et al. 2015 · LeCun et al. 1998 · Saxe et al. 2014. Normal distributions are cut off at
  * two standard deviations and widened to make up for it, as in JAX and Keras.
  *
  * @module
  */
-import { zeros as zerosOf } from "../graph/create.ts";
-import { normal as drawNormal, truncatedNormal, uniform as drawUniform } from "../graph/random.ts";
+import { arange, eye, zeros as zerosOf } from "../graph/create.ts";
+import { where } from "../graph/operations.ts";
+import { foldIn, normal as drawNormal, truncatedNormal } from "../graph/random.ts";
+import { uniform as drawUniform } from "../graph/random.ts";
+import { loop } from "../graph/scan.ts";
 import { type Shape, showShape, sizeOf } from "../graph/shape.ts";
 import type { Tensor } from "../graph/tensor.ts";
 
@@ -99,4 +102,89 @@ export const zeros: Initializer = (_key, shape) => zerosOf(shape);
 /** Normal with a given standard deviation, whatever the fans; not cut off. */
 export function normal(deviation: number = 1): Initializer {
   return (key, shape) => drawNormal(key, shape).mul(deviation);
+}
+
+/** Options for {@linkcode orthogonal} and {@linkcode identity}. */
+export interface GainOptions {
+  /** What the weight is multiplied by: √2 suits ReLU. @default {1} */
+  gain?: number;
+}
+
+/**
+ * Orthogonal: all singular values are the gain, and every direction is as likely as any other
+ * (Saxe et al. 2014). A weight [...field, inputs, outputs] is taken as a matrix with the last axis
+ * as columns; the shorter side is orthonormal.
+ *
+ * It is a product of random reflections, one for each row of the shorter side (Stewart 1980), in a
+ * loop: no factorisation, and orthogonal to rounding.
+ *
+ * @example Usage
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertAlmostEquals } from "@std/assert";
+ *
+ * await rg.init({ software: "allow" });
+ * const q = rg.nn.orthogonal()(rg.random.key(0), [5, 3]);
+ * const length = await q.slice(null, 0).square().sum().item();
+ * assertAlmostEquals(length, 1, 1e-5);
+ * ```
+ */
+export function orthogonal({ gain = 1 }: GainOptions = {}): Initializer {
+  return (key, shape) => {
+    const { columns, rows } = matrixOf(shape);
+    const wide = columns > rows;
+    const long = Math.max(rows, columns), short = Math.min(rows, columns);
+    if (short === 0) return zerosOf(shape);
+    const place = arange(long), column = arange(short);
+    const reflect = (q: Tensor, step: Tensor): Tensor => {
+      // From the last coordinate to the first: each reflection leaves those before its own alone.
+      const k = step.neg().add(short - 1);
+      const at = place.equal(k);
+      const x = where(place.less(k), 0, drawNormal(foldIn(key, k), [long]));
+      const norm = x.square().sum().sqrt(), first = where(at, x, 0).sum();
+      const sign = where(first.less(0), -1, 1);
+      const v = x.add(where(at, norm.mul(sign), 0));
+      // ‖v‖² = 2‖x‖(‖x‖ + |first|); 2 of the reflection cancels.
+      const half = norm.mul(norm.add(first.abs()));
+      const turned = q.mul(where(column.equal(k), sign.neg(), 1));
+      return turned.sub(v.div(half).expandDims(1).mul(v.matmul(turned)));
+    };
+    const q = loop((q: Tensor, step: Tensor) => reflect(q, step.cast("i32")), eye(long, short), {
+      length: short,
+      name: "orthogonal",
+    });
+    return (wide ? q.T : q).mul(gain).reshape(shape);
+  };
+}
+
+/** A weight's shape as a matrix. */
+function matrixOf(shape: Shape): { rows: number; columns: number } {
+  if (shape.length < 2) fansOf(shape);
+  return { rows: sizeOf(shape.slice(0, -1)), columns: shape.at(-1)! };
+}
+
+/**
+ * The identity, as far as it goes: input i to output i. A receptive field [...field, inputs,
+ * outputs] has it at its middle, so that a convolution hands on what it gets (Le et al. 2015 for
+ * recurrent nets).
+ *
+ * @example Usage
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await rg.init({ software: "allow" });
+ * assertEquals(await rg.nn.identity()(rg.random.key(0), [2, 3]).array(), [[1, 0, 0], [0, 1, 0]]);
+ * ```
+ */
+export function identity({ gain = 1 }: GainOptions = {}): Initializer {
+  return (_key, shape) => {
+    if (shape.length < 2) fansOf(shape);
+    const [inputs, outputs] = shape.slice(-2) as [number, number];
+    const field = shape.slice(0, -2);
+    const middle = field.map((n): [number, number] => [n >> 1, n - 1 - (n >> 1)]);
+    if (field.includes(0)) return zerosOf(shape);
+    return eye(inputs, outputs).mul(gain).reshape([...field.map(() => 1), inputs, outputs])
+      .pad([...middle, [0, 0], [0, 0]]);
+  };
 }

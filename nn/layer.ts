@@ -6,6 +6,7 @@
  * @module
  */
 import { isFloat } from "../graph/dtype.ts";
+import { foldIn } from "../graph/random.ts";
 import { sameShape, type Shape, showShape } from "../graph/shape.ts";
 import { Tensor } from "../graph/tensor.ts";
 import type { Tree } from "../optim/tree.ts";
@@ -85,4 +86,49 @@ export function expectSize(layer: string, name: string, value: number): void {
       `Cannot make ${layer}: ${name} is ${value}, expected a positive integer`,
     );
   }
+}
+
+/** Throws unless a layer's number is finite. */
+export function expectNumber(layer: string, name: string, value: number): void {
+  if (!Number.isFinite(value)) {
+    throw new RangeError(`Cannot make ${layer}: ${name} is ${value}, expected a finite number`);
+  }
+}
+
+/** A tree as a record with certain parts, or an error that names the layer. */
+export function expectRecord<K extends string, T extends Tree = Tree>(
+  layer: string,
+  what: string,
+  tree: Tree,
+  names: readonly K[],
+): { readonly [N in K]: T } {
+  const record = tree !== null && typeof tree === "object" && !(tree instanceof Tensor) &&
+    !Array.isArray(tree);
+  const missing = record ? names.find((name) => !(name in tree)) : names[0];
+  if (record && missing === undefined) return tree as { readonly [N in K]: T };
+  throw new TypeError(
+    `Cannot apply ${layer}: its ${what} are ${
+      record ? `without ${missing}` : `${tree instanceof Tensor ? tree : typeof tree}`
+    }, expected a record of ${names.join(", ")}`,
+  );
+}
+
+/** A tree as a list of a certain length, or an error that names the layer. */
+export function expectList(
+  layer: string,
+  what: string,
+  tree: Tree,
+  length: number,
+): readonly Tree[] {
+  if (Array.isArray(tree) && tree.length === length) return tree;
+  throw new TypeError(
+    `Cannot apply ${layer}: its ${what} are ${
+      Array.isArray(tree) ? `a list of ${tree.length}` : "no list"
+    }, expected a list of ${length}`,
+  );
+}
+
+/** The options with a key of its own for part `i`, where there is one. */
+export function withKey(options: ApplyOptions = {}, i: number): ApplyOptions {
+  return options.key === undefined ? options : { ...options, key: foldIn(options.key, i) };
 }

@@ -4,20 +4,25 @@
  * @module
  */
 export * from "./activations.ts";
+export * from "./attention.ts";
 export * from "./batch_norm.ts";
 export * from "./dropout.ts";
+export * from "./group_norm.ts";
 export {
   type FanMode,
   type Fans,
   fansOf,
+  type GainOptions,
   glorotNormal,
   glorotUniform,
   heNormal,
   heUniform,
+  identity,
   type Initializer,
   lecunNormal,
   lecunUniform,
   normal,
+  orthogonal,
   varianceScaling,
   type VarianceScalingOptions,
   zeros,
@@ -25,6 +30,7 @@ export {
 export type { ApplyOptions, Layer, StatefulLayer } from "./layer.ts";
 export * from "./linear.ts";
 export * from "./losses.ts";
+export * from "./multi_head_attention.ts";
 export {
   layerNorm,
   type LayerNormParams,
@@ -32,4 +38,8 @@ export {
   rmsNorm,
   type RmsNormParams,
 } from "./normalization.ts";
+export * from "./positions.ts";
+export * from "./recurrent.ts";
+export * from "./residual.ts";
 export * from "./sequential.ts";
+export * from "./weight_norm.ts";

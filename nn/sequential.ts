@@ -8,7 +8,7 @@ import type { Tensor } from "../graph/tensor.ts";
 import type { Tree } from "../optim/tree.ts";
 import { type Activation, relu } from "./activations.ts";
 import { heNormal, type Initializer, lecunNormal } from "./initializers.ts";
-import { type ApplyOptions, expectSize, type Layer, type StatefulLayer } from "./layer.ts";
+import { expectList, expectSize, type Layer, type StatefulLayer, withKey } from "./layer.ts";
 import { linear, type LinearParams } from "./linear.ts";
 
 /** One link of {@linkcode sequential}: a layer, or a function without parameters. */
@@ -59,26 +59,17 @@ export function statefulSequential(
   links: readonly StatefulLink[],
 ): StatefulLayer<readonly Tree[], readonly Tree[]> {
   const name = `sequential(${links.map((link) => link.name || "function").join(", ")})`;
-  const expectList = (what: string, tree: Tree): readonly Tree[] => {
-    if (Array.isArray(tree) && tree.length === links.length) return tree;
-    throw new TypeError(
-      `Cannot apply ${name}: its ${what} is ${
-        Array.isArray(tree) ? `a list of ${tree.length}` : "no list"
-      }, expected a list of ${links.length}`,
-    );
-  };
   return {
     name,
     init: (key) =>
       links.map((link, i) => typeof link === "function" ? null : link.init(foldIn(key, i))),
     initState: () => links.map((link) => isStateful(link) ? link.initState() : null),
     apply(params, state, x, options = {}) {
-      const own = expectList("parameter", params), before = expectList("state", state);
+      const own = expectList(name, "parameters", params, links.length);
+      const before = expectList(name, "state", state, links.length);
       const after: Tree[] = [];
       links.forEach((link, i) => {
-        const mine: ApplyOptions = options.key === undefined
-          ? options
-          : { ...options, key: foldIn(options.key, i) };
+        const mine = withKey(options, i);
         let next: Tree = null;
         if (typeof link === "function") x = link(x);
         else if (isStateful(link)) [x, next] = link.apply(own[i]!, before[i]!, x, mine);
@@ -141,13 +132,9 @@ export function mlp(sizes: readonly number[], options: MlpOptions = {}): Layer<M
     name,
     init: (key) => layers.map((layer, i) => layer.init(foldIn(key, i))),
     apply(params, x) {
-      if (!Array.isArray(params) || params.length !== layers.length) {
-        throw new TypeError(
-          `Cannot apply ${name}: its parameters are no list of ${layers.length}, expected one`,
-        );
-      }
+      const own = expectList(name, "parameters", params, layers.length);
       return layers.reduce((x: Tensor, layer, i) => {
-        const y = layer.apply(params[i], x);
+        const y = layer.apply(own[i]!, x);
         return i === last ? y : activation(y);
       }, x);
     },
