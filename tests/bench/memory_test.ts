@@ -1,0 +1,58 @@
+/**
+ * What the experiments about memory write: tables, claims and pictures.
+ */
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { showClaims, showTable } from "../../bench/memory/experiment.ts";
+import { experiments } from "../../bench/memory/main.ts";
+import { drawPicture } from "../../bench/memory/picture.ts";
+
+Deno.test("showTable() aligns names to the left and numbers to the right", () => {
+  const table = { title: "T", columns: ["name", "MB"], rows: [["a", 1], ["longer", 12.5]] };
+  assertEquals(
+    showTable(table),
+    "**T**\n\n| name   |   MB |\n| ------ | ---: |\n| a      |    1 |\n| longer | 12.5 |",
+  );
+});
+
+Deno.test("showClaims() says what was missed", () => {
+  const claims = [{ text: "a", met: true }, { text: "b", met: false }];
+  assertEquals(showClaims(claims), "- met: a\n- MISSED: b");
+});
+
+Deno.test("drawPicture() puts larger values higher and to the right, on both kinds of axes", () => {
+  for (const log of ["", "xy"] as const) {
+    const svg = drawPicture({
+      name: "p",
+      title: "a < b",
+      xName: "x",
+      yName: "y",
+      lines: [{ name: "l", points: [[1, 10], [10, 100], [100, 1000]] }],
+      log,
+    });
+    const marks = [...svg.matchAll(/cx="([\d.]+)" cy="([\d.]+)"/g)].map((m) =>
+      m.slice(1).map(Number)
+    );
+    assertEquals(marks.length, 3);
+    assert(marks[0]![0]! < marks[1]![0]! && marks[1]![0]! < marks[2]![0]!);
+    assert(marks[0]![1]! > marks[1]![1]! && marks[1]![1]! > marks[2]![1]!);
+    // On logarithmic axes equal ratios take equal room.
+    const middle = Math.abs(2 * marks[1]![0]! - marks[0]![0]! - marks[2]![0]!);
+    assertEquals(middle < 1, log === "xy");
+    assert(svg.includes("a &lt; b") && !svg.includes("a < b"));
+  }
+});
+
+Deno.test("drawPicture() refuses what has no points to show", () => {
+  const picture = { name: "p", title: "t", xName: "x", yName: "y", log: "y" } as const;
+  assertThrows(
+    () => drawPicture({ ...picture, lines: [{ name: "l", points: [[1, 0]] }] }),
+    RangeError,
+    'Cannot draw "t"',
+  );
+});
+
+Deno.test("every experiment says what it is", () => {
+  for (const { title, about } of Object.values(experiments)) {
+    assert(title.length > 0 && about.endsWith("."));
+  }
+});
