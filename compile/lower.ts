@@ -12,6 +12,7 @@ import { is, type Node } from "../graph/node.ts";
 import { kinds } from "../graph/primitive.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { topological } from "../graph/walk.ts";
+import { convolution } from "./convolution.ts";
 import { withoutReshapes } from "./store.ts";
 import { longestScatter } from "../kernels/scatter.ts";
 
@@ -42,7 +43,24 @@ function asRows(x: Node, axes: readonly number[]): Node {
   return build.reshape(build.permute(x, [...kept, ...axes]), [sizeOf(x.shape) / cols, cols]);
 }
 
+/** A new node over inputs that are lowered. */
+function settle(node: Node): Node {
+  for (const { apply } of lowerings) {
+    const next = apply(node);
+    if (next !== undefined) return next;
+  }
+  return node;
+}
+
 const lowerings: readonly Lowering[] = [
+  {
+    name: "convolution as a product",
+    why: "a product that reads windows needs no kernel of its own, and is as fast",
+    apply: (node) => {
+      if (!is(node, "convolve")) return undefined;
+      return convolution(node, settle);
+    },
+  },
   {
     name: "split long reduction",
     why: "one kernel would loop too long, and one invocation would have all the work",

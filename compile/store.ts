@@ -62,6 +62,23 @@ export function affineBase(node: Node): Node | undefined {
   return affine ? base : undefined;
 }
 
+/**
+ * What a product reads an operand from: what lies below an affine view; or below windows, which
+ * hold every element many times over, and are better looked up than written out.
+ */
+function operandBase(operand: Node): Node {
+  const base = affineBase(operand);
+  if (base !== undefined) return isConstant(base) ? operand : base;
+  let below = operand, windows = false;
+  while (kinds[below.op] === "movement" && below.op !== "concatenate") {
+    windows ||= below.op === "window";
+    below = below.inputs[0]!;
+  }
+  return windows && below.op !== "concatenate" && !isConstant(below) ? below : operand;
+}
+
+const isConstant = (node: Node): boolean => node.op === "fill" || node.op === "iota";
+
 /** What computing a node takes, down to what is stored: see {@linkcode Limits}. */
 interface Load {
   readonly operations: number;
@@ -95,10 +112,7 @@ export function chooseStored(
   for (const node of order) {
     if (isAnchor(node)) store(node);
     if (is(node, "dot")) {
-      for (const operand of node.inputs) {
-        const base = affineBase(operand);
-        store(base === undefined || base.op === "fill" || base.op === "iota" ? operand : base);
-      }
+      for (const operand of node.inputs) store(operandBase(operand));
     }
     if (is(node, "scatterAdd")) { for (const operand of node.inputs) store(operand); }
     // A loop reads its operands from memory, as they are, and leaves its results there.

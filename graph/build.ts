@@ -287,6 +287,32 @@ export function dot(a: Node, b: Node): Node {
   return apply("dot", [a, b], {});
 }
 
+/** Windows over the last axes of x: [..., …n] → [..., …places, …size]. */
+export function window(x: Node, attributes: Attributes["window"]): Node {
+  const { size, step, dilation } = attributes, rank = size.length;
+  if (rank === 0) return x;
+  const { shape } = infer.window([x], attributes, scalar);
+  checkShape(shape, "window");
+  const apart = size.every((k, i) => k === 1 || (k === step[i] && dilation[i] === 1));
+  if (!apart) return apply("window", [x], attributes);
+  // Windows side by side share nothing: their axes are cut into pieces.
+  const lead = shape.slice(0, -2 * rank), places = shape.slice(lead.length, lead.length + rank);
+  const cut = slice(
+    x,
+    x.shape.map(() => 0),
+    [...lead, ...places.map((n, i) => n * size[i]!)],
+    [...lead.map(() => 1), ...size.map((k, i) => k === 1 ? step[i]! : 1)],
+  );
+  const pieces = reshape(cut, [...lead, ...places.flatMap((n, i) => [n, size[i]!])]);
+  const axes = size.map((_, i) => lead.length + 2 * i);
+  return permute(pieces, [...lead.map((_, i) => i), ...axes, ...axes.map((axis) => axis + 1)]);
+}
+
+/** Kernels [g,…k,c,o] over [g,b,…s,c]. */
+export function convolve(x: Node, w: Node, attributes: Attributes["convolve"]): Node {
+  return apply("convolve", [x, w], attributes);
+}
+
 /** Rows of x by index. */
 export function gather(x: Node, index: Node): Node {
   return apply("gather", [x, index], {});

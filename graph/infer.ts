@@ -224,6 +224,20 @@ export const infer: { readonly [P in Primitive]: Infer<P> } = {
     }
     return { shape: first!.shape.map((n, i) => i === axis ? total : n), dtype: first!.dtype };
   },
+  window: ([x], { size, step, dilation }) => {
+    const rank = size.length, lead = x!.shape.length - rank;
+    const whole = [...size, ...step, ...dilation].every((n) => Number.isInteger(n) && n >= 1);
+    if (lead < 0 || step.length !== rank || dilation.length !== rank || !whole) {
+      fail(
+        "window",
+        `size ${showShape(size)}, step ${showShape(step)}, dilation ${showShape(dilation)} on ` +
+          showShape(x!.shape),
+        "positive integers, one for each of the last axes",
+      );
+    }
+    const counts = size.map((k, i) => placesOn(x!.shape[lead + i]!, k, step[i]!, dilation[i]!));
+    return { shape: [...x!.shape.slice(0, lead), ...counts, ...size], dtype: x!.dtype };
+  },
   sum: reduce("sum"),
   prod: reduce("prod"),
   reduceMax: reduce("reduceMax"),
@@ -242,6 +256,7 @@ export const infer: { readonly [P in Primitive]: Infer<P> } = {
     }
     return { shape: [p!, m!, n!], dtype: a!.dtype };
   },
+  convolve: ([x, w], attributes) => convolved(x!, w!, attributes),
   gather: ([x, index]) => {
     if (!dtypes[index!.dtype].integer) {
       fail("gather", `the index is ${index!.dtype}`, "an integer (i32, u32)");
@@ -290,6 +305,48 @@ export const infer: { readonly [P in Primitive]: Infer<P> } = {
     return { shape: result.shape, dtype: wanted.dtype };
   },
 };
+
+/** Places that a window has on an axis of n elements. */
+export function placesOn(n: number, size: number, step: number, dilation: number): number {
+  const extent = (size - 1) * dilation + 1;
+  return n < extent ? 0 : Math.floor((n - extent) / step) + 1;
+}
+
+function convolved(x: Aval, w: Aval, attributes: Attributes["convolve"]): Aval {
+  const { step, dilation, spread, before, after } = attributes, rank = step.length;
+  const lists = [dilation, spread, before, after];
+  const [groups, batch] = x.shape as [number, number], channels = x.shape.at(-1);
+  const fits = x.shape.length === rank + 3 && w.shape.length === rank + 3 &&
+    lists.every((list) => list.length === rank) && w.shape[0] === groups &&
+    w.shape.at(-2) === channels;
+  if (!fits) {
+    fail(
+      "convolve",
+      `shapes are ${showShape(x.shape)} and ${showShape(w.shape)}`,
+      `[g,b,…s,c] and [g,…k,c,o] with ${rank} spatial axes`,
+    );
+  }
+  if (x.dtype !== w.dtype || !dtypes[x.dtype].float) {
+    fail("convolve", `dtypes are ${x.dtype} and ${w.dtype}`, "equal float dtypes");
+  }
+  if (
+    [...step, ...dilation, ...spread].some((n) => !(Number.isInteger(n) && n >= 1)) ||
+    [...before, ...after].some((n) => !Number.isInteger(n))
+  ) {
+    fail(
+      "convolve",
+      `step ${showShape(step)}, dilation ${showShape(dilation)}, spread ${showShape(spread)}, ` +
+        `padding ${showShape(before)} and ${showShape(after)}`,
+      "positive integers, and any integers for the padding",
+    );
+  }
+  const places = step.map((s, i) => {
+    const n = x.shape[2 + i]!, size = w.shape[1 + i]!;
+    const wide = (n === 0 ? 0 : (n - 1) * spread[i]! + 1) + before[i]! + after[i]!;
+    return size === 0 ? Math.max(0, wide) : placesOn(wide, size, s, dilation[i]!);
+  });
+  return { shape: [groups, batch, ...places, w.shape.at(-1)!], dtype: x.dtype };
+}
 
 const show = ({ dtype, shape }: Aval): string => dtype + showShape(shape);
 const same = (a: Aval, b: Aval): boolean => show(a) === show(b);

@@ -10,6 +10,7 @@ import {
   broadcastTo,
   cast,
   concatenate,
+  convolve,
   dot,
   fill,
   flip,
@@ -22,6 +23,7 @@ import {
   scatterAdd,
   slice,
   where,
+  window,
 } from "./build.ts";
 import { isFloat } from "./dtype.ts";
 import { pushLoop } from "./loops/differentiate.ts";
@@ -180,6 +182,8 @@ export const jvpRules: { readonly [P in Exclude<Primitive, Boundary>]: JvpRule<P
       ? concatenate(y.inputs.map((x, i) => zeroOr(tangents[i], x)), y.attributes.axis)
       : undefined,
 
+  window: linear((t, y) => window(t, y.attributes)),
+
   sum: linear((t, y) => reduce("sum", t, y.attributes.axes)),
   prod: linear((t, y) => {
     const { axes } = y.attributes;
@@ -189,6 +193,10 @@ export const jvpRules: { readonly [P in Exclude<Primitive, Boundary>]: JvpRule<P
   reduceMin: extremumOver,
 
   dot: slopes((t, _, b) => dot(t, b), (t, a) => dot(a, t)),
+  convolve: (y, [tx, tw]) => {
+    const [x, w] = y.inputs as [Node, Node];
+    return total(tx && convolve(tx, w, y.attributes), tw && convolve(x, tw, y.attributes));
+  },
   gather: (y, [t]) => {
     if (t === undefined) return undefined;
     const rows = gather(t, y.inputs[1]!);

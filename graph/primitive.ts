@@ -23,6 +23,29 @@ export interface CustomRule {
   readonly pull: unknown;
 }
 
+/** How windows lie on the last axes: one number for each axis. */
+export interface Window {
+  /** Elements of a window. */
+  readonly size: readonly number[];
+  /** From one window to the next. */
+  readonly step: readonly number[];
+  /** From one element of a window to the next. */
+  readonly dilation: readonly number[];
+}
+
+/** How kernels lie on the spatial axes: one number for each axis. */
+export interface Convolution {
+  /** From one place of the kernel to the next. */
+  readonly step: readonly number[];
+  /** From one tap of the kernel to the next. */
+  readonly dilation: readonly number[];
+  /** From one element of the input to the next, zeros between: a fractional step. */
+  readonly spread: readonly number[];
+  /** Zeros around the (spread) input; where negative, elements cut off. */
+  readonly before: readonly number[];
+  readonly after: readonly number[];
+}
+
 /** Attributes by primitive. */
 export interface Attributes {
   /** Data that lives on the device (or waits on the host to be uploaded). */
@@ -100,6 +123,8 @@ export interface Attributes {
   };
   flip: { readonly axes: readonly number[] };
   concatenate: { readonly axis: number };
+  /** Windows over the last axes: result[…, i…, k…] = input[…, i·step + k·dilation …]. */
+  window: Window;
 
   sum: { readonly axes: readonly number[] };
   prod: { readonly axes: readonly number[] };
@@ -108,6 +133,11 @@ export interface Attributes {
 
   /** [b,m,k] × [b,k,n] → [b,m,n]; floats, accumulated in f32, k ascending. */
   dot: None;
+  /**
+   * [g,b,…s,c] with kernels [g,…k,c,o] → [g,b,…n,o], a sum over taps and channels; floats,
+   * accumulated in f32. Zeros go between elements (`spread` - 1 of them), then around them.
+   */
+  convolve: Convolution;
 
   /** Rows operand[index]: [n,…r] by [...i] → [...i,…r]; an index outside reads NaN (integers: 0). */
   gather: None;
@@ -206,11 +236,13 @@ export const kinds: { readonly [P in Primitive]: Kind } = {
   pad: "movement",
   flip: "movement",
   concatenate: "movement",
+  window: "movement",
   sum: "reduce",
   prod: "reduce",
   reduceMax: "reduce",
   reduceMin: "reduce",
   dot: "contract",
+  convolve: "contract",
   gather: "gather",
   scatterAdd: "scatter",
   call: "call",

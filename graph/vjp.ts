@@ -29,6 +29,7 @@ import {
 } from "./build.ts";
 import { pullLoop } from "./loops/differentiate.ts";
 import { is, type Node } from "./node.ts";
+import { inputGradient, kernelGradient, spreadOut, unwindow } from "./windows.ts";
 import type { Primitive } from "./primitive.ts";
 import { sameShape, type Shape, showShape, sizeOf } from "./shape.ts";
 import { inlineCalls } from "./substitute.ts";
@@ -123,15 +124,7 @@ function inverse(order: readonly number[]): number[] {
 /** The transpose of a slice: elements back at their places, zeros between. */
 function unslice(g: Node, shape: Shape, start: readonly number[], step: readonly number[]): Node {
   if (sizeOf(g.shape) === 0) return fill(0, shape, g.dtype);
-  const size = g.shape;
-  let spread = g;
-  if (step.some((s) => s > 1)) {
-    // [n] → [n,1] → [n,step] → [n·step] → [(n-1)·step+1], on every axis at once.
-    spread = reshape(spread, size.flatMap((n) => [n, 1]));
-    spread = pad(spread, spread.shape.map(() => 0), step.flatMap((s) => [0, s - 1]));
-    spread = reshape(spread, size.map((n, i) => n * step[i]!));
-    spread = slice(spread, start.map(() => 0), size.map((n, i) => (n - 1) * step[i]! + 1));
-  }
+  const spread = spreadOut(g, step);
   return pad(spread, start, shape.map((n, i) => n - start[i]! - spread.shape[i]!));
 }
 
@@ -249,6 +242,8 @@ export const vjpRules: { readonly [P in Exclude<Primitive, Boundary>]: VjpRule<P
     return slice(g, g.shape.map((_, i) => i === axis ? offset : 0), y.inputs[operand]!.shape);
   },
 
+  window: (y, g) => unwindow(g, y.inputs[0]!.shape, y.attributes),
+
   sum: (y, g) => broadcastTo(g, y.inputs[0]!.shape),
   prod: (y, g) => {
     const x = y.inputs[0]!;
@@ -261,6 +256,7 @@ export const vjpRules: { readonly [P in Exclude<Primitive, Boundary>]: VjpRule<P
     const [a, b] = y.inputs as [Node, Node];
     return operand === 0 ? dot(g, swapLast(b)) : dot(swapLast(a), g);
   },
+  convolve: (y, g, operand) => operand === 0 ? inputGradient(y, g) : kernelGradient(y, g),
   gather: (y, g, operand) =>
     operand === 0 ? scatterAdd(g, y.inputs[1]!, y.inputs[0]!.shape[0]!) : undefined,
   scatterAdd: (y, g, operand) => {

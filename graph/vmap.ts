@@ -10,6 +10,7 @@ import {
   avalOf,
   broadcastTo,
   call as callGraph,
+  convolve,
   dot,
   fill,
   flip,
@@ -23,6 +24,7 @@ import {
   scatterAdd,
   slice,
   where,
+  window,
 } from "./build.ts";
 import { anyFlag, collectChecks, noteCheck } from "./check.ts";
 import { batchLoop } from "./loops/batch.ts";
@@ -109,6 +111,32 @@ function batchDot(_: Node<"dot">, [a, b]: readonly Operand[], size: number): Nod
   const [p, m] = x.shape as [number, number, number], [, , k, n] = y.shape as number[];
   const columns = reshape(permute(y, [1, 2, 0, 3]), [p, k!, size * n!]);
   return permute(reshape(dot(x, columns), [p, m, size, n!]), [2, 0, 1, 3]);
+}
+
+/**
+ * More inputs are more of the batch that the primitive has, more kernels more output channels, and
+ * both together more groups.
+ */
+function batchConvolve(
+  { attributes }: Node<"convolve">,
+  [a, b]: readonly Operand[],
+  size: number,
+): Node {
+  const x = a!.node, w = b!.node;
+  if (a!.batched && b!.batched) {
+    const y = convolve(merge(x), merge(w), attributes);
+    return reshape(y, [size, x.shape[1]!, ...y.shape.slice(1)]);
+  }
+  if (a!.batched) {
+    const [, g, n] = x.shape as [number, number, number];
+    const inputs = reshape(fromFront(x, 1), [g, size * n, ...x.shape.slice(3)]);
+    const y = convolve(inputs, w, attributes);
+    return toFront(reshape(y, [g, size, n, ...y.shape.slice(2)]), 1);
+  }
+  const rank = w.shape.length - 1, outputs = w.shape[rank]!;
+  const moved = fromFront(w, rank - 1);
+  const y = convolve(x, reshape(moved, [...moved.shape.slice(0, -2), size * outputs]), attributes);
+  return toFront(reshape(y, [...y.shape.slice(0, -1), size, outputs]), y.shape.length - 1);
 }
 
 /** Indices into rows of one example, as indices into all rows; outside stays outside. */
@@ -214,12 +242,15 @@ export const batchRules: { readonly [P in Exclude<Primitive, Boundary>]: BatchRu
       axis: node.attributes.axis + 1,
     }),
 
+  window: one((x, node) => window(x, node.attributes)),
+
   sum: reduction("sum"),
   prod: reduction("prod"),
   reduceMax: reduction("reduceMax"),
   reduceMin: reduction("reduceMin"),
 
   dot: batchDot,
+  convolve: batchConvolve,
   gather: batchGather,
   scatterAdd: batchScatter,
 };

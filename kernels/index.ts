@@ -137,12 +137,30 @@ function factorOut(a: Index, by: number): { g: number; high: Index; low: Index }
   return undefined;
 }
 
+/**
+ * As {@linkcode split}, with every factor divided: `by + d` of something is one whole and d. Only
+ * where what is left then needs no division: rows of `by` read as rows of by + d.
+ */
+function splitFactors(a: Index, by: number): { whole: Index; rest: Index } | undefined {
+  const whole: Term[] = [], rest: Term[] = [];
+  for (const t of a.terms) {
+    const high = Math.floor(t.factor / by), low = t.factor - high * by;
+    if (high !== 0) whole.push({ ...t, factor: high });
+    if (low !== 0) rest.push({ ...t, factor: low });
+  }
+  const high = Math.floor(a.constant / by);
+  const left = make(rest, a.constant - high * by);
+  return left.min >= 0 && left.max < by ? { whole: make(whole, high), rest: left } : undefined;
+}
+
 /** ⌊a / by⌋. */
 export function div(a: Index, by: number): Index {
   if (by === 1) return a;
   if (Math.floor(a.min / by) === Math.floor(a.max / by)) return constant(Math.floor(a.min / by));
   const { whole, rest } = split(a, by);
   if (rest.min >= 0 && rest.max < by) return whole;
+  const divided = splitFactors(a, by);
+  if (divided !== undefined) return divided.whole;
   if (whole.terms.length > 0 || whole.constant !== 0) return add(whole, div(rest, by));
   const common = factorOut(rest, by);
   if (common !== undefined) return div(common.high, by / common.g);
@@ -171,6 +189,8 @@ export function mod(a: Index, by: number): Index {
   }
   const { rest } = split(a, by);
   if (rest.min >= 0 && rest.max < by) return rest;
+  const divided = splitFactors(a, by);
+  if (divided !== undefined) return divided.rest;
   const common = factorOut(rest, by);
   if (common !== undefined) {
     return add(scale(mod(common.high, by / common.g), common.g), common.low);

@@ -5,7 +5,7 @@
  * @module
  */
 import { is, type Node } from "../graph/node.ts";
-import { clamp, constant, flatten, type Index, offset, scale, unflatten } from "./index.ts";
+import { add, clamp, constant, flatten, type Index, offset, scale, unflatten } from "./index.ts";
 
 /** Where the operands of an element-wise or movement node are read, given its own index. */
 export function operandIndices(node: Node, index: readonly Index[]): (readonly Index[])[] {
@@ -40,6 +40,16 @@ export function operandIndices(node: Node, index: readonly Index[]): (readonly I
       start += size;
       return own;
     });
+  }
+  if (is(node, "window")) {
+    const { size, step, dilation } = node.attributes;
+    const rank = size.length, lead = index.length - 2 * rank;
+    return [[
+      ...index.slice(0, lead),
+      ...size.map((_, i) =>
+        add(scale(index[lead + i]!, step[i]!), scale(index[lead + rank + i]!, dilation[i]!))
+      ),
+    ]];
   }
   return node.inputs.map(() => index);
 }

@@ -328,6 +328,14 @@ export const oracle: { readonly [P in Exclude<Primitive, "call" | "loop" | "proj
       return result;
     },
 
+    window: move(({ attributes: { size, step, dilation } }, index) => {
+      const rank = size.length, lead = index.length - 2 * rank;
+      return [
+        ...index.slice(0, lead),
+        ...size.map((_, i) => index[lead + i]! * step[i]! + index[lead + rank + i]! * dilation[i]!),
+      ];
+    }),
+
     sum: reduction(() => 0, (a, b) => a + b),
     prod: reduction(() => 1, (a, b, dtype) => isFloat(dtype) ? a * b : Math.imul(a, b)),
     reduceMax: reduction(
@@ -353,6 +361,29 @@ export const oracle: { readonly [P in Exclude<Primitive, "call" | "loop" | "proj
           }
         }
       }
+      return result;
+    },
+
+    convolve: (node, [x, w]) => {
+      const { step, dilation, spread, before } = node.attributes, rank = step.length;
+      const result = new Float64Array(sizeOf(node.shape));
+      const [sx, sw] = [stridesOf(x!.shape), stridesOf(w!.shape)];
+      const taps = w!.shape.slice(1, rank + 1), channels = x!.shape.at(-1)!;
+      forEachIndex(node.shape, (index, position) => {
+        const group = index[0]!, output = index.at(-1)!;
+        forEachIndex(taps, (tap) => {
+          let from = group * sx[0]! + index[1]! * sx[1]!, at = group * sw[0]!;
+          for (let i = 0; i < rank; i++) {
+            const p = index[2 + i]! * step[i]! + tap[i]! * dilation[i]! - before[i]!;
+            if (p < 0 || p % spread[i]! !== 0 || p / spread[i]! >= x!.shape[2 + i]!) return;
+            from += p / spread[i]! * sx[2 + i]!;
+            at += tap[i]! * sw[1 + i]!;
+          }
+          for (let c = 0; c < channels; c++) {
+            result[position]! += x!.data[from + c]! * w!.data[at + c * sw[rank + 1]! + output]!;
+          }
+        });
+      });
       return result;
     },
 

@@ -73,7 +73,8 @@ export function contiguousAlong(operand: Node, axis: 1 | 2): boolean {
       : variable(`x${i}`, size)
   );
   let base = operand;
-  while (kinds[base.op] === "movement" && base.op !== "pad" && base.op !== "concatenate") {
+  // What padding clamps is no multiple of anything, and what it leaves alone stays as it is.
+  while (kinds[base.op] === "movement" && base.op !== "concatenate") {
     index = operandIndices(base, index)[0]!;
     base = base.inputs[0]!;
   }

@@ -8,7 +8,7 @@
 import * as b from "../../graph/build.ts";
 import type { DType } from "../../graph/dtype.ts";
 import type { Graph, Node } from "../../graph/node.ts";
-import type { Primitive } from "../../graph/primitive.ts";
+import type { Attributes, Primitive } from "../../graph/primitive.ts";
 import { type Shape, sizeOf } from "../../graph/shape.ts";
 
 /** Numbers in [0, 1) from a seed (mulberry32). */
@@ -263,6 +263,18 @@ export const cases: { readonly [P in Primitive]: readonly Case[] } = {
     { operands: [x5, x5], build: (x, y) => b.concatenate([x!, y!], 0) },
   ],
 
+  window: [
+    windows([7], [3], [1], [1]),
+    windows([2, 9], [2], [3], [1]),
+    windows([11], [3], [2], [3]),
+    windows([2, 5, 6], [2, 3], [1, 2], [2, 1]),
+    windows([3, 4], [3, 1], [1, 2], [1, 1]),
+    windows([1, 6], [6], [1], [1]),
+    windows([2, 3], [4], [1], [1]),
+    windows([0, 5], [2], [1], [1]),
+    windows([2, 3, 5, 4], [2, 2, 3], [1, 1, 1], [1, 2, 1]),
+  ],
+
   sum: [
     ...reductions("sum", anywhere),
     { operands: [{ shape: [0, 3] }], build: (x) => b.reduce("sum", x!, [0]) },
@@ -289,6 +301,20 @@ export const cases: { readonly [P in Primitive]: readonly Case[] } = {
     { operands: [{ shape: [3, 2, 1] }, { shape: [3, 1, 2] }], build: (x, y) => b.dot(x!, y!) },
     { operands: [{ shape: [2, 3, 0] }, { shape: [2, 0, 2] }], build: (x, y) => b.dot(x!, y!) },
     { operands: [{ shape: [2, 3, 3] }], build: (x) => b.dot(x!, x!) },
+  ],
+  convolve: [
+    convolutions([1, 2, 7, 3], [1, 3, 3, 2], {}),
+    convolutions([1, 1, 8, 1], [1, 2, 1, 3], { step: [3], before: [1], after: [2] }),
+    convolutions([2, 2, 5, 2], [2, 3, 2, 1], { dilation: [2], before: [2], after: [1] }),
+    convolutions([1, 2, 4, 3], [1, 3, 3, 2], { spread: [2], before: [2], after: [2] }),
+    convolutions([3, 1, 5, 1], [3, 2, 1, 2], { step: [2], spread: [3], dilation: [2] }),
+    convolutions([1, 2, 6, 2], [1, 2, 2, 2], { before: [-1], after: [-2] }),
+    convolutions([1, 2, 4, 5, 2], [1, 2, 3, 2, 3], { before: [1, 0], after: [0, 1] }),
+    convolutions([2, 1, 5, 4, 1], [2, 3, 2, 1, 1], { step: [2, 1], before: [1, 1], after: [1, 1] }),
+    convolutions([1, 2, 3, 2], [1, 5, 2, 2], {}),
+    convolutions([1, 0, 3, 2], [1, 2, 2, 2], {}),
+    convolutions([1, 2, 3, 0], [1, 2, 0, 2], {}),
+    convolutions([1, 1, 3, 2, 3, 2], [1, 2, 2, 2, 2, 1], { before: [1, 0, 0], after: [0, 0, 1] }),
   ],
   gather: [
     {
@@ -337,6 +363,34 @@ export const cases: { readonly [P in Primitive]: readonly Case[] } = {
   ),
   project: [{ operands: [x23, { shape: [3] }], build: (x, y) => callOf(true, x!, y!) }],
 };
+
+function windows(
+  shape: Shape,
+  size: readonly number[],
+  step: readonly number[],
+  dilation: readonly number[],
+): Case {
+  return {
+    operands: [{ shape }],
+    build: (x) => square(b.window(x!, { size, step, dilation })),
+  };
+}
+
+function convolutions(x: Shape, w: Shape, given: Partial<Attributes["convolve"]>): Case {
+  const rank = x.length - 3, all = (n: number): number[] => new Array<number>(rank).fill(n);
+  const attributes = {
+    step: all(1),
+    dilation: all(1),
+    spread: all(1),
+    before: all(0),
+    after: all(0),
+    ...given,
+  };
+  return {
+    operands: [{ shape: x }, { shape: w }],
+    build: (x, w) => b.convolve(x!, w!, attributes),
+  };
+}
 
 /** c' = sin(c·x) + k, giving c·k: the last carry and the sum of what was given. */
 function loopOf(length: number, reverse: boolean, c: Node, x: Node, k: Node): Node {

@@ -1,0 +1,273 @@
+/**
+ * Convolution, pooling and resizing of tensors with a batch axis, one to three (or more) spatial
+ * axes, and channels: [batch, …spatial, channels], which is fastest here, or with
+ * `channels: "first"` [batch, channels, …spatial], as in PyTorch.
+ *
+ * @module
+ */
+import * as spatial from "./functions/spatial.ts";
+import { nodeOf } from "./methods/base.ts";
+import { Tensor } from "./tensor.ts";
+
+export type { Channels, Padding, PerAxis } from "./functions/spatial.ts";
+import type { Channels, Padding, PerAxis } from "./functions/spatial.ts";
+
+/** Options of `conv`. */
+export interface ConvOptions {
+  /**
+   * From one place of the kernel to the next.
+   *
+   * @default {1}
+   */
+  readonly stride?: PerAxis;
+  /**
+   * Zeros around the input.
+   *
+   * @default {"valid"}
+   */
+  readonly padding?: Padding;
+  /**
+   * From one tap of the kernel to the next.
+   *
+   * @default {1}
+   */
+  readonly dilation?: PerAxis;
+  /**
+   * Channels are cut into so many groups, each of which sees only itself; as many groups as
+   * channels is a depthwise convolution.
+   *
+   * @default {1}
+   */
+  readonly groups?: number;
+  /**
+   * Where the channels are, in the input, the result, and accordingly the kernel.
+   *
+   * @default {"last"}
+   */
+  readonly channels?: Channels;
+}
+
+/** Options of `convTranspose`. */
+export interface ConvTransposeOptions extends ConvOptions {
+  /**
+   * More results at the end of each axis: which of several inputs of a strided convolution is meant.
+   *
+   * @default {0}
+   */
+  readonly outputPadding?: PerAxis;
+}
+
+/** Options of `maxPool`. */
+export interface PoolOptions {
+  /** From one window to the next; by default the window's size, so that windows do not overlap. */
+  readonly stride?: PerAxis;
+  /**
+   * Elements around the input that never win, and that means do not count.
+   *
+   * @default {"valid"}
+   */
+  readonly padding?: Padding;
+  /**
+   * From one element of a window to the next.
+   *
+   * @default {1}
+   */
+  readonly dilation?: PerAxis;
+  /**
+   * Where the channels are.
+   *
+   * @default {"last"}
+   */
+  readonly channels?: Channels;
+}
+
+/** Options of `averagePool`. */
+export interface AveragePoolOptions extends PoolOptions {
+  /**
+   * Padding counts as zeros in the mean.
+   *
+   * @default {false}
+   */
+  readonly countPadding?: boolean;
+}
+
+/** Options of `upsample`: a scale or a size. */
+export interface UpsampleOptions {
+  /** How much larger the spatial axes become; sizes are rounded down. */
+  readonly scale?: PerAxis;
+  /** What they become. */
+  readonly size?: PerAxis;
+  /**
+   * Repeats the nearest element below, or interpolates between the two nearest along each axis
+   * (bilinear for images).
+   *
+   * @default {"nearest"}
+   */
+  readonly method?: "nearest" | "linear";
+  /**
+   * For "linear": the first and last elements keep their places; else elements are cells, whose
+   * borders do.
+   *
+   * @default {false}
+   */
+  readonly alignCorners?: boolean;
+  /**
+   * Where the channels are.
+   *
+   * @default {"last"}
+   */
+  readonly channels?: Channels;
+}
+
+/**
+ * Convolution (the kernel is not turned around, as everywhere in the field) over any number of
+ * spatial axes: [batch, …n, c] with a kernel [...k, c / groups, o] gives [batch, …m, o]; with
+ * `channels: "first"` it is [batch, c, …n] and [o, c / groups, ...k]. Integers are taken as f32; f16
+ * is added up in f32. It runs as a product that reads its input in place, and so do its gradients.
+ *
+ * @throws {TypeError} if shapes do not fit each other.
+ * @throws {RangeError} if an option is out of range.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await rg.init({ software: "allow" });
+ * const images = rg.ones([8, 28, 28, 3]);
+ * const kernel = rg.ones([5, 5, 3, 16]);
+ * assertEquals(rg.conv(images, kernel).shape, [8, 24, 24, 16]);
+ * assertEquals(rg.conv(images, kernel, { padding: "same", stride: 2 }).shape, [8, 14, 14, 16]);
+ *
+ * const signal = rg.tensor([1, 2, 3, 4]).reshape(1, 4, 1);
+ * const difference = rg.tensor([-1, 1]).reshape(2, 1, 1);
+ * assertEquals(await rg.conv(signal, difference).array(), [[[1], [1], [1]]]);
+ * ```
+ */
+export function conv(
+  input: Tensor,
+  kernel: Tensor,
+  { stride = 1, padding = "valid", dilation = 1, groups = 1, channels = "last" }: ConvOptions = {},
+): Tensor {
+  const geometry = { stride, padding, dilation, groups, channels };
+  return new Tensor(spatial.conv(nodeOf(input), nodeOf(kernel), geometry));
+}
+
+/**
+ * The transpose of a convolution, also called deconvolution: takes what `conv` with the same kernel
+ * and options gives to the shape that it was given, (n - 1) · stride + (k - 1) · dilation + 1 less
+ * the padding, plus `outputPadding`; with "same" n · stride. The kernel is that of the convolution:
+ * [...k, o / groups, c] for an input of c channels, or with `channels: "first"` [c, o / groups, ...k],
+ * as in PyTorch.
+ *
+ * @throws {TypeError} if shapes do not fit each other.
+ * @throws {RangeError} if an option is out of range.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await rg.init({ software: "allow" });
+ * const x = rg.tensor([1, 2]).reshape(1, 2, 1);
+ * const kernel = rg.tensor([1, 10, 100]).reshape(3, 1, 1);
+ * const y = rg.convTranspose(x, kernel, { stride: 2 });
+ * assertEquals(await y.flatten().array(), [1, 10, 102, 20, 200]);
+ * ```
+ */
+export function convTranspose(
+  input: Tensor,
+  kernel: Tensor,
+  {
+    stride = 1,
+    padding = "valid",
+    dilation = 1,
+    groups = 1,
+    channels = "last",
+    outputPadding = 0,
+  }: ConvTransposeOptions = {},
+): Tensor {
+  const geometry = { stride, padding, dilation, groups, channels, outputPadding };
+  return new Tensor(spatial.convTranspose(nodeOf(input), nodeOf(kernel), geometry));
+}
+
+/**
+ * The largest element of every window; NaN if one is. Its gradient goes to the largest, in equal
+ * parts where several are.
+ *
+ * @throws {TypeError} if the input has no spatial axes.
+ * @throws {RangeError} if an option is out of range, or the padding is as wide as a window.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await rg.init({ software: "allow" });
+ * const x = rg.arange(16).reshape(1, 4, 4, 1);
+ * assertEquals(await rg.maxPool(x, 2).flatten().array(), [5, 7, 13, 15]);
+ * ```
+ */
+export function maxPool(
+  input: Tensor,
+  size: PerAxis,
+  { stride, padding = "valid", dilation = 1, channels = "last" }: PoolOptions = {},
+): Tensor {
+  return new Tensor(
+    spatial.maxPool(nodeOf(input), size, { stride, padding, dilation, channels }),
+  );
+}
+
+/**
+ * The mean of every window, a float; of f16 computed in f32.
+ *
+ * @throws {TypeError} if the input has no spatial axes.
+ * @throws {RangeError} if an option is out of range, or the padding is as wide as a window.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await rg.init({ software: "allow" });
+ * const x = rg.tensor([1, 3, 5]).reshape(1, 3, 1);
+ * assertEquals(await rg.averagePool(x, 2, { stride: 1 }).flatten().array(), [2, 4]);
+ * assertEquals(await rg.averagePool(x, 2, { padding: "same" }).flatten().array(), [2, 5]);
+ * ```
+ */
+export function averagePool(
+  input: Tensor,
+  size: PerAxis,
+  { stride, padding = "valid", dilation = 1, channels = "last", countPadding = false }:
+    AveragePoolOptions = {},
+): Tensor {
+  const geometry = { stride, padding, dilation, channels, countPadding };
+  return new Tensor(spatial.averagePool(nodeOf(input), size, geometry));
+}
+
+/**
+ * Spatial axes resized: by repeating the nearest element, or by linear interpolation along each
+ * axis.
+ *
+ * @throws {TypeError} if there is neither a scale nor a size, or both.
+ * @throws {RangeError} if an option is out of range.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await rg.init({ software: "allow" });
+ * const x = rg.tensor([0, 4]).reshape(1, 2, 1);
+ * assertEquals(await rg.upsample(x, { scale: 2 }).flatten().array(), [0, 0, 4, 4]);
+ * const y = rg.upsample(x, { scale: 2, method: "linear" });
+ * assertEquals(await y.flatten().array(), [0, 1, 3, 4]);
+ * ```
+ */
+export function upsample(
+  input: Tensor,
+  { scale, size, method = "nearest", alignCorners = false, channels = "last" }: UpsampleOptions,
+): Tensor {
+  const geometry = { scale, size, method, alignCorners, channels };
+  return new Tensor(spatial.upsample(nodeOf(input), geometry));
+}

@@ -1,0 +1,152 @@
+/**
+ * Windows and convolutions on the device against the oracle: all cases of the derivative tests and
+ * random ones, their gradients, every way of computing products; and that nothing is written out.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import fc from "fast-check";
+import * as b from "../../graph/build.ts";
+import type { Node } from "../../graph/node.ts";
+import { sizeOf } from "../../graph/shape.ts";
+import { pullback } from "../../graph/vjp.ts";
+import {
+  assertOracle,
+  constantOf,
+  firstDifference,
+  firstWrong,
+  randomOf,
+  runWith,
+  type TargetPart,
+} from "../gpu.ts";
+import { cases, drawn } from "../graph/cases.ts";
+import { evaluate } from "../oracle.ts";
+import { seed } from "../seed.ts";
+
+const leafOf = (shape: readonly number[], uniform: () => number, dtype: "f32" | "f16" = "f32") =>
+  constantOf(drawn({ shape }, uniform), shape, dtype);
+
+/** A value and its gradients with respect to some leaves, for a fixed cotangent. */
+function withGradients(y: Node, leaves: readonly Node[], uniform: () => number): Node[] {
+  return [y, ...pullback([y], leaves, [leafOf(y.shape, uniform)])];
+}
+
+for (const op of ["window", "convolve"] as const) {
+  Deno.test(`${op} and its gradients agree with the oracle on every case`, async () => {
+    const uniform = randomOf(1);
+    const nodes = cases[op].flatMap(({ operands, build }) => {
+      const leaves = operands.map(({ shape }) => leafOf(shape, uniform));
+      return withGradients(build(...leaves), leaves, uniform);
+    });
+    await assertOracle(nodes, () => ({ ulp: 16, absolute: 1e-5 }));
+  });
+}
+
+const attributes = (rank: number) => {
+  const each = (low: number, high: number) =>
+    fc.array(fc.integer({ min: low, max: high }), { minLength: rank, maxLength: rank });
+  return fc.record({
+    step: each(1, 3),
+    dilation: each(1, 2),
+    spread: each(1, 3),
+    before: each(-1, 3),
+    after: each(-1, 3),
+  });
+};
+
+Deno.test("random convolutions and their gradients agree with the oracle", async () => {
+  const example = fc.integer({ min: 1, max: 2 }).chain((rank) =>
+    fc.record({
+      groups: fc.integer({ min: 1, max: 2 }),
+      batch: fc.integer({ min: 1, max: 3 }),
+      channels: fc.constantFrom(1, 2, 4, 5),
+      outputs: fc.constantFrom(1, 3, 4, 8),
+      sizes: fc.array(fc.integer({ min: 2, max: 7 }), { minLength: rank, maxLength: rank }),
+      taps: fc.array(fc.integer({ min: 1, max: 4 }), { minLength: rank, maxLength: rank }),
+      attributes: attributes(rank),
+    })
+  );
+  const uniform = randomOf(2);
+  const drawnCases = fc.sample(example, { numRuns: 16, seed: seed() });
+  const nodes = drawnCases.flatMap(
+    ({ groups, batch, channels, outputs, sizes, taps, attributes }) => {
+      const x = leafOf([groups, batch, ...sizes, channels], uniform);
+      const w = leafOf([groups, ...taps, channels, outputs], uniform);
+      return withGradients(b.convolve(x, w, attributes), [x, w], uniform);
+    },
+  );
+  await assertOracle(nodes, () => ({ ulp: 16, absolute: 1e-4 }));
+});
+
+const ways: readonly (readonly [string, TargetPart])[] = [
+  ["shuffle", { kind: "software" }],
+  ["registers", { kind: "software", shuffle: false }],
+  ["shared", { kind: "discrete", shuffle: false }],
+];
+
+const plain = (rank: number) => ({
+  step: new Array<number>(rank).fill(1),
+  dilation: new Array<number>(rank).fill(1),
+  spread: new Array<number>(rank).fill(1),
+  before: new Array<number>(rank).fill(1),
+  after: new Array<number>(rank).fill(1),
+});
+
+Deno.test("every way of computing products gives convolutions the same bits", async () => {
+  const uniform = randomOf(3);
+  const leaves = [
+    [[1, 3, 9, 10, 4], [1, 3, 3, 4, 8]],
+    [[1, 2, 11, 7, 3], [1, 3, 2, 3, 5]],
+    [[2, 2, 8, 8, 4], [2, 3, 3, 4, 4]],
+    [[8, 2, 7, 9, 1], [8, 3, 3, 1, 1]],
+  ].map((shapes) => shapes.map((shape) => leafOf(shape, uniform)));
+  const nodes = leaves.flatMap(([x, w]) =>
+    withGradients(b.convolve(x!, w!, plain(2)), [x!, w!], uniform)
+  );
+  const expected = evaluate(nodes);
+  let first: Awaited<ReturnType<typeof runWith>>["values"] | undefined;
+  for (const [way, part] of ways) {
+    const { values } = await runWith(nodes, {}, part);
+    values.forEach((value, i) => {
+      const wrong = firstWrong(value, expected[i]!.data, "f32", { ulp: 16, absolute: 1e-4 });
+      assertEquals(wrong, undefined, `${way}, node ${i}`);
+    });
+    first ??= values;
+    values.forEach((value, i) => {
+      assertEquals(firstDifference(value, first![i]!), undefined, `${way}, node ${i}`);
+    });
+  }
+});
+
+Deno.test("f16 is convolved in f32", async () => {
+  const uniform = randomOf(4);
+  const x = leafOf([1, 2, 8, 8, 32], uniform, "f16"), w = leafOf([1, 3, 3, 32, 4], uniform, "f16");
+  const deep = leafOf([4, 1, 20, 1], uniform, "f16"), taps = leafOf([4, 9, 1, 1], uniform, "f16");
+  const nodes = [b.convolve(x, w, plain(2)), b.convolve(deep, taps, plain(1))];
+  await assertOracle(nodes, () => ({ ulp: 1, absolute: 1e-3 }));
+});
+
+Deno.test("a convolution and its gradients write nothing but their results", async () => {
+  const uniform = randomOf(5);
+  const x = leafOf([1, 4, 16, 16, 8], uniform), w = leafOf([1, 3, 3, 8, 16], uniform);
+  const y = b.convolve(x, w, plain(2));
+  const { program } = await runWith([b.binary("max", y, 0)]);
+  assertEquals(program.dispatches.length, 1);
+  assertEquals(program.memory.workspace, 0);
+  const gradients = pullback([y], [x, w], [leafOf(y.shape, uniform)]);
+  const { program: back } = await runWith(gradients);
+  const largest = Math.max(...[x, w, y].map((node) => 4 * sizeOf(node.shape)));
+  assert(back.memory.workspace <= largest, `${back.memory.workspace} bytes of workspace`);
+});
+
+Deno.test("the gradient of a wide sliding window is gathered in one dispatch", async () => {
+  const uniform = randomOf(6);
+  const x = leafOf([3, 40], uniform);
+  const y = b.window(x, { size: [7], step: [2], dilation: [3] });
+  const [g] = pullback([y], [x], [leafOf(y.shape, uniform)]);
+  const [expected] = evaluate([g!]);
+  const { values, program } = await runWith([g!]);
+  assertEquals(program.dispatches.length, 1);
+  const wrong = firstWrong(values[0]!, expected!.data, "f32", { ulp: 4, absolute: 1e-5 });
+  assertEquals(wrong, undefined);
+});
