@@ -1,0 +1,173 @@
+/**
+ * The difference tape on the device: what its kernels agree on. checkpoint/tape.ts is the oracle of
+ * the format; a place in the arena may differ, no word does.
+ *
+ * Recording goes in two dispatches: codes of all carries, element by element, into one buffer; and
+ * the packing of that buffer, a workgroup for each block, into the arena. The way back is the same
+ * in reverse. Between the two lies what makes small states cheap: the codes of several steps share
+ * one block, so that its header is paid for once; only the last of these steps packs, and only the
+ * last unpacks on the way back, where it comes first.
+ *
+ * Each kernel finds its step in a counter on the device, so that none depends on the step.
+ *
+ * @module
+ */
+import { blockSize, headerWords } from "../../checkpoint/tape.ts";
+import type { DType } from "../../graph/dtype.ts";
+import { dtypes } from "../../graph/dtype.ts";
+import type { Access, Kernel } from "../kernel.ts";
+
+/** One carry of the state whose differences are recorded. */
+export interface Carry {
+  readonly dtype: DType;
+  /** Elements. */
+  readonly size: number;
+}
+
+/** How the steps of a loop are recorded. */
+export interface TapeShape {
+  /** The carries in their order. */
+  readonly carries: readonly Carry[];
+  /** Elements of a state: all carries together. */
+  readonly elements: number;
+  /** Steps whose codes share blocks. */
+  readonly pace: number;
+  /** Blocks that this many steps make. */
+  readonly blocks: number;
+  /** Steps that are recorded before they are taken back: the tape begins anew after so many. */
+  readonly segment: number;
+  /** Steps of the whole loop. */
+  readonly length: number;
+  /** Words of the buffer of codes. */
+  readonly codeWords: number;
+  /** Words of all headers. */
+  readonly headerWords: number;
+}
+
+/**
+ * How a loop of `length` steps is recorded if `segment` steps at a time are run forward and then
+ * back.
+ */
+export function tapeShape(
+  carries: readonly Carry[],
+  length: number,
+  segment: number = length,
+): TapeShape {
+  const elements = carries.reduce((sum, { size }) => sum + size, 0);
+  const most = Math.max(1, Math.min(segment, length));
+  const pace = Math.max(1, Math.min(most, Math.floor(blockSize / Math.max(1, elements))));
+  const blocks = Math.ceil(pace * elements / blockSize);
+  return {
+    carries,
+    elements,
+    pace,
+    blocks,
+    segment: most,
+    length,
+    codeWords: pace * elements,
+    headerWords: headerWords * blocks * Math.ceil(most / pace),
+  };
+}
+
+/** Words of the arena that can never overflow: every element's code in full. */
+export function fullWords({ elements, segment }: TapeShape): number {
+  return elements * segment;
+}
+
+/** Words of a {@linkcode Tally}. */
+export const tallyWords = 4;
+
+/** What the tape counts, a word each. */
+export const tally = {
+  /** Words in the arena now. */
+  cursor: 0,
+  /** The most there were at once, past the end counted too: more than the arena is an overflow. */
+  most: 1,
+  /** All words ever appended, low and high. */
+  total: 2,
+} as const;
+
+/** Invocations of a workgroup, and codes of a block for each of them. */
+export const lanes = 64;
+export const perLane = blockSize / lanes;
+
+/** Workgroups along x before the rest goes along y. */
+const alongX = 32768;
+
+/** Where a kernel reads its step: the word in the counter's buffer, less `bias`. */
+export interface StepAt {
+  readonly bias: number;
+}
+
+/**
+ * `row`, `group` and `due` of the step in the buffer `counter`, which are the same for a whole
+ * dispatch. The numbers are uniforms, so that equal kernels serve loops of all lengths and sizes.
+ */
+export const stepLines: readonly string[] = [
+  "let within = (counter[0] - sizes[0].x) % sizes[0].y;",
+  "let row = within % sizes[0].z;",
+  "let group = within / sizes[0].z;",
+  "let due = row == sizes[0].z - 1u || within == sizes[0].y - 1u ||",
+  "counter[0] - sizes[0].x == sizes[0].w - 1u;",
+  "let elements = sizes[1].x;",
+  "let blocks = sizes[1].y;",
+];
+
+/** The uniforms that {@linkcode stepLines} reads. */
+export function stepUniforms(
+  { pace, segment, length, elements, blocks }: TapeShape,
+  { bias }: StepAt,
+): Uint32Array {
+  return Uint32Array.of(bias, segment, pace, length, elements, blocks, 0, 0);
+}
+
+/** A kernel over words, which uses no float anywhere. */
+export function wordKernel(
+  { label, buffers, uniforms, globals = [], workgroupSize, workgroups, lines, bytes }: {
+    readonly label: string;
+    readonly buffers: readonly {
+      readonly name: string;
+      readonly access: Access;
+      readonly type?: string;
+    }[];
+    readonly uniforms: Uint32Array;
+    readonly globals?: readonly string[];
+    readonly workgroupSize: number;
+    readonly workgroups: number;
+    readonly lines: readonly string[];
+    readonly bytes: number;
+  },
+): Kernel {
+  const isFolded = workgroups > alongX;
+  return {
+    label,
+    wgsl: [
+      ...buffers.map(({ name, access, type = "u32" }, i) =>
+        `@group(0) @binding(${i}) var<storage, ${
+          access === "read" ? "read" : "read_write"
+        }> ${name}: array<${type}>;`
+      ),
+      `@group(0) @binding(${buffers.length}) var<uniform> sizes: array<vec4<u32>, 2>;`,
+      ...globals,
+      `@compute @workgroup_size(${workgroupSize})`,
+      "fn main(@builtin(workgroup_id) folded: vec3<u32>, " +
+      "@builtin(local_invocation_index) local: u32) {",
+      `let number = folded.x${isFolded ? ` + folded.y * ${alongX}u` : ""};`,
+      ...(isFolded ? [`if (number >= ${workgroups}u) { return; }`] : []),
+      ...lines,
+      "}",
+      "",
+    ].join("\n"),
+    access: buffers.map(({ access }) => access),
+    uniforms,
+    workgroups: isFolded ? [alongX, Math.ceil(workgroups / alongX), 1] : [workgroups, 1, 1],
+    flops: 0,
+    bytes,
+    f16: false,
+  };
+}
+
+/** Bytes of a carry. */
+export function bytesOf({ dtype, size }: Carry): number {
+  return size * dtypes[dtype].bytes;
+}
