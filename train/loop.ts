@@ -59,7 +59,10 @@ export interface FitOptions<P extends Tree = Tree> extends Task<P> {
   batch?: number;
   /** Seed of parameters, order and dropout. @default {0} */
   seed?: number;
-  /** Folder for `model.safetensors` (the best) and `state.safetensors` (the latest). */
+  /**
+   * Folder for `model.safetensors`, the best parameters, and `state.safetensors`, everything that a
+   * resumed run needs.
+   */
   out?: string;
   /** Go on with the state in `out`. @default {false} */
   resume?: boolean;
@@ -107,6 +110,12 @@ export interface MemorySample {
 
 /** Parameters, and statistics if the model has any: what a model's file holds. */
 type Model<P extends Tree> = { readonly params: P; readonly statistics: Tree };
+
+/**
+ * What a run's file holds: the state, and the best so far. They are one file so that no crash and
+ * no mix-up of files can bring a state together with the best of another moment or another run.
+ */
+type Saved<P extends Tree> = TrainState<P> & { readonly best: Model<P> };
 
 /**
  * Trains a model.
@@ -208,11 +217,11 @@ class Run<P extends Tree> {
     // A run with other settings may have other shapes: the settings are what to complain of.
     const check = (metadata: Readonly<Record<string, string>>) =>
       checkSettings(path, decodeRecord(path, metadata).settings, settings);
-    const missing = (path: string) => (error: unknown) => {
+    const like: Saved<P> = { ...fresh, best: modelOf(fresh) };
+    const { tree, metadata } = await loadTree(path, like, check).catch((error) => {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
       throw new Error(`Cannot resume: there is no ${path}, expected one from an earlier run`);
-    };
-    const { tree, metadata } = await loadTree(path, fresh, check).catch(missing(path));
+    });
     const record = decodeRecord(path, metadata);
     if (record.steps >= pace.steps) {
       throw new TypeError(
@@ -220,12 +229,17 @@ class Run<P extends Tree> {
           pace.steps,
       );
     }
-    const like: Model<P> = { params: fresh.optimizer.params, statistics: fresh.statistics };
-    const model = modelPath(out);
-    const best = record.best === null
-      ? undefined
-      : (await loadTree(model, like).catch(missing(model))).tree;
-    return new Run(options, pace, account(tree), record, best);
+    const { best, ...state } = tree;
+    const run = new Run(
+      options,
+      pace,
+      account(state as TrainState<P>),
+      record,
+      record.best === null ? undefined : best,
+    );
+    // It may be missing, older, or of another run.
+    await run.#saveModel(out);
+    return run;
   }
 
   /** Trains to the end of the epoch; false if it was asked to stop before. */
@@ -324,29 +338,33 @@ class Run<P extends Tree> {
     await this.#save();
   }
 
-  /** Saves the best parameters, then the state: a crash between the two repeats the epoch. */
+  /** Saves the state, then the best parameters by themselves, if they are new. */
   async #save(): Promise<void> {
     this.record = { ...this.record, seconds: this.#seconds() };
     const { out } = this.options;
     if (out === undefined) return;
+    const saved: Saved<P> = { ...this.#state, best: this.#model() };
+    await saveTree(statePath(out), saved, encodeRecord(this.record));
     const { best, epochs } = this.record;
-    if (best === null || best.epoch === epochs) {
-      const model = this.#best ?? this.#latest();
-      await saveTree(
-        modelPath(out),
-        model,
-        best === null ? {} : {
-          epoch: String(best.epoch),
-          validationLoss: String(best.loss),
-          validationAccuracy: String(best.accuracy),
-        },
-      );
-    }
-    await saveTree(statePath(out), this.#state, encodeRecord(this.record));
+    if (best === null || best.epoch === epochs) await this.#saveModel(out);
   }
 
-  #latest(): Model<P> {
-    return { params: this.#state.optimizer.params, statistics: this.#state.statistics };
+  async #saveModel(out: string): Promise<void> {
+    const { best } = this.record;
+    await saveTree(
+      modelPath(out),
+      this.#model(),
+      best === null ? {} : {
+        epoch: String(best.epoch),
+        validationLoss: String(best.loss),
+        validationAccuracy: String(best.accuracy),
+      },
+    );
+  }
+
+  /** The best parameters; before the first epoch is finished, the latest. */
+  #model(): Model<P> {
+    return this.#best ?? modelOf(this.#state);
   }
 
   #seconds(): number {
@@ -356,7 +374,7 @@ class Run<P extends Tree> {
   result(stopped: Stop | undefined): FitResult<P> {
     const { best, history } = this.record;
     return {
-      ...(this.#best ?? this.#latest()),
+      ...this.#model(),
       best,
       history,
       seconds: this.#seconds(),
@@ -371,6 +389,11 @@ class Run<P extends Tree> {
 interface Sums {
   readonly loss: ArrayLike<number>;
   readonly accuracy: ArrayLike<number>;
+}
+
+/** What a state holds of a model. */
+function modelOf<P extends Tree>({ optimizer, statistics }: TrainState<P>): Model<P> {
+  return { params: optimizer.params, statistics };
 }
 
 /** The file of the best parameters. */

@@ -43,7 +43,7 @@ export interface RunRecord {
   readonly seconds: number;
 }
 
-const VERSION = 1;
+const VERSION = 2;
 const KEY = "retrograd.run";
 
 /** Whether a score is better: more accurate, or as accurate with a lower loss. */

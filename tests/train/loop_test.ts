@@ -8,6 +8,7 @@ import { where } from "../../graph/operations.ts";
 import { full } from "../../graph/create.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import * as random from "../../graph/random.ts";
+import { leaves } from "../../optim/tree.ts";
 import { init, memory, synchronize } from "../../runtime/init.ts";
 import { loadTree } from "../../train/checkpoint.ts";
 import { evaluate, Evaluator } from "../../train/evaluate.ts";
@@ -136,17 +137,34 @@ Deno.test("fit() refuses to resume what is not there, damaged, or another run", 
       TypeError,
       "Cannot load",
     );
-    const best = await Deno.readFile(modelPath(out));
-    await Deno.remove(modelPath(out));
-    await assertRejects(
-      () => resume({ settings: { rate: 0.01 } }),
-      Error,
-      `Cannot resume: there is no ${modelPath(out)}`,
-    );
-    await Deno.writeFile(modelPath(out), best);
     const whole = await Deno.readFile(statePath(out));
     await Deno.writeFile(statePath(out), whole.slice(0, -1));
     await assertRejects(() => resume({ settings: { rate: 0.01 } }), RangeError, "is it cut short?");
+  });
+});
+
+Deno.test("fit() resumed keeps its own best, whatever lies beside the state", async () => {
+  await inFolder(async (folder) => {
+    const out = join(folder, "one"), other = join(folder, "other");
+    // The rate makes the first epoch the best, so that the best is not the latest.
+    const rate = (step: Tensor) => where(step.less(21), full([], 0.05), full([], 3));
+    const options = toyRun({ out, epochs: 2, optimizer: sgd({ rate }), model: nn.mlp([8, 16, 3]) });
+    const { best, params } = await fit(options);
+    assertEquals(best?.epoch, 1);
+    await fit(toyRun({ out: other, epochs: 1, seed: 8, model: nn.mlp([8, 16, 3]) }));
+    const model = await Deno.readFile(modelPath(out));
+    const foreign = await Deno.readFile(modelPath(other));
+    const resumed = async (before: () => Promise<void>) => {
+      await before();
+      const again = await fit({ ...options, resume: true });
+      assertEquals(again.best, best);
+      const values = async (p: typeof params) => await Promise.all(leaves(p).map((x) => x.data()));
+      assertEquals(await values(again.params), await values(params));
+      assertEquals(await Deno.readFile(modelPath(out)), model);
+    };
+    await resumed(() => Promise.resolve());
+    await resumed(() => Deno.writeFile(modelPath(out), foreign));
+    await resumed(() => Deno.remove(modelPath(out)));
   });
 });
 
