@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { CountedMemory, LoadedProgram } from "./loaded.ts";
+import type { LoadedProgram, RunMemory } from "./loaded.ts";
 
 /** Bytes for people. */
 export function showBytes(bytes: number): string {
@@ -16,11 +16,12 @@ export function showBytes(bytes: number): string {
   return `${Number.isInteger(bytes) ? bytes : bytes.toFixed(1)} ${units[unit]}`;
 }
 
-const rows: readonly (keyof CountedMemory)[] = [
+const rows: readonly (keyof RunMemory)[] = [
   "arguments",
   "results",
   "workspace",
   "uniforms",
+  "copied",
   "peak",
 ];
 
@@ -32,6 +33,7 @@ export function explain(
   if (signatures.length === 0) return `${name}: not called yet`;
   return signatures.map(({ loaded }, i) => {
     const { program, counted } = loaded;
+    const predicted = loaded.predicted ?? { ...program.memory, copied: 0 };
     const avals = program.arguments.map(({ dtype, shape }) => `${dtype}[${shape.join(",")}]`);
     const lines = [
       `${name}, signature ${i + 1} of ${signatures.length}: ${avals.length} arguments ` +
@@ -42,7 +44,7 @@ export function explain(
     ];
     for (const row of rows) {
       const seen = counted === undefined ? "not run" : String(counted[row]);
-      lines.push(row.padEnd(10) + String(program.memory[row]).padStart(13) + seen.padStart(13));
+      lines.push(row.padEnd(10) + String(predicted[row]).padStart(13) + seen.padStart(13));
     }
     lines.push("", program.print("regions"));
     return lines.join("\n");

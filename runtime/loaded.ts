@@ -9,7 +9,7 @@
 import { dtypes } from "../graph/dtype.ts";
 import { showShape, sizeOf } from "../graph/shape.ts";
 import { Storage } from "../graph/storage.ts";
-import { type Dispatch, played, type Program } from "../compile/program.ts";
+import { type Dispatch, type MemoryPlan, played, type Program } from "../compile/program.ts";
 import type { Context } from "./context.ts";
 import { DeviceError } from "./errors.ts";
 import type { Block } from "./memory.ts";
@@ -30,6 +30,8 @@ interface Step {
 
 /** What one run works on. */
 interface Frame {
+  /** The blocks that the arguments came with; undefined where an argument is empty. */
+  readonly given: readonly (Block | undefined)[];
   /** By slot. */
   readonly blocks: Block[];
   /** Copies to make before the first dispatch: whoever still needs the original keeps it. */
@@ -38,13 +40,16 @@ interface Frame {
   readonly donated: Map<number, Block>;
 }
 
-/** Bytes as they were really bound, by what for; compare {@linkcode Program.memory}. */
-export interface CountedMemory {
-  readonly arguments: number;
-  readonly results: number;
-  readonly workspace: number;
-  readonly uniforms: number;
-  readonly peak: number;
+/**
+ * Bytes that one run takes, by what for. {@linkcode Program.memory} knows no arguments, and takes
+ * them for distinct; this is for the arguments that were passed.
+ */
+export interface RunMemory extends MemoryPlan {
+  /**
+   * Originals of donated arguments that someone else still needs, so that the program worked on
+   * copies; those that are bound as another argument count there.
+   */
+  readonly copied: number;
 }
 
 /** How a program is loaded. */
@@ -178,19 +183,19 @@ export class LoadedProgram {
     }
     context.device.errors.throwIfLost();
     this.#checkArguments(args, action);
-    for (const storage of args) {
-      // Fails before anything changed hands.
-      if (storage.size > 0) place(context, [storage], action);
-    }
+    // Fails before anything changed hands.
+    const given = args.map((storage) =>
+      storage.size > 0 ? place(context, [storage], action)[0] : undefined
+    );
     const { ledger } = context;
     const leased = this.#keep ? this.#workspace : new Map<number, Block>();
     if (!this.#keep) this.#takeWorkspace(leased);
-    const frame: Frame = { blocks: [], copies: [], donated: new Map() };
+    const frame: Frame = { given, blocks: [], copies: [], donated: new Map() };
     program.slots.forEach(({ role, bytes }, slot) => {
       if (role.is === "workspace") frame.blocks[slot] = leased.get(slot)!;
       else if (role.is === "result") frame.blocks[slot] = ledger.take(bytes, "results");
       else if (bytes > 0 && !this.#isDonated[role.index]) {
-        frame.blocks[slot] = context.blockOf(args[role.index]!, action);
+        frame.blocks[slot] = given[role.index]!;
       } else if (bytes > 0) {
         const block = this.#receive(args, role.index, action, frame);
         frame.blocks[slot] = block;
@@ -349,8 +354,35 @@ export class LoadedProgram {
     return results;
   }
 
-  /** Bytes as the last run really bound them; undefined before the first. */
-  get counted(): CountedMemory | undefined {
+  /**
+   * Bytes that the last run had to take, by the plan and by which of its arguments were the same;
+   * undefined before the first.
+   */
+  get predicted(): RunMemory | undefined {
+    if (this.#last === undefined) return undefined;
+    const { given, copies } = this.#last, { slots, memory } = this.program;
+    let args = 0;
+    const bound = new Set<Block>();
+    slots.forEach(({ role, bytes }) => {
+      if (role.is !== "argument") return;
+      // What is given up is overwritten, and so alone in its memory; the rest is bound as it came.
+      const block = this.#isDonated[role.index] ? undefined : given[role.index];
+      if (block !== undefined && bound.has(block)) return;
+      if (block !== undefined) bound.add(block);
+      args += bytes;
+    });
+    // Of what was donated more than once, the last copy is the original.
+    const originals = new Set(copies.map(({ from }) => from));
+    let copied = 0;
+    for (const from of originals) {
+      if (!bound.has(from) && !this.#last.blocks.includes(from)) copied += from.bytes;
+    }
+    const peak = memory.peak - memory.arguments + args + copied;
+    return { ...memory, arguments: args, copied, peak };
+  }
+
+  /** Bytes of the buffers that the last run really bound; undefined before the first. */
+  get counted(): RunMemory | undefined {
     if (this.#last === undefined) return undefined;
     const { blocks, copies } = this.#last;
     const bytes = { argument: 0, result: 0, workspace: 0 };
@@ -360,11 +392,15 @@ export class LoadedProgram {
       if (!seen.has(block)) bytes[this.program.slots[slot]!.role.is] += block.gpu.size;
       seen.add(block);
     });
+    let copied = 0;
+    for (const { from } of copies) {
+      if (!seen.has(from)) copied += from.gpu.size;
+      seen.add(from);
+    }
     const uniforms = this.#uniforms?.gpu.size ?? 0;
-    let peak = bytes.argument + bytes.result + bytes.workspace + uniforms;
-    for (const { from } of copies) peak += from.gpu.size;
     const { argument, result: results, workspace } = bytes;
-    return { arguments: argument, results, workspace, uniforms, peak };
+    const peak = argument + results + workspace + uniforms + copied;
+    return { arguments: argument, results, workspace, uniforms, copied, peak };
   }
 
   /** Gives the memory back; the program cannot run any more. */
