@@ -165,7 +165,8 @@ Deno.test("compile() leaves no memory behind when it is disposed of", async () =
   assertEquals(await f(x).item(), 2 * 64 ** 3);
   assert(memory().kinds.activations.live > before);
   f.dispose();
-  assertEquals(memory().kinds.activations.live, before);
+  // At most: programs of functions that are forgotten may have gone meanwhile.
+  assert(memory().kinds.activations.live <= before);
   assertEquals(await f(x).item(), 2 * 64 ** 3);
   f.dispose();
 });
