@@ -45,6 +45,24 @@ export function scale({ value, buffer }: Buffered, n: bigint, d: bigint): Buffer
 /** Bits moved from every buffer to the tape at a time. */
 const spilled = 16;
 
+/** The largest that a buffer can be after a multiplication. */
+function after(bound: number, { n, d }: Ratio): number {
+  return Math.floor((bound * d + d - 1) / n);
+}
+
+/**
+ * How many multiplications by factors of at least n/d fit between two spills, whatever the data;
+ * Infinity for 1, which loses nothing.
+ */
+export function stepsPerSpill(least: Ratio): number {
+  if (least.n === least.d) return Infinity;
+  let steps = 0;
+  for (let bound = 2 ** spilled - 1;; steps++) {
+    bound = after(bound, least);
+    if (bound >= 2 ** 32) return steps;
+  }
+}
+
 /**
  * How large a buffer can be, as the host knows it without looking at one.
  *
@@ -74,10 +92,10 @@ export class BufferBound {
         `Cannot multiply by ${n}/${d}, expected whole numbers with 0 < n <= d < 65536`,
       );
     }
-    const after = (bound: number): number => Math.floor((bound * d + d - 1) / n);
-    let next = after(this.#bound);
+    const ratio = { n, d };
+    let next = after(this.#bound, ratio);
     const spills = next >= 2 ** 32;
-    if (spills) next = after(Math.floor(this.#bound / 2 ** spilled));
+    if (spills) next = after(Math.floor(this.#bound / 2 ** spilled), ratio);
     // Always fits: what is left of a spill is less than 2^16, and so is d.
     this.#bound = next;
     return spills;

@@ -30,6 +30,7 @@ export {
 } from "./clip.ts";
 export * from "./ema.ts";
 export * from "./groups.ts";
+export * from "./hypergradient.ts";
 export * from "./layerwise.ts";
 export * from "./line_search.ts";
 export * from "./lion.ts";
