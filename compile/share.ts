@@ -39,12 +39,17 @@ function split(wgsl: string): Split {
   return { pieces, numbers };
 }
 
+/** True for a kernel that shares its text already, with others in the body of a loop. */
+function readsSizes({ wgsl }: Kernel): boolean {
+  return wgsl.includes(declarationOf(0));
+}
+
 /** Dispatches whose kernels share texts where they can. */
 export function shareKernels(dispatches: readonly Dispatch[]): Dispatch[] {
   const families = new Map<string, { kernel: Kernel; text: Split }[]>();
   const byText = new Map<string, Kernel>();
   for (const { kernel } of dispatches) {
-    if (byText.has(kernel.wgsl)) continue;
+    if (byText.has(kernel.wgsl) || readsSizes(kernel)) continue;
     byText.set(kernel.wgsl, kernel);
     const text = split(kernel.wgsl);
     const key = text.pieces.join("\0");
@@ -92,6 +97,11 @@ function share(
   });
 }
 
+function declarationOf(size: number): string {
+  const word = size + 1;
+  return `let size${size} = i32(sizes[${word >> 2}].${"xyzw"[word & 3]});`;
+}
+
 /** Word 0 of the sizes is the zero that barriers need; the sizes follow. */
 function declareSizes(body: string, binding: number, count: number, vectors: number): string {
   const declaration = `@group(0) @binding(${binding}) var<uniform> sizes: array<vec4<u32>, `;
@@ -101,7 +111,7 @@ function declareSizes(body: string, binding: number, count: number, vectors: num
     : body.replace("@compute", `${declaration}${vectors}>;\n@compute`);
   const names = Array.from(
     { length: count },
-    (_, i) => `let size${i} = i32(sizes[${(i + 1) >> 2}].${"xyzw"[(i + 1) & 3]});\n`,
+    (_, i) => `${declarationOf(i)}\n`,
   );
   return declared.replace(/^fn main\(.*\n/m, (line) => line + names.join(""));
 }
