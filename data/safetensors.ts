@@ -8,8 +8,9 @@
  *
  * @module
  */
-import { type DType, dtypes, type TypedArray } from "../graph/dtype.ts";
+import type { DType, TypedArray } from "../graph/dtype.ts";
 import { type Shape, showShape, sizeOf } from "../graph/shape.ts";
+import { stored, type StoredName } from "./elements.ts";
 
 /** A tensor on the host: bool as a `Uint32Array` of 0 and 1. */
 export interface HostTensor {
@@ -29,17 +30,28 @@ export interface Safetensors {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** How each element type is called in a file, and the bytes it takes there. */
-const stored: { readonly [D in DType]: { readonly name: string; readonly bytes: number } } = {
-  f32: { name: "F32", bytes: 4 },
-  f16: { name: "F16", bytes: 2 },
-  i32: { name: "I32", bytes: 4 },
-  u32: { name: "U32", bytes: 4 },
-  bool: { name: "BOOL", bytes: 1 },
+/** How our element types are called in a file. */
+const ours: { readonly [D in DType]: string } = {
+  f32: "F32",
+  f16: "F16",
+  i32: "I32",
+  u32: "U32",
+  bool: "BOOL",
 };
-const byName = new Map(
-  Object.entries(stored).map(([dtype, { name }]) => [name, dtype as DType] as const),
-);
+/** What can be read, with the dtype that it becomes. */
+const readable = new Map<string, { readonly as: StoredName; readonly dtype: DType }>([
+  ...Object.entries(ours).map(([dtype, name]) =>
+    [name, { as: dtype as DType, dtype: dtype as DType }] as const
+  ),
+  ["F64", { as: "f64", dtype: "f32" }],
+  ["BF16", { as: "bf16", dtype: "f32" }],
+  ["I64", { as: "i64", dtype: "i32" }],
+  ["I16", { as: "i16", dtype: "i32" }],
+  ["I8", { as: "i8", dtype: "i32" }],
+  ["U64", { as: "u64", dtype: "u32" }],
+  ["U16", { as: "u16", dtype: "i32" }],
+  ["U8", { as: "u8", dtype: "i32" }],
+]);
 
 const LENGTH = 8;
 /** The reference implementation refuses longer headers too. */
@@ -88,7 +100,7 @@ export function encodeSafetensors(
     }
     const begin = end;
     end += data.length * stored[dtype].bytes;
-    header.set(name, { dtype: stored[dtype].name, shape, data_offsets: [begin, end] });
+    header.set(name, { dtype: ours[dtype], shape, data_offsets: [begin, end] });
   }
   const members = [...header].map(([k, v]) => `${JSON.stringify(k)}:${JSON.stringify(v)}`);
   const text = new TextEncoder().encode(`{${members.join(",")}}`);
@@ -113,7 +125,8 @@ export function encodeSafetensors(
  *
  * @param bytes The whole file.
  * @param name Names the file in errors.
- * @returns The tensors, copied, in the order of their data.
+ * @returns The tensors, copied, in the order of their data. BF16 and F64 become f32, small integers
+ * i32, and 64-bit integers those of 32 bits, which have to hold them.
  *
  * @throws {RangeError} If the file is not exactly what the format demands: header and data
  * complete, names unique in every object, dtypes known, sizes right, no gap, no overlap, nothing after the end.
@@ -134,7 +147,7 @@ export function decodeSafetensors(
   const body = bytes.subarray(LENGTH + length);
   const tensors = new Map<string, HostTensor>();
   let end = 0;
-  for (const { label, dtype, shape, begin, end: next } of entries) {
+  for (const { label, as, dtype, shape, begin, end: next } of entries) {
     if (begin !== end) {
       fail(`${label} begins at byte ${begin}`, `${end}, where the tensor before it ends`);
     }
@@ -145,10 +158,11 @@ export function decodeSafetensors(
       );
     }
     end = next;
-    const raw = body.subarray(begin, next);
-    const wrong = dtype === "bool" ? raw.findIndex((byte) => byte > 1) : -1;
-    if (wrong >= 0) fail(`${label} holds the bool ${raw[wrong]}`, "0 or 1");
-    tensors.set(label, { dtype, shape, data: elements(dtype, raw) });
+    const data = stored[as].read(body.slice(begin, next).buffer);
+    if (typeof data === "string") {
+      return fail(`${label} holds ${data}`, as === "bool" ? "0 or 1" : "values of 32 bits");
+    }
+    tensors.set(label, { dtype, shape, data });
   }
   if (end !== body.length) fail(`${body.length - end} bytes follow the last tensor`, "none");
   return { tensors, metadata };
@@ -157,18 +171,11 @@ export function decodeSafetensors(
 /** One tensor of the header, checked by itself. */
 interface Entry {
   readonly label: string;
+  readonly as: StoredName;
   readonly dtype: DType;
   readonly shape: number[];
   readonly begin: number;
   readonly end: number;
-}
-
-/** The elements in bytes of their own. */
-function elements(dtype: DType, bytes: Uint8Array): TypedArray {
-  if (dtype === "bool") return Uint32Array.from(bytes);
-  const data = new dtypes[dtype].array(bytes.length / stored[dtype].bytes);
-  new Uint8Array(data.buffer).set(bytes);
-  return data;
 }
 
 type Fail = (is: string, expected: string) => never;
@@ -208,8 +215,8 @@ function readHeader(
 function readEntry(label: string, value: unknown, fail: Fail): Entry {
   if (!isRecord(value)) return fail(`${label} is no JSON object`, "one");
   const { dtype: stated, shape, data_offsets: offsets } = value;
-  const dtype = byName.get(stated as string) ??
-    fail(`${label} has the dtype ${JSON.stringify(stated)}`, `one of ${[...byName.keys()]}`);
+  const { as, dtype } = readable.get(stated as string) ??
+    fail(`${label} has the dtype ${JSON.stringify(stated)}`, `one of ${[...readable.keys()]}`);
   if (!Array.isArray(shape) || !shape.every(isSize)) {
     return fail(`${label} has the shape ${JSON.stringify(shape)}`, "a list of sizes");
   }
@@ -217,14 +224,14 @@ function readEntry(label: string, value: unknown, fail: Fail): Entry {
     return fail(`${label} has the offsets ${JSON.stringify(offsets)}`, "two byte offsets");
   }
   const [begin, end] = offsets as [number, number];
-  const size = sizeOf(shape) * stored[dtype].bytes;
+  const size = sizeOf(shape) * stored[as].bytes;
   if (!Number.isSafeInteger(size) || end - begin !== size) {
     fail(
       `${label} has ${end - begin} bytes`,
-      `${size} for shape ${showShape(shape)} of ${stored[dtype].name}`,
+      `${size} for shape ${showShape(shape)} of ${stated}`,
     );
   }
-  return { label, dtype, shape, begin, end };
+  return { label, as, dtype, shape, begin, end };
 }
 
 function isSize(value: unknown): value is number {

@@ -8,7 +8,7 @@
 import { isFloat } from "../graph/dtype.ts";
 import { foldIn } from "../graph/random.ts";
 import { sameShape, type Shape, showShape } from "../graph/shape.ts";
-import { Tensor } from "../graph/tensor.ts";
+import { Tensor, type TensorLike } from "../graph/tensor.ts";
 import type { Tree } from "../optim/tree.ts";
 
 /** How a layer is applied. */
@@ -129,6 +129,6 @@ export function expectList(
 }
 
 /** The options with a key of its own for part `i`, where there is one. */
-export function withKey(options: ApplyOptions = {}, i: number): ApplyOptions {
+export function withKey(options: ApplyOptions = {}, i: TensorLike): ApplyOptions {
   return options.key === undefined ? options : { ...options, key: foldIn(options.key, i) };
 }

@@ -139,3 +139,28 @@ Deno.test("decodeSafetensors() survives truncation anywhere and any damaged byte
     attempt(bytes, `seed ${seed}, attempt ${i}`);
   }
 });
+
+Deno.test("decodeSafetensors() reads element types that we lack", () => {
+  const read = (dtype: string, bytes: Uint8Array) => {
+    const size = bytes.length / { F64: 8, BF16: 2, I64: 8, I16: 2, U8: 1 }[dtype]!;
+    const entry = { dtype, shape: [size], data_offsets: [0, bytes.length] };
+    const whole = file(JSON.stringify({ x: entry }), bytes.length);
+    whole.set(bytes, whole.length - bytes.length);
+    return decodeSafetensors(whole).tensors.get("x")!;
+  };
+  const raw = (data: ArrayBufferView) => new Uint8Array(data.buffer);
+  assertEquals(read("F64", raw(Float64Array.of(0.1))).data, Float32Array.of(0.1));
+  assertEquals(read("BF16", raw(Uint16Array.of(0x3f80, 0xc040))), {
+    dtype: "f32",
+    shape: [2],
+    data: Float32Array.of(1, -3),
+  });
+  assertEquals(read("I64", raw(BigInt64Array.of(-7n))).data, Int32Array.of(-7));
+  assertEquals(read("I16", raw(Int16Array.of(-7))).data, Int32Array.of(-7));
+  assertEquals(read("U8", Uint8Array.of(200)).data, Int32Array.of(200));
+  assertThrows(
+    () => read("I64", raw(BigInt64Array.of(2n ** 40n))),
+    RangeError,
+    "32 bits do not hold",
+  );
+});
