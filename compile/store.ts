@@ -21,6 +21,7 @@ const costs: { readonly [P in Primitive]?: number } = {
   log: 8,
   sin: 10,
   cos: 10,
+  atan: 12,
   tanh: 12,
   erf: 16,
   pow: 20,

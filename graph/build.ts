@@ -28,6 +28,7 @@ export type Unary =
   | "log"
   | "sin"
   | "cos"
+  | "atan"
   | "tanh"
   | "erf"
   | "not"

@@ -102,6 +102,7 @@ export const infer: { readonly [P in Primitive]: Infer<P> } = {
   log: elementwise("log"),
   sin: elementwise("sin"),
   cos: elementwise("cos"),
+  atan: elementwise("atan"),
   tanh: elementwise("tanh"),
   erf: elementwise("erf"),
   not: elementwise("not"),

@@ -31,7 +31,14 @@ import { is, type Node } from "./node.ts";
 import type { Primitive } from "./primitive.ts";
 import { sameShape, showShape } from "./shape.ts";
 import { inlineCalls } from "./substitute.ts";
-import { type Boundary, inRange, productsOfOthers, pullback, pullCall } from "./vjp.ts";
+import {
+  type Boundary,
+  inRange,
+  onePlusSquare,
+  productsOfOthers,
+  pullback,
+  pullCall,
+} from "./vjp.ts";
 import { topological } from "./walk.ts";
 
 /** Tangents of the operands; undefined where zero. */
@@ -135,6 +142,7 @@ export const jvpRules: { readonly [P in Exclude<Primitive, Boundary>]: JvpRule<P
   log: linear((t, y) => div(t, y.inputs[0]!)),
   sin: linear((t, y) => mul(t, apply("cos", y.inputs, {}))),
   cos: linear((t, y) => neg(mul(t, apply("sin", y.inputs, {})))),
+  atan: linear((t, y) => div(t, onePlusSquare(y.inputs[0]!))),
   tanh: linear((t, y) => mul(t, sub(like(y, 1), mul(y, y)))),
   erf: linear((t, y) => {
     const x = y.inputs[0]!;

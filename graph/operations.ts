@@ -4,13 +4,17 @@
  *
  * @module
  */
-import { binary } from "./build.ts";
+import { binary, unify } from "./build.ts";
 import { describe } from "./describe.ts";
 import { choose } from "./functions/elementwise.ts";
+import { einsum as einsumNodes } from "./functions/einsum.ts";
 import { concatenateBy, stack as stackNodes } from "./functions/movement.ts";
+import { searchSorted as searchSortedNodes } from "./functions/ordering.ts";
+import { triangleMask } from "./functions/triangle.ts";
 import { broadcastOrThrow } from "./infer.ts";
 import { nodeOf, operandOf } from "./methods/base.ts";
 import type { Node } from "./node.ts";
+import { checkShape } from "./shape.ts";
 import { Tensor, type TensorLike } from "./tensor.ts";
 
 /**
@@ -61,6 +65,61 @@ export function outer(a: Tensor, b: Tensor): Tensor {
 /** {@linkcode Tensor.oneHot} */
 export function oneHot(indices: Tensor, n: number): Tensor {
   return indices.oneHot(n);
+}
+
+/**
+ * The sum of products that an equation names, as NumPy's `einsum`: letters are axes, those missing
+ * after "->" are summed over, and "..." stands for any others, which broadcast. Without "->" the
+ * letters that occur once are kept, in alphabetical order. Pairs are contracted from left to right,
+ * each by one product of matrices.
+ *
+ * @throws {TypeError} if the equation is malformed or does not fit the tensors.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const q = rg.ones([2, 5, 4, 8]), k = rg.ones([2, 7, 4, 8]);
+ * assertEquals(rg.einsum("bqhd,bkhd->bhqk", q, k).shape, [2, 4, 5, 7]);
+ * ```
+ */
+export function einsum(equation: string, ...tensors: Tensor[]): Tensor {
+  return new Tensor(einsumNodes(equation, nodesOf("einsum", tensors)));
+}
+
+/**
+ * The i32 places at which values belong in a sorted tensor of one axis, so that it stays sorted:
+ * before equal elements ("left") or after them ("right"). NaN belongs at the end.
+ *
+ * @throws {TypeError} if `sorted` has not one axis.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await rg.init({ software: "allow" });
+ * const edges = rg.tensor([1, 2, 3]);
+ * assertEquals(await rg.searchSorted(edges, rg.tensor([0, 2, 9])).array(), [0, 1, 3]);
+ * ```
+ */
+export function searchSorted(
+  sorted: Tensor,
+  values: TensorLike,
+  side: "left" | "right" = "left",
+): Tensor {
+  const [list, wanted] = unify("searchSorted", [nodeOf(sorted), operandOf(values)]);
+  return new Tensor(searchSortedNodes(list!, wanted!, side));
+}
+
+/**
+ * True on and below a diagonal of a matrix, false above: which keys a query may see in causal
+ * attention. Result: bool.
+ */
+export function triangularMask(rows: number, columns: number = rows, diagonal: number = 0): Tensor {
+  checkShape([rows, columns], "triangularMask");
+  return new Tensor(triangleMask("lower", rows, columns, diagonal));
 }
 
 function nodesOf(action: string, tensors: readonly Tensor[]): Node[] {

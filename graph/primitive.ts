@@ -69,6 +69,8 @@ export interface Attributes {
   log: None;
   sin: None;
   cos: None;
+  /** The arc tangent, in [-π/2, π/2]. */
+  atan: None;
   tanh: None;
   erf: None;
   /** Logical not of bool, bitwise not of integers. */
@@ -202,6 +204,7 @@ export const kinds: { readonly [P in Primitive]: Kind } = {
   log: "unary",
   sin: "unary",
   cos: "unary",
+  atan: "unary",
   tanh: "unary",
   erf: "unary",
   not: "unary",
@@ -274,6 +277,7 @@ export const signatures: {
   log: { domain: "float", result: "same" },
   sin: { domain: "float", result: "same" },
   cos: { domain: "float", result: "same" },
+  atan: { domain: "float", result: "same" },
   tanh: { domain: "float", result: "same" },
   erf: { domain: "float", result: "same" },
   not: { domain: "logical", result: "same" },

@@ -3,21 +3,28 @@
  * nothing runs until a value is read. It owns no device memory before that, and needs no disposal
  * after.
  *
- * The class here ends the chain in methods/ with products of matrices and indexing; the work is
+ * The class here ends the chain in methods/ with products of matrices; the work is
  * done by functions on nodes in functions/.
  *
  * @module
  */
-import type { DType } from "./dtype.ts";
-import * as indexing from "./functions/indexing.ts";
 import * as linear from "./functions/linear.ts";
 import { nodeOf, operandOf, type TensorLike } from "./methods/base.ts";
-import { ReductionTensor } from "./methods/reduction.ts";
+import { IndexingTensor } from "./methods/indexing.ts";
 import type { Node } from "./node.ts";
 
 export { type NestedArray, readAll, TensorBase, type TensorLike } from "./methods/base.ts";
 export { ElementwiseTensor, type GeluOptions } from "./methods/elementwise.ts";
 export { MovementTensor } from "./methods/movement.ts";
+export { IndexingTensor } from "./methods/indexing.ts";
+export {
+  type CumulativeOptions,
+  OrderingTensor,
+  type SortOptions,
+  type TopKOptions,
+} from "./methods/ordering.ts";
+export type { ScatterMode } from "./functions/scatter.ts";
+export { SpecialTensor } from "./methods/special.ts";
 export {
   type AxisSpec,
   type NormOptions,
@@ -42,7 +49,7 @@ export type { PadWidths, SliceSpec } from "./functions/movement.ts";
  * assertEquals(await y.array(), [24, 34]);
  * ```
  */
-export class Tensor extends ReductionTensor {
+export class Tensor extends IndexingTensor {
   /**
    * The result of a method on this tensor: another handle where nothing changed.
    *
@@ -88,57 +95,5 @@ export class Tensor extends ReductionTensor {
   /** Every element times every element of the other, both flattened: [size, other.size]. */
   outer(other: Tensor): Tensor {
     return this.wrap(linear.outer(this.node, nodeOf(other)));
-  }
-
-  /**
-   * Slices along an axis by integer indices: that axis is replaced by the axes of `indices`.
-   * Negative indices count from the end; one that is outside reads NaN (integers 0, bool false).
-   *
-   * @throws {TypeError} if the indices are not integers.
-   *
-   * @example
-   * ```ts
-   * import * as rg from "@retrograd/retrograd";
-   * import { assertEquals } from "@std/assert";
-   *
-   * await rg.init({ software: "allow" });
-   * const table = rg.tensor([[1, 2], [3, 4], [5, 6]]);
-   * const rows = rg.tensor([2, 0, -1], { dtype: "i32" });
-   * assertEquals(await table.take(rows).array(), [[5, 6], [1, 2], [5, 6]]);
-   * ```
-   */
-  take(indices: TensorLike, axis: number = 0): Tensor {
-    return this.wrap(indexing.take(this.node, operandOf(indices), axis));
-  }
-
-  /**
-   * Single elements along an axis: with axis 1, result[i,j] is this[i, indices[i,j]]. `indices` has
-   * as many axes; sizes other than the axis's broadcast. Indices outside as in `take`.
-   *
-   * @throws {TypeError} if the indices are not integers or their shape does not fit.
-   */
-  takeAlongAxis(indices: Tensor, axis: number): Tensor {
-    return this.wrap(indexing.takeAlongAxis(this.node, nodeOf(indices), axis));
-  }
-
-  /**
-   * With `updates` added to rows of the first axis: result[indices[i]] += updates[i], in an order
-   * that does not vary. `updates` broadcasts to the shape of `indices` followed by that of a row.
-   * Negative indices count from the end; updates outside are dropped.
-   *
-   * @throws {TypeError} if the indices are not integers or the updates do not fit.
-   */
-  scatterAdd(indices: Tensor, updates: TensorLike): Tensor {
-    return this.wrap(indexing.addRows(this.node, nodeOf(indices), operandOf(updates)));
-  }
-
-  /**
-   * Integers as unit vectors along a new last axis of size n: 1 at the index, 0 elsewhere; an index
-   * outside [0, n) gives zeros.
-   *
-   * @throws {TypeError} if this is not of an integer dtype.
-   */
-  oneHot(n: number, dtype: DType = "f32"): Tensor {
-    return this.wrap(indexing.oneHot(this.node, n, dtype));
   }
 }

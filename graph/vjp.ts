@@ -69,6 +69,9 @@ const times = (x: Node, factor: number): Node => mul(x, like(x, factor));
 const none = (): undefined => undefined;
 const pass = (_: Node, g: Node): Node => g;
 
+/** 1 + x². */
+export const onePlusSquare = (x: Node): Node => add(mul(x, x), like(x, 1));
+
 /** The larger (or smaller) operand takes all; equal ones share. */
 function extremum(larger: boolean): VjpRule<"max"> & VjpRule<"min"> {
   return (y: Node, g: Node, operand: number) => {
@@ -183,6 +186,7 @@ export const vjpRules: { readonly [P in Exclude<Primitive, Boundary>]: VjpRule<P
   log: (y, g) => div(g, y.inputs[0]!),
   sin: (y, g) => mul(g, apply("cos", y.inputs, {})),
   cos: (y, g) => neg(mul(g, apply("sin", y.inputs, {}))),
+  atan: (y, g) => div(g, onePlusSquare(y.inputs[0]!)),
   tanh: (y, g) => mul(g, sub(like(y, 1), mul(y, y))),
   erf: (y, g) => {
     const x = y.inputs[0]!;

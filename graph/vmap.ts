@@ -199,6 +199,7 @@ export const batchRules: { readonly [P in Exclude<Primitive, Boundary>]: BatchRu
   log: elementwise,
   sin: elementwise,
   cos: elementwise,
+  atan: elementwise,
   tanh: elementwise,
   erf: elementwise,
   not: elementwise,

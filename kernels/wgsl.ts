@@ -145,6 +145,7 @@ export const rules: { readonly [P in Primitive]?: Rule } = {
   log: inF32("log"),
   sin: inF32("sin"),
   cos: inF32("cos"),
+  atan: helper("atan_"),
   tanh: helper("tanh_"),
   erf: helper("erf_"),
   not: ([a]) => a!.dtype === "bool" ? `!${a!.text}` : `~${a!.text}`,
@@ -231,6 +232,25 @@ function signsDiffer(a: Operand, b: Operand, zero: string): string {
 
 /** Functions that rules call by name, emitted only into kernels that use them. */
 export const helpers: { readonly [name: string]: string } = {
+  // The angle of (1, |v|) from 0, π/4 or π/2, whichever is nearest, by a polynomial as in Cephes.
+  atan_: `
+fn atan_(v: vec4<f32>) -> vec4<f32> {
+  let a = abs(v);
+  let one = vec4<f32>(1.0f);
+  let far = a > vec4<f32>(2.414213562373095f);
+  let middle = a > vec4<f32>(0.4142135623730950f);
+  let x = select(select(a, (a - one) / (a + one), middle), -one / a, far);
+  let from0 = select(vec4<f32>(0.0f), vec4<f32>(0.7853981633974483f), middle);
+  let angle = select(from0, vec4<f32>(1.5707963267948966f), far);
+  let s = x * x;
+  var p = s * 0.0805374449538f - 0.138776856032f;
+  p = p * s + 0.199777106478f;
+  p = p * s - 0.333329491539f;
+  let r = angle + (p * s * x + x);
+  let nan = (bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+  return select(select(r, -r, v < vec4<f32>(0.0f)), v, nan | (v == vec4<f32>(0.0f)));
+}
+`,
   // Rational approximation on the range where erf is not yet ±1 (as in Eigen and XLA), ~1 ulp.
   erf_: `
 fn erf_(v: vec4<f32>) -> vec4<f32> {

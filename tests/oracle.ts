@@ -263,6 +263,7 @@ export const oracle: { readonly [P in Exclude<Primitive, "call" | "loop" | "proj
     log: unary(Math.log),
     sin: unary(Math.sin),
     cos: unary(Math.cos),
+    atan: unary(Math.atan),
     tanh: unary(Math.tanh),
     erf: unary(erf),
     not: each((node) => node.dtype === "bool" ? (x) => 1 - x! : (x) => ~x!),

@@ -32,7 +32,7 @@ import {
 import { moveAxis } from "./movement.ts";
 
 /** The index as i32, negative ones counted from the end of an axis of size n. */
-function wrapped(action: string, index: Node, n: number): Node {
+export function wrapped(action: string, index: Node, n: number): Node {
   if (!dtypes[index.dtype].integer) {
     throw new TypeError(
       `Cannot ${action}: the indices are ${index.dtype}, expected an integer (i32, u32)`,
@@ -54,6 +54,44 @@ export function take(x: Node, indices: Operand, axis: number): Node {
   // [...index, ...before, ...after] to [...before, ...index, ...after]
   const order = rows.shape.map((_, i) => i < at ? added + i : i < at + added ? i - at : i);
   return permute(rows, order);
+}
+
+/**
+ * Slices of x by indices into its first axes, broadcast against each other, as NumPy's x[i, j]: those
+ * axes are replaced by the axes of the indices.
+ */
+export function indexBy(x: Node, indices: readonly Operand[]): Node {
+  const action = "index", count = indices.length;
+  if (count === 0) return x;
+  if (count > x.shape.length) {
+    throw new TypeError(
+      `Cannot ${action}: ${count} indices into ${showShape(x.shape)}, expected ${x.shape.length} ` +
+        "at most",
+    );
+  }
+  const nodes = indices.map((index) => {
+    if (typeof index !== "number") return index;
+    if (Number.isInteger(index)) return fill(index, [], "i32");
+    throw new TypeError(`Cannot ${action}: an index is ${index}, expected an integer`);
+  });
+  const shape = broadcastShapes(...nodes.map((index) => index.shape));
+  if (shape === undefined) {
+    throw new TypeError(
+      `Cannot ${action}: indices are ${
+        nodes.map((index) => showShape(index.shape)).join(" and ")
+      }, expected shapes that broadcast (sizes equal or 1, aligned at the last axis)`,
+    );
+  }
+  let position: Node | undefined, inside: Node | undefined;
+  nodes.forEach((index, axis) => {
+    const n = x.shape[axis]!;
+    const at = broadcastTo(cast(wrapped(action, index, n), "i32"), shape);
+    const fits = binary("and", binary("lessEqual", 0, at), binary("less", at, n));
+    position = position === undefined ? at : binary("add", binary("mul", position, n), at);
+    inside = inside === undefined ? fits : binary("and", inside, fits);
+  });
+  const [rows, rest] = [x.shape.slice(0, count), x.shape.slice(count)];
+  return gather(reshape(x, [sizeOf(rows), ...rest]), where(inside!, position!, -1));
 }
 
 /** Elements of x along an axis: result[i,j] = x[i, index[i,j]]. */

@@ -9,10 +9,10 @@ import * as movement from "../functions/movement.ts";
 import type { PadWidths, SliceSpec } from "../functions/movement.ts";
 import type { Shape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
-import { ElementwiseTensor } from "./elementwise.ts";
+import { SpecialTensor } from "./special.ts";
 
 /** The movement methods; every method returns a new tensor. */
-export abstract class MovementTensor extends ElementwiseTensor {
+export abstract class MovementTensor extends SpecialTensor {
   /**
    * The same elements in the same order with another shape, given as an array or as arguments; one
    * size may be -1 and is worked out.

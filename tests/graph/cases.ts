@@ -143,6 +143,7 @@ export const cases: { readonly [P in Primitive]: readonly Case[] } = {
   log: unary("log", positive),
   sin: unary("sin"),
   cos: unary("cos"),
+  atan: unary("atan"),
   tanh: unary("tanh"),
   erf: unary("erf"),
   not: [

@@ -26,6 +26,7 @@ const tolerances: {
   log: { f32: { ulp: 4 }, f16: { ulp: 1 } },
   sin: { f32: { ulp: 2, absolute: 2 ** -22 }, f16: { ulp: 1 } },
   cos: { f32: { ulp: 2, absolute: 2 ** -22 }, f16: { ulp: 1 } },
+  atan: { f32: { ulp: 3 }, f16: { ulp: 1 } },
   tanh: { f32: { ulp: 7 }, f16: { ulp: 1 } },
   erf: { f32: { ulp: 4 }, f16: { ulp: 1 } },
   pow: { f32: { ulp: 64, absolute: 2 ** -126 }, f16: { ulp: 1 } },
