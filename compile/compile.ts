@@ -176,7 +176,7 @@ function dispatchOf(
   if (frame.is === "loop") throw new Error("Cannot write a loop as one kernel");
   const { kernel, buffers } = writeKernel(region, writers[frame.is], target, aliases);
   const main = region.outputs[region.outputs.length - 1]!;
-  const source = region.outputs.map((o) => o.source).find((s) => s !== undefined);
+  const source = region.outputs.map((o) => o.source?.line).find((s) => s !== undefined);
   return {
     kernel,
     slots: buffers.map((node) => allocation.slotOf.get(node)!),

@@ -107,7 +107,7 @@ export function prepareLoop(
 ): PreparedLoop {
   const { graph, carries } = bodyGraph(loop);
   const inner = compile(graph, Array.from({ length: carries }, (_, i) => i));
-  const { length, reverse } = loop.attributes;
+  const { length, reverse } = loop.attributes, source = loop.source?.line;
   const { rounds, buffers, initial, final } = playThrough(inner, carries, length);
   const wanted = new Map(
     outputs.map((node) => [(node as Node<"project">).attributes.index, node]),
@@ -129,7 +129,7 @@ export function prepareLoop(
         slots,
         avals: nodes.map(build.avalOf),
         expression: `loop ${loop.attributes.body.name}`,
-        ...(loop.source !== undefined && { source: loop.source }),
+        ...(source !== undefined && { source }),
       });
       const counter = graph.parameters[0]!;
       const starts = initial.flatMap((name, i) => {

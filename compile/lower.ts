@@ -11,6 +11,7 @@ import { dtypes } from "../graph/dtype.ts";
 import { is, type Node } from "../graph/node.ts";
 import { kinds } from "../graph/primitive.ts";
 import { sizeOf } from "../graph/shape.ts";
+import { standingFor } from "../graph/source.ts";
 import { topological } from "../graph/walk.ts";
 import { convolution } from "./convolution.ts";
 import { withoutReshapes } from "./store.ts";
@@ -188,7 +189,7 @@ export function lower(roots: readonly Node[]): Node[] {
     const same = build.rebuild(node, node.inputs.map((input) => done.get(input)!));
     let result = same;
     for (const { apply } of lowerings) {
-      const next = apply(same);
+      const next = standingFor(node, () => apply(same));
       if (next !== undefined) {
         result = next;
         break;

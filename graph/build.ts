@@ -12,6 +12,7 @@ import { type CustomRule, kinds, type Primitive } from "./primitive.ts";
 import type { Attributes } from "./primitive.ts";
 import { type Aval, type Graph, is, makeGraph, makeNode, type Node, unique } from "./node.ts";
 import { checkShape, sameShape, type Shape, showShape, sizeOf } from "./shape.ts";
+import { standingFor } from "./source.ts";
 import type { Storage } from "./storage.ts";
 import { topological } from "./walk.ts";
 
@@ -393,10 +394,13 @@ export function avalOf({ shape, dtype }: Aval): Aval {
 /** The same primitive on other inputs, checked again: what passes rebuild graphs with. */
 export function rebuild(node: Node, inputs: readonly Node[]): Node {
   if (inputs.every((input, i) => input === node.inputs[i])) return node;
-  if (kinds[node.op] === "call" || kinds[node.op] === "loop") {
-    return makeNode(node.op, inputs, node.shape, node.dtype, node.attributes, node.results);
-  }
-  return apply(node.op, inputs, node.attributes, node);
+  return standingFor(
+    node,
+    () =>
+      kinds[node.op] === "call" || kinds[node.op] === "loop"
+        ? makeNode(node.op, inputs, node.shape, node.dtype, node.attributes, node.results)
+        : apply(node.op, inputs, node.attributes, node),
+  );
 }
 
 /** Rows-major position of each element as u32, with the shape of x: 0, 1, 2 … size-1. */

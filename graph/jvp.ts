@@ -30,6 +30,7 @@ import { pushLoop } from "./loops/differentiate.ts";
 import { is, type Node } from "./node.ts";
 import type { Primitive } from "./primitive.ts";
 import { sameShape, showShape } from "./shape.ts";
+import { differentiating } from "./source.ts";
 import { inlineCalls } from "./substitute.ts";
 import {
   type Boundary,
@@ -252,16 +253,16 @@ export function pushforward(
     const parts = node.inputs.map((input) => known.get(input));
     if (!parts.some((t) => t !== undefined)) continue;
     if (is(node, "call")) {
-      ofCalls.set(node, pushCall(node, parts));
+      ofCalls.set(node, differentiating(node, () => pushCall(node, parts)));
       continue;
     }
     if (is(node, "loop")) {
-      ofCalls.set(node, pushLoop(node, parts, pushforward));
+      ofCalls.set(node, differentiating(node, () => pushLoop(node, parts, pushforward)));
       continue;
     }
     if (!isFloat(node.dtype)) continue;
     const rule = jvpRules[node.op as keyof typeof jvpRules] as JvpRule<Primitive>;
-    const t = rule(node, parts);
+    const t = differentiating(node, () => rule(node, parts));
     if (t !== undefined) known.set(node, t);
   }
   return opened.map((result) => known.get(result) ?? like(result, 0));

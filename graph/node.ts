@@ -8,6 +8,7 @@
 import type { DType } from "./dtype.ts";
 import type { Attributes, Primitive } from "./primitive.ts";
 import type { Shape } from "./shape.ts";
+import { currentSource, type Source } from "./source.ts";
 
 /** Shape and dtype of a value, without the value. */
 export interface Aval {
@@ -28,8 +29,8 @@ export interface Node<P extends Primitive = Primitive> extends Aval {
   readonly traced: boolean;
   /** Several results (`call`, `loop`); `project` picks one. */
   readonly results?: readonly Aval[];
-  /** Where the user wrote it, if the trace recorded that. */
-  readonly source?: string;
+  /** Where it comes from, if the trace recorded that. */
+  readonly source?: Source;
 }
 
 /** A closed function over nodes: parameters in, results out. */
@@ -59,7 +60,6 @@ let table = new Map<string, Node>();
 const mostNodes = 1 << 18;
 let nextId = 0;
 let nextUnique = 0;
-let recordSource = 0;
 
 /** A number that no node has in its key yet. */
 export function unique(): number {
@@ -107,7 +107,8 @@ export function makeNode<P extends Primitive>(
   }
   const known = table.get(key);
   if (known !== undefined) return known as Node<P>;
-  const source = recordSource > 0 ? callSite() : undefined;
+  // What computes nothing is nobody's mistake, and leaves outlive whoever made them.
+  const source = inputs.length === 0 ? undefined : currentSource();
   const node = {
     id: ++nextId,
     op,
@@ -152,35 +153,4 @@ export function makeGraph(
 export function forgetNodes(): void {
   table = new Map();
   graphs = new Map();
-}
-
-/** Runs `f` with every new node remembering the line of the user's code that made it. */
-export function withSources<T>(f: () => T): T {
-  recordSource++;
-  try {
-    return f();
-  } finally {
-    recordSource--;
-  }
-}
-
-const here = new URL("..", import.meta.url).href;
-
-/** The innermost stack frame outside the library: `file:line:column`. */
-function callSite(): string | undefined {
-  const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = 16;
-  const lines = new Error().stack?.split("\n") ?? [];
-  Error.stackTraceLimit = limit;
-  for (const line of lines.slice(1)) {
-    const match = line.match(/((?:file|https?|jsr|data|blob):[^\s)]+)\)?$/);
-    if (match === null) continue;
-    const url = match[1]!;
-    const own = url.startsWith(here) &&
-      /^(graph|kernels|compile|runtime|checkpoint|optim|nn|data|train)\//.test(
-        url.slice(here.length),
-      );
-    if (!own) return url.slice(url.lastIndexOf("/") + 1);
-  }
-  return undefined;
 }

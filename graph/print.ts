@@ -53,7 +53,8 @@ export function printGraph(graph: Graph): string {
       const inner = bodyOf(node);
       const type = inner !== undefined ? "" : ` ${node.dtype}${showShape(node.shape)}`;
       const inputs = node.inputs.map((input) => ` ${nameOf(input)}`).join("");
-      const source = node.source === undefined ? "" : `  # ${node.source}`;
+      const line = node.source?.line;
+      const source = line === undefined ? "" : `  # ${line}`;
       const inLoop = is(node, "loop") ? ` body=${node.attributes.body.name}` : "";
       const what = `${node.op}${type}${inputs}${showAttributes(node)}${inLoop}`;
       lines.push(`  ${nameOf(node)} = ${what}${source}`);

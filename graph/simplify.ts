@@ -15,6 +15,7 @@ import { constantRules } from "./rules/constants.ts";
 import { movementRules } from "./rules/movement.ts";
 import { reductionRules } from "./rules/reduction.ts";
 import type { Rule } from "./rules/rule.ts";
+import { standingFor } from "./source.ts";
 import { openCall } from "./substitute.ts";
 
 export type { Rule } from "./rules/rule.ts";
@@ -72,9 +73,9 @@ function rewriteAll(
     }
     if (is(node, "loop")) {
       hasLoops = true;
-      return simplifyLoop(node, simplify);
+      return standingFor(node, () => simplifyLoop(node, simplify));
     }
-    return rewrite(node);
+    return standingFor(node, () => rewrite(node));
   };
   const stack: Node[] = [];
   for (const root of roots) {

@@ -32,6 +32,7 @@ import { is, type Node } from "./node.ts";
 import { inputGradient, kernelGradient, spreadOut, unwindow } from "./windows.ts";
 import type { Primitive } from "./primitive.ts";
 import { sameShape, type Shape, showShape, sizeOf } from "./shape.ts";
+import { differentiating } from "./source.ts";
 import { inlineCalls } from "./substitute.ts";
 import { activeNodes, topological } from "./walk.ts";
 
@@ -308,10 +309,12 @@ export function pullback(
       const parts = waiting.get(node);
       if (parts === undefined) continue;
       const asked = (k: number): boolean => active.has(node.inputs[k]!);
-      const pulled = is(node, "call")
-        ? pullCall(node, parts, asked)
-        : pullLoop(node, parts, asked, pullback);
-      pulled.forEach((g, k) => accumulate(node.inputs[k]!, g));
+      differentiating(node, () => {
+        const pulled = is(node, "call")
+          ? pullCall(node, parts, asked)
+          : pullLoop(node, parts, asked, pullback);
+        pulled.forEach((g, k) => accumulate(node.inputs[k]!, g));
+      });
       continue;
     }
     const g = sums.get(node);
@@ -325,10 +328,12 @@ export function pullback(
       continue;
     }
     const rule = vjpRules[node.op as keyof typeof vjpRules] as VjpRule<Primitive>;
-    for (let k = 0; k < node.inputs.length; k++) {
-      const input = node.inputs[k]!;
-      if (active.has(input)) accumulate(input, rule(node, g, k));
-    }
+    differentiating(node, () => {
+      for (let k = 0; k < node.inputs.length; k++) {
+        const input = node.inputs[k]!;
+        if (active.has(input)) accumulate(input, rule(node, g, k));
+      }
+    });
   }
   return sources.map((source) => sums.get(source) ?? like(source, 0));
 }

@@ -31,6 +31,7 @@ import { batchLoop } from "./loops/batch.ts";
 import { type Graph, is, type Node } from "./node.ts";
 import type { CustomRule, Primitive } from "./primitive.ts";
 import type { Shape } from "./shape.ts";
+import { standingFor } from "./source.ts";
 import { inlineCalls } from "./substitute.ts";
 import { type Boundary, type CustomPull, inRange } from "./vjp.ts";
 import { topological } from "./walk.ts";
@@ -287,20 +288,22 @@ export function batch(
     }
     const inputs = node.inputs.map((input) => done.get(input)!);
     const batched = inputs.some((input) => input.batched);
-    if (is(node, "call")) {
-      const results = batchCall(node, inputs.map((input) => spread(input, size)), size);
-      ofCalls.set(node, results.map((result) => ({ node: result, batched: true })));
-      done.set(node, { node, batched: true });
-    } else if (is(node, "loop")) {
-      ofCalls.set(node, batchLoop(node, inputs, size, batch));
-      done.set(node, { node, batched });
-    } else if (batched) {
-      const rule = batchRules[node.op as keyof typeof batchRules] as BatchRule<Primitive>;
-      done.set(node, { node: rule(node, inputs, size), batched });
-    } else {
-      const plain = inputs.map((input) => input.node);
-      done.set(node, { node: apply(node.op, plain, node.attributes, node), batched });
-    }
+    standingFor(node, () => {
+      if (is(node, "call")) {
+        const results = batchCall(node, inputs.map((input) => spread(input, size)), size);
+        ofCalls.set(node, results.map((result) => ({ node: result, batched: true })));
+        done.set(node, { node, batched: true });
+      } else if (is(node, "loop")) {
+        ofCalls.set(node, batchLoop(node, inputs, size, batch));
+        done.set(node, { node, batched });
+      } else if (batched) {
+        const rule = batchRules[node.op as keyof typeof batchRules] as BatchRule<Primitive>;
+        done.set(node, { node: rule(node, inputs, size), batched });
+      } else {
+        const plain = inputs.map((input) => input.node);
+        done.set(node, { node: apply(node.op, plain, node.attributes, node), batched });
+      }
+    });
   }
   return opened.map((result) => done.get(result)!);
 }

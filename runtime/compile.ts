@@ -10,9 +10,10 @@ import { closedLeaves, compileGraph } from "../compile/compile.ts";
 import type { Program } from "../compile/program.ts";
 import { apply, fill, leaf, parameter } from "../graph/build.ts";
 import { collectChecks } from "../graph/check.ts";
-import { type Aval, forgetNodes, type Graph, is, type Node, withSources } from "../graph/node.ts";
+import { type Aval, forgetNodes, type Graph, is, type Node } from "../graph/node.ts";
 import { insideTransform } from "../graph/scope.ts";
 import { type Shape, showShape } from "../graph/shape.ts";
+import { withSources } from "../graph/source.ts";
 import { Storage } from "../graph/storage.ts";
 import { Tensor } from "../graph/tensor.ts";
 import type { Tree } from "../graph/transforms.ts";
@@ -28,7 +29,7 @@ import { type Flag, makeFlag } from "./flags.ts";
 import { type Context, context } from "./context.ts";
 import { beginTrace, endTrace, type Print, printable, printStages, verifying } from "./debug.ts";
 import { explain } from "./explain.ts";
-import { LoadedProgram } from "./loaded.ts";
+import { type Holding, LoadedProgram } from "./loaded.ts";
 import { write } from "./queue.ts";
 
 /** How a function is compiled. */
@@ -95,8 +96,13 @@ const isLeaf = (value: unknown): value is Leaf =>
   value instanceof Tensor || typeof value === "number";
 const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 
-/** Programs of functions that nobody can call any more give their memory back. */
-const forgotten = new FinalizationRegistry<Map<string, Signature>>(disposeAll);
+/**
+ * Programs of functions that nobody can call any more give their memory back. The graphs remember
+ * who called, and so the function itself: what is kept here must not know them.
+ */
+const forgotten = new FinalizationRegistry<Set<Holding>>((holdings) => {
+  for (const holding of holdings) holding.release();
+});
 
 /** What {@linkcode withCall} needs to know of a compiled function. */
 const insides = new WeakMap<object, (args: readonly unknown[]) => Prepared>();
@@ -142,6 +148,7 @@ export function compile<A extends readonly unknown[], R>(
   }
   const name = options.name ?? (f.name || "compiled function");
   const signatures = new Map<string, Signature>();
+  const holdings = new Set<Holding>();
 
   const prepare = (args: readonly unknown[]): Prepared => {
     const owner = context(`run ${name}`);
@@ -159,6 +166,7 @@ export function compile<A extends readonly unknown[], R>(
         donate: options.donate ?? [],
       });
       signatures.set(key, signature);
+      holdings.add(signature.loaded.holding);
     }
     const storages = leaves.map((x, i) =>
       typeof x === "number" ? scalar(signature, i, x) : storageOf(x)
@@ -180,12 +188,16 @@ export function compile<A extends readonly unknown[], R>(
   const members = {
     explain: () => explain(name, [...signatures.values()]),
     programs: () => [...signatures.values()].map(({ loaded }) => loaded.program),
-    dispose: () => disposeAll(signatures),
+    dispose: () => {
+      for (const { loaded } of signatures.values()) loaded.dispose();
+      signatures.clear();
+      holdings.clear();
+    },
   };
   const result = Object.assign(compiled, members) as unknown as Compiled<A, R>;
   Object.defineProperty(result, "name", { value: name });
   insides.set(result, prepare);
-  forgotten.register(result, signatures);
+  forgotten.register(result, holdings);
   return result;
 }
 
@@ -206,11 +218,6 @@ export async function withCall<R>(
   } finally {
     compiled.dispose();
   }
-}
-
-function disposeAll(signatures: Map<string, Signature>): void {
-  for (const { loaded } of signatures.values()) loaded.dispose();
-  signatures.clear();
 }
 
 function asTensor(x: Leaf): Tensor {

@@ -109,7 +109,7 @@ async function locate(
         if (found === undefined) continue;
         const origin = await originOf(
           owner,
-          call,
+          { graph: call.signature.graph, storages: call.storages },
           found,
           aval,
           (data, aval) => scan(data, aval, infinities),

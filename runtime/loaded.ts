@@ -12,7 +12,7 @@ import { Storage } from "../graph/storage.ts";
 import { type Dispatch, type MemoryPlan, played, type Program } from "../compile/program.ts";
 import type { Context } from "./context.ts";
 import { DeviceError } from "./errors.ts";
-import type { Block } from "./memory.ts";
+import type { Block, Ledger } from "./memory.ts";
 import type { Pipeline } from "./pipelines.ts";
 import { place, write } from "./queue.ts";
 
@@ -62,6 +62,27 @@ export interface LoadOptions {
   readonly keepWorkspace?: boolean;
 }
 
+/**
+ * Blocks that are given back together. It knows nothing of what they are for, so that whoever gives
+ * them back when a program has died does not keep the program alive.
+ */
+export class Holding {
+  readonly #blocks = new Set<Block>();
+
+  /** Takes a block from the ledger. */
+  take(ledger: Ledger, ...what: Parameters<Ledger["take"]>): Block {
+    const block = ledger.take(...what);
+    this.#blocks.add(block);
+    return block;
+  }
+
+  /** Gives all blocks back. */
+  release(): void {
+    for (const block of this.#blocks) block.ledger.release(block);
+    this.#blocks.clear();
+  }
+}
+
 /** Uniforms begin at multiples of this. */
 const uniformAlignment = 256;
 /** Dispatches in one submit: a loop goes out in several. */
@@ -71,6 +92,8 @@ const groupsKept = 8;
 
 /** A program ready to run on a device. */
 export class LoadedProgram {
+  /** What the program keeps between runs. */
+  readonly holding = new Holding();
   readonly #steps: readonly Step[];
   readonly #uniforms: Block | undefined;
   readonly #workspace = new Map<number, Block>();
@@ -113,10 +136,15 @@ export class LoadedProgram {
       for (const { dispatch, uniforms } of this.#steps) {
         if (uniforms !== undefined) words.set(dispatch.kernel.uniforms!, uniforms.offset / 4);
       }
-      this.#uniforms = ledger.take(end, "workspace", "uniform");
+      this.#uniforms = this.holding.take(ledger, end, "workspace", "uniform");
       write(context, this.#uniforms, words);
     }
-    if (keepWorkspace) this.#takeWorkspace(this.#workspace);
+    if (keepWorkspace) {
+      this.#takeWorkspace(
+        this.#workspace,
+        (bytes) => this.holding.take(ledger, bytes, "activations"),
+      );
+    }
   }
 
   /** What the device would refuse, or silently not do, is refused here. */
@@ -140,9 +168,9 @@ export class LoadedProgram {
     }
   }
 
-  #takeWorkspace(into: Map<number, Block>): void {
+  #takeWorkspace(into: Map<number, Block>, take: (bytes: number) => Block): void {
     this.program.slots.forEach(({ role, bytes }, slot) => {
-      if (role.is === "workspace") into.set(slot, this.context.ledger.take(bytes, "activations"));
+      if (role.is === "workspace") into.set(slot, take(bytes));
     });
   }
 
@@ -189,7 +217,7 @@ export class LoadedProgram {
     );
     const { ledger } = context;
     const leased = this.#keep ? this.#workspace : new Map<number, Block>();
-    if (!this.#keep) this.#takeWorkspace(leased);
+    if (!this.#keep) this.#takeWorkspace(leased, (bytes) => ledger.take(bytes, "activations"));
     const frame: Frame = { given, blocks: [], copies: [], donated: new Map() };
     program.slots.forEach(({ role, bytes }, slot) => {
       if (role.is === "workspace") frame.blocks[slot] = leased.get(slot)!;
@@ -407,8 +435,7 @@ export class LoadedProgram {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const block of this.#workspace.values()) this.context.ledger.release(block);
-    if (this.#uniforms !== undefined) this.context.ledger.release(this.#uniforms);
+    this.holding.release();
   }
 }
 

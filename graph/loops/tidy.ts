@@ -12,6 +12,7 @@
  */
 import { avalOf, loop, parameter, rebuild } from "../build.ts";
 import { is, type Node } from "../node.ts";
+import { standingFor } from "../source.ts";
 import { substitute } from "../substitute.ts";
 import { topological } from "../walk.ts";
 
@@ -36,7 +37,7 @@ function replaceResults(
     const current = rebuild(node, node.inputs.map((input) => done.get(input)!));
     done.set(node, current);
     if (is(node, "loop")) {
-      const found = replace(node, current as Node<"loop">);
+      const found = standingFor(node, () => replace(node, current as Node<"loop">));
       if (found !== undefined) results.set(node, found);
     }
   }

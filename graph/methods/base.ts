@@ -204,7 +204,8 @@ export abstract class TensorBase {
 
 /** An expression in few words and where it was written, for errors. */
 function written(node: Node): string {
-  return expression(node) + (node.source === undefined ? "" : ` (${node.source})`);
+  const line = node.source?.line;
+  return expression(node) + (line === undefined ? "" : ` (${line})`);
 }
 
 /**

@@ -10,6 +10,7 @@ import { closeOver } from "../close.ts";
 import { isFloat } from "../dtype.ts";
 import type { Node } from "../node.ts";
 import { sameShape, showShape } from "../shape.ts";
+import { asWritten } from "../source.ts";
 import type { Structure } from "../tree.ts";
 import type { CustomPull } from "../vjp.ts";
 import { isTensor, nameOf, partsOf, resultsOf, run, treeOf } from "./trace.ts";
@@ -66,7 +67,7 @@ export function customVjp<A extends readonly unknown[], R>(
       const [g, y] = [cotangents, values].map((nodes) =>
         treeOf(results.structure, nodes.slice(0, count))
       ) as [R, R];
-      const pulled = pull(g, y, ...treeOf(given.structure, own) as unknown as A);
+      const pulled = asWritten(() => pull(g, y, ...treeOf(given.structure, own) as unknown as A));
       if (!Array.isArray(pulled)) {
         throw new TypeError(
           `Cannot pull back through ${name}: the rule returned no array, expected one cotangent ` +

@@ -1,8 +1,9 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { ones, tensor } from "../../graph/create.ts";
 import { where } from "../../graph/operations.ts";
+import { loop, scan } from "../../graph/scan.ts";
 import type { Tensor } from "../../graph/tensor.ts";
-import { grad, jvp, valueAndGrad, vmap } from "../../graph/transforms.ts";
+import { customVjp, grad, jvp, valueAndGrad, vmap } from "../../graph/transforms.ts";
 import { compile } from "../../runtime/compile.ts";
 import { debugPrint, showValue } from "../../runtime/debug.ts";
 import { init, memory } from "../../runtime/init.ts";
@@ -66,7 +67,98 @@ Deno.test("locateNaN() finds the user's line where only a derivative is not fini
   };
   const found = await locateNaN((w: Tensor) => valueAndGrad(loss)(w), [tensor([[1, 2], [0, 0]])]);
   assert(found !== undefined);
-  assertMatch(found.expression ?? "", /^div\(.*sqrt/);
+  assertMatch(found.expression ?? "", /^derivative of sqrt\(sum\(/);
+  assertEquals(await lineOf(found.source), "const length = w.square().sum(-1).sqrt();");
+  // The derivative of a derivative, in forward mode, and of a batch.
+  const cube = (x: Tensor) => {
+    const y = x.pow(1.5);
+    return y.sum();
+  };
+  const twice = (x: Tensor) => grad((x: Tensor) => grad(cube)(x).sum())(x);
+  const once = (f: (x: Tensor) => Tensor) => (x: Tensor) => jvp(f, [x], [ones([2])])[1];
+  const cases: [(x: Tensor) => Tensor, RegExp][] = [
+    [twice, /^derivative of /],
+    [once(grad(cube)), /^derivative of /],
+    [once((x) => x.sqrt().sum()), /^derivative of sqrt/],
+    [vmap((x: Tensor) => grad((x: Tensor) => x.sqrt())(x)), /^derivative of sqrt/],
+  ];
+  for (const [f, expression] of cases) {
+    const found = await locateNaN(f, [tensor([4, 0])]);
+    assertMatch(found?.expression ?? "", expression);
+    assertMatch(found?.source ?? "", /inspect_test\.ts:\d+/);
+  }
+});
+
+Deno.test("locateNaN() looks into functions with a rule of their own", async () => {
+  const safe = customVjp((x: Tensor) => {
+    const low = x.sub(1);
+    return low.log();
+  }, (g, y, x) => {
+    const slope = y.add(1).sqrt();
+    return [g.mul(slope).div(x)];
+  });
+  const forwards = await locateNaN((x: Tensor) => safe(x).mul(2).sum(), [tensor([2, 0.5])]);
+  assertMatch(forwards?.expression ?? "", /^log\(/);
+  assertEquals(await lineOf(forwards?.source), "return low.log();");
+  const loss = (x: Tensor) => safe(x).sum();
+  const back = await locateNaN((x: Tensor) => grad(loss)(x), [tensor([2, 1.1])]);
+  assertMatch(back?.expression ?? "", /^sqrt\(/);
+  assertEquals(await lineOf(back?.source), "const slope = y.add(1).sqrt();");
+});
+
+Deno.test("locateNaN() looks into the bodies of loops, at the step that did it", async () => {
+  const shrink = (x: Tensor) =>
+    loop(
+      (y: Tensor, i: Tensor) => {
+        const less = y.sub(i.cast("f32"));
+        return less.sqrt();
+      },
+      x,
+      { length: 9 },
+    );
+  const f = (x: Tensor) => shrink(x.mul(2)).add(1).sum();
+  const found = await locateNaN(f, [tensor([50, 100])]);
+  assertMatch(found?.expression ?? "", /^sqrt\(sub\(/);
+  assertEquals(await lineOf(found?.source), "return less.sqrt();");
+  // A row that is bad while the carry never is, forwards and in reverse; scans inside scans.
+  for (const reverse of [false, true]) {
+    const rows = (x: Tensor, xs: Tensor) =>
+      scan(
+        (c: Tensor, row: Tensor) => {
+          const [, inner] = scan(
+            (d: Tensor, y: Tensor) => {
+              const bad = y.sub(d).log();
+              return [d.mul(1), bad];
+            },
+            c,
+            row,
+          );
+          return [c.add(0.5), inner];
+        },
+        x,
+        xs,
+        { reverse },
+      )[1];
+    const xs = tensor([[9, 8], [7, 0.5], [9, 9]]);
+    const found = await locateNaN(rows, [tensor(0), xs]);
+    assertMatch(found?.expression ?? "", /^log\(sub\(/);
+    assertEquals(await lineOf(found?.source), "const bad = y.sub(d).log();");
+  }
+});
+
+Deno.test("locateNaN() looks into the way back through a loop", async () => {
+  const f = (x: Tensor) =>
+    scan(
+      (c: Tensor, row: Tensor) => {
+        const root = c.mul(row).sqrt();
+        return [root.add(row), null];
+      },
+      x,
+      tensor([1, 4, 0, 9]),
+    )[0].sum();
+  const found = await locateNaN((x: Tensor) => grad(f)(x), [tensor([1, 2])]);
+  assertMatch(found?.expression ?? "", /^derivative of sqrt\(/);
+  assertEquals(await lineOf(found?.source), "const root = c.mul(row).sqrt();");
 });
 
 Deno.test("locateNaN() does not blame what a where() hides", async () => {

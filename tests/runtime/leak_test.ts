@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { assert, assertEquals } from "@std/assert";
 import { ones, tensor } from "../../graph/create.ts";
 import { realize } from "../../graph/realize.ts";
@@ -96,4 +98,27 @@ Deno.test("lazy tensors in a loop are given back, awaited or not", async () => {
     assert(peak < bound, `${name}: peak is ${peak}`);
     await x.slice([0, 1]).data();
   }
+});
+
+Deno.test("a compiled function that nobody can call any more gives its memory back", async () => {
+  setFlagsFromString("--expose-gc");
+  const gc = runInNewContext("gc") as () => void;
+  const collect = async () => {
+    gc();
+    // Finalisers run in jobs of their own.
+    for (let i = 0; i < 3; i++) await new Promise((resolve) => setTimeout(resolve, 0));
+  };
+  const x = ones([1024, 1024]), workspace = 4 * MiB;
+  await x.data();
+  await collect();
+  const held = () => memory().live - memory().kinds.idle.live;
+  const before = held();
+  for (let i = 0; i < 10; i++) {
+    // What is traced remembers who called, and so this function; that must not keep it.
+    const f = compile((x: Tensor) => x.add(i).softmax(-1).max(0));
+    await f(x).data();
+    assert(held() - before >= workspace);
+    await collect();
+  }
+  assert(held() - before < 4 * workspace, `${held() - before} bytes`);
 });
