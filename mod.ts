@@ -79,6 +79,7 @@ export {
   type ProfiledRegion,
   type ProfileOptions,
 } from "./runtime/profile.ts";
+export * as steps from "./steps/mod.ts";
 export * as optim from "./optim/mod.ts";
 export * as nn from "./nn/mod.ts";
 export * as data from "./data/mod.ts";

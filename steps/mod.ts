@@ -1,0 +1,35 @@
+/**
+ * Reversible steps: what a loop can run backwards instead of keeping its states.
+ *
+ * | subject     | functions                                                                    |
+ * |-------------|------------------------------------------------------------------------------|
+ * | your own    | `reversible` checks a pair of a step and its inverse                         |
+ * | forces      | `leapfrog`; on a grid, exact to the bit, `exactLeapfrog`                     |
+ * | fields      | `asynchronousLeapfrog`, `reversibleHeun`, `coupled` (any explicit method)    |
+ * | waves       | `staggered`, `wave`                                                          |
+ * | layers      | `additiveCoupling`, `momentumBlock`, `contractiveBlock`                      |
+ * | anything    | `byIteration`, for steps that change little, like those of optimizers        |
+ *
+ * @module
+ */
+export * from "./blocks.ts";
+export {
+  type ExactLeapfrog,
+  exactLeapfrog,
+  type ExactLeapfrogOptions,
+  Grid,
+  grid,
+  type GridOptions,
+} from "./grid.ts";
+export * from "./leapfrog.ts";
+export {
+  type Coupled,
+  coupled,
+  type CoupledOptions,
+  explicit,
+  type Method,
+  type Tableau,
+  tableaux,
+} from "./runge_kutta.ts";
+export { type Clock, reversible, type ReversibleOptions, type ReversibleStep } from "./step.ts";
+export * from "./wave.ts";
