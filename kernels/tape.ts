@@ -8,7 +8,6 @@ export { carriesADispatch, codeKernel, patchKernel } from "./tape/codes.ts";
 export {
   type Carry,
   fullWords,
-  type StepAt,
   tally,
   tallyWords,
   type TapeShape,

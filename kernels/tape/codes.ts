@@ -13,7 +13,6 @@ import type { Kernel } from "../kernel.ts";
 import {
   bytesOf,
   type Carry,
-  type StepAt,
   stepLines,
   stepUniforms,
   type TapeShape,
@@ -78,7 +77,6 @@ function elementKernel(
   name: string,
   shape: TapeShape,
   picked: readonly number[],
-  at: StepAt,
   buffers: Parameters<typeof wordKernel>[0]["buffers"],
   line: (carry: Carry, k: number, word: string, first: string) => readonly string[],
 ): Kernel {
@@ -89,7 +87,7 @@ function elementKernel(
   return wordKernel({
     label: `${name} ${own.reduce((sum, { size }) => sum + size, 0)}`,
     buffers,
-    uniforms: stepUniforms(shape, at),
+    uniforms: stepUniforms(shape),
     globals: helpers,
     workgroupSize,
     workgroups: Math.ceil(most / workgroupSize),
@@ -110,7 +108,7 @@ function elementKernel(
  * The codes of some carries of one step. Buffers: for each carry what it was and what the inverse
  * says it was, then the codes, then the counter.
  */
-export function codeKernel(shape: TapeShape, picked: readonly number[], at: StepAt): Kernel {
+export function codeKernel(shape: TapeShape, picked: readonly number[]): Kernel {
   const buffers = [
     ...picked.flatMap((_, k) => [
       { name: `truth${k}`, access: "read" as const },
@@ -119,7 +117,7 @@ export function codeKernel(shape: TapeShape, picked: readonly number[], at: Step
     { name: "codes", access: "update" as const },
     { name: "counter", access: "read" as const },
   ];
-  return elementKernel("code", shape, picked, at, buffers, ({ dtype, size }, k, v, first) => {
+  return elementKernel("code", shape, picked, buffers, ({ dtype, size }, k, v, first) => {
     const [truth, guess] = [`truth${k}[${v}]`, `guess${k}[${v}]`];
     if (dtype !== "f16") return [`codes[${first}] = ${codeText(dtype, truth, guess)};`];
     const [low, high] = [`(${truth} & 0xffffu)`, `(${guess} & 0xffffu)`];
@@ -136,13 +134,13 @@ export function codeKernel(shape: TapeShape, picked: readonly number[], at: Step
  * Puts some carries right, in place. Buffers: the carries as the inverse gives them, then the codes,
  * then the counter.
  */
-export function patchKernel(shape: TapeShape, picked: readonly number[], at: StepAt): Kernel {
+export function patchKernel(shape: TapeShape, picked: readonly number[]): Kernel {
   const buffers = [
     ...picked.map((_, k) => ({ name: `guess${k}`, access: "update" as const })),
     { name: "codes", access: "read" as const },
     { name: "counter", access: "read" as const },
   ];
-  return elementKernel("patch", shape, picked, at, buffers, ({ dtype, size }, k, v, first) => {
+  return elementKernel("patch", shape, picked, buffers, ({ dtype, size }, k, v, first) => {
     const guess = `guess${k}[${v}]`;
     if (dtype !== "f16") return [`${guess} = ${patchText(dtype, guess, `codes[${first}]`)};`];
     return [

@@ -74,17 +74,15 @@ export function fullWords({ elements, segment }: TapeShape): number {
   return elements * segment;
 }
 
-/** Words of a {@linkcode Tally}. */
-export const tallyWords = 4;
+/** Words of the tally. */
+export const tallyWords = 2;
 
 /** What the tape counts, a word each. */
 export const tally = {
   /** Words in the arena now. */
   cursor: 0,
-  /** The most there were at once, past the end counted too: more than the arena is an overflow. */
+  /** The most there ever were at once, past the end counted too: more than the arena is an overflow. */
   most: 1,
-  /** All words ever appended, low and high. */
-  total: 2,
 } as const;
 
 /** Invocations of a workgroup, and codes of a block for each of them. */
@@ -94,21 +92,17 @@ export const perLane = blockSize / lanes;
 /** Workgroups along x before the rest goes along y. */
 const alongX = 32768;
 
-/** Where a kernel reads its step: the word in the counter's buffer, less `bias`. */
-export interface StepAt {
-  readonly bias: number;
-}
-
 /**
- * `row`, `group` and `due` of the step in the buffer `counter`, which are the same for a whole
- * dispatch. The numbers are uniforms, so that equal kernels serve loops of all lengths and sizes.
+ * `row`, `group` and `due` of the step whose number is in the buffer `counter`, which are the same
+ * for a whole dispatch. The numbers are uniforms, so that equal kernels serve loops of all lengths
+ * and sizes.
  */
 export const stepLines: readonly string[] = [
-  "let within = (counter[0] - sizes[0].x) % sizes[0].y;",
-  "let row = within % sizes[0].z;",
-  "let group = within / sizes[0].z;",
-  "let due = row == sizes[0].z - 1u || within == sizes[0].y - 1u ||",
-  "counter[0] - sizes[0].x == sizes[0].w - 1u;",
+  "let within = counter[0] % sizes[0].x;",
+  "let row = within % sizes[0].y;",
+  "let group = within / sizes[0].y;",
+  "let due = row == sizes[0].y - 1u || within == sizes[0].x - 1u ||",
+  "counter[0] == sizes[0].z - 1u;",
   "let elements = sizes[1].x;",
   "let blocks = sizes[1].y;",
 ];
@@ -116,9 +110,8 @@ export const stepLines: readonly string[] = [
 /** The uniforms that {@linkcode stepLines} reads. */
 export function stepUniforms(
   { pace, segment, length, elements, blocks }: TapeShape,
-  { bias }: StepAt,
 ): Uint32Array {
-  return Uint32Array.of(bias, segment, pace, length, elements, blocks, 0, 0);
+  return Uint32Array.of(segment, pace, length, 0, elements, blocks, 0, 0);
 }
 
 /** A kernel over words, which uses no float anywhere. */

@@ -11,7 +11,6 @@ import type { Kernel } from "../kernel.ts";
 import {
   lanes,
   perLane,
-  type StepAt,
   stepLines,
   stepUniforms,
   tally,
@@ -65,7 +64,7 @@ export const blockLines: readonly string[] = [
  * Packs the codes of the steps that share blocks, if this step is the last of them. Buffers: codes,
  * arena, headers, tally, counter.
  */
-export function packKernel(shape: TapeShape, at: StepAt): Kernel {
+export function packKernel(shape: TapeShape): Kernel {
   return wordKernel({
     label: `pack ${shape.codeWords}`,
     buffers: [
@@ -95,7 +94,7 @@ export function packKernel(shape: TapeShape, at: StepAt): Kernel {
       "if (shift + width > 32u) { atomicOr(&words[word + 1u], value >> (32u - shift)); }",
       "}",
     ],
-    uniforms: stepUniforms(shape, at),
+    uniforms: stepUniforms(shape),
     workgroupSize: lanes,
     workgroups: shape.blocks,
     bytes: 4 * shape.codeWords,
@@ -177,8 +176,6 @@ export function packKernel(shape: TapeShape, at: StepAt): Kernel {
       `var at = atomicLoad(&tally[${tally.cursor}]);`,
       `if (at < 0x80000000u) { at = atomicAdd(&tally[${tally.cursor}], size); }`,
       `atomicMax(&tally[${tally.most}], at + size);`,
-      `let low = atomicAdd(&tally[${tally.total}], size);`,
-      `if (low + size < low) { atomicAdd(&tally[${tally.total + 1}], 1u); }`,
       "headers[header] = at;",
       "headers[header + 1u] = w | g << 6u | v << 10u | e << 15u | all_entries << 21u;",
       "reserved = at;",

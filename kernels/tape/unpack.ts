@@ -9,7 +9,6 @@ import type { Kernel } from "../kernel.ts";
 import {
   lanes,
   perLane,
-  type StepAt,
   stepLines,
   stepUniforms,
   tally,
@@ -22,7 +21,7 @@ import { blockLines, fieldText, scanText } from "./pack.ts";
  * Unpacks the codes of the steps that share blocks, if this step is the last of them. Buffers:
  * codes, arena, headers, tally, counter.
  */
-export function unpackKernel(shape: TapeShape, at: StepAt): Kernel {
+export function unpackKernel(shape: TapeShape): Kernel {
   return wordKernel({
     label: `unpack ${shape.codeWords}`,
     buffers: [
@@ -46,7 +45,7 @@ export function unpackKernel(shape: TapeShape, at: StepAt): Kernel {
       "return value & mask(width);",
       "}",
     ],
-    uniforms: stepUniforms(shape, at),
+    uniforms: stepUniforms(shape),
     workgroupSize: lanes,
     workgroups: shape.blocks,
     bytes: 4 * shape.codeWords,
