@@ -7,6 +7,7 @@ export * from "./activations.ts";
 export * from "./attention.ts";
 export * from "./batch_norm.ts";
 export * from "./dropout.ts";
+export * from "./fixed_point.ts";
 export * from "./gpt.ts";
 export * from "./group_norm.ts";
 export {

@@ -9,6 +9,7 @@
  * |             | `plateau`, `lineSearch`                                                       |
  * | gradients   | `clipByValue`, `clipByNorm`, `clipByGlobalNorm`, `adaptiveClip`, `centralize` |
  * | weights     | `addDecayedWeights`, `clipWeights`, `spectralNorm`, `ema`                     |
+ * | precision   | `mixedPrecision`, `fixedPoint`, `toFixedPoint`                                |
  * | composition | `chain`, `fromTransformation`, `groups`, `accumulate`, `microBatches`         |
  *
  * @module
@@ -29,11 +30,18 @@ export {
   globalNorm,
 } from "./clip.ts";
 export * from "./ema.ts";
+export {
+  type FixedPoint,
+  fixedPoint,
+  type FixedPointOptions,
+  toFixedPoint,
+} from "./fixed_point.ts";
 export * from "./groups.ts";
 export * from "./hypergradient.ts";
 export * from "./layerwise.ts";
 export * from "./line_search.ts";
 export * from "./lion.ts";
+export * from "./mixed.ts";
 export * from "./nadam.ts";
 export * from "./optimizer.ts";
 export * from "./plateau.ts";
