@@ -35,22 +35,15 @@ export type { MemoryKind } from "./graph/storage.ts";
 export { loop, type LoopOptions, scan, type ScanOptions } from "./graph/scan.ts";
 export * from "./graph/tensor.ts";
 export * from "./graph/transforms.ts";
+export { whileLoop, type WhileOptions } from "./graph/while.ts";
 export {
   type CheckedDirection,
   checkGradients,
   type CheckOptions,
   type CheckReport,
 } from "./runtime/check.ts";
-export type {
-  Dispatch,
-  MemoryPlan,
-  Program,
-  Result,
-  Script,
-  ScriptLoop,
-  Slot,
-  SlotRole,
-} from "./compile/program.ts";
+export type { Dispatch, MemoryPlan, Program, Result, Slot, SlotRole } from "./compile/program.ts";
+export type { Course, Host, Script, ScriptLoop, Steered } from "./compile/script.ts";
 export type { Access, Kernel } from "./kernels/kernel.ts";
 export { compile, type Compiled, type CompileOptions, type Passed } from "./runtime/compile.ts";
 export { debugPrint } from "./runtime/debug.ts";

@@ -16,7 +16,8 @@ import { sizeOf } from "../graph/shape.ts";
 import { substitute } from "../graph/substitute.ts";
 import { copyKernel, placeKernel, zeroKernel } from "../kernels/copy.ts";
 import type { Kernel } from "../kernels/kernel.ts";
-import type { Dispatch, Program, Script } from "./program.ts";
+import type { Dispatch, Program } from "./program.ts";
+import { renumber, type Script, type Steered } from "./script.ts";
 import { isArgument, withoutReshapes } from "./store.ts";
 
 /** Dispatches and the order in which they run; numbers in the script count from 0. */
@@ -44,19 +45,12 @@ export function assemble(parts: readonly (Dispatch | Part)[]): Part {
       script.push(dispatches.length);
       dispatches.push(part);
     } else {
-      script.push(...shift(part.script, dispatches.length));
+      const before = dispatches.length;
+      script.push(...renumber(part.script, (number) => number + before));
       dispatches.push(...part.dispatches);
     }
   }
   return { dispatches, script };
-}
-
-function shift(script: Script, by: number): Script {
-  return script.map((entry) =>
-    typeof entry === "number"
-      ? entry + by
-      : { ...entry, rounds: entry.rounds.map((round) => shift(round, by)) }
-  );
 }
 
 /** The body as a graph over [counter, carries, stacked operands, constants]. */
@@ -107,13 +101,15 @@ export function prepareLoop(
 ): PreparedLoop {
   const { graph, carries } = bodyGraph(loop);
   const inner = compile(graph, Array.from({ length: carries }, (_, i) => i));
-  const { length, reverse } = loop.attributes, source = loop.source?.line;
+  const { length, reverse, running } = loop.attributes, source = loop.source?.line;
   const { rounds, buffers, initial, final } = playThrough(inner, carries, length);
+  // A loop that may end early runs all rounds or none, and so ends where it began.
+  const last = running === undefined ? final : initial;
   const wanted = new Map(
     outputs.map((node) => [(node as Node<"project">).attributes.index, node]),
   );
   // Carries that are wanted end in the memory of the result; all else is the loop's own.
-  const ends = new Map(final.map((name, i) => [name, wanted.get(i - 1)] as const));
+  const ends = new Map(last.map((name, i) => [name, wanted.get(i - 1)] as const));
   const own = [...buffers.keys()].filter((name) => ends.get(name) === undefined);
   return {
     scratch: own.map((name) => buffers.get(name)!),
@@ -154,17 +150,49 @@ export function prepareLoop(
           const slots = [slotIn(from), slotOf(stack), memory.get(done)!];
           return [dispatch(kernel, slots, [row, stack, counter])];
         });
-        return assemble([{ dispatches: body, script: inner.script }, ...places]);
+        const script = renumber(inner.script, (number) => number, slotIn);
+        return assemble([{ dispatches: body, script }, ...places]);
       });
       const dispatches = parts.flatMap((part) => part.dispatches);
       let start = 0;
       const scripts = parts.map((part) => {
-        const script = shift(part.script, start);
+        const before = start;
         start += part.dispatches.length;
-        return script;
+        return renumber(part.script, (number) => number + before);
       });
-      return assemble([...starts, { dispatches, script: [{ length, rounds: scripts }] }]);
+      const steps: Script = running === undefined ? [{ length, rounds: scripts }] : [{
+        parts: [[{ length: rounds.length, rounds: scripts }]],
+        slots: [memory.get(initial[1 + running]!)!],
+        steer: untilDone(length, rounds.length),
+      }];
+      return assemble([...starts, { dispatches, script: steps }]);
     },
+  };
+}
+
+/** Steps that run before the device is asked for the first time whether it was enough. */
+const firstChunk = 4;
+/** Milliseconds, about what an answer takes: as long as a chunk and its answer take less, it grows. */
+const shortChunk = 25;
+
+/**
+ * Runs a part, which is so many steps, until the device says that no further step changes anything.
+ * It is asked after every chunk of steps, and the next chunk is under way before it answers: so
+ * one chunk runs too much, which is short, or no longer than what ran before.
+ */
+function untilDone(most: number, steps: number): Steered["steer"] {
+  return async function* (play, host, [running]) {
+    let chunk = Math.ceil(firstChunk / steps), left = Math.ceil(most / steps);
+    let answer: Promise<number> | undefined;
+    while (left > 0) {
+      const start = performance.now(), times = Math.min(chunk, left);
+      yield* play(0, times);
+      left -= times;
+      if (answer !== undefined && await answer === 0) return;
+      answer = host.read(running!);
+      if (performance.now() - start < shortChunk) chunk *= 2;
+    }
+    await answer;
   };
 }
 

@@ -24,7 +24,9 @@ function layout({ frame }: Region): string {
     case "dot":
       return `dot ${frame.shape.join("×")} over ${frame.k}`;
     case "loop":
-      return `loop of ${frame.loop.attributes.length} steps`;
+      return `loop of ${
+        frame.loop.attributes.running === undefined ? "" : "at most "
+      }${frame.loop.attributes.length} steps`;
     case "scatter":
       return `scatter ${frame.shape.join("×")}`;
   }

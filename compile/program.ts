@@ -7,6 +7,7 @@
  */
 import type { Aval } from "../graph/node.ts";
 import type { Kernel } from "../kernels/kernel.ts";
+import type { Script } from "./script.ts";
 
 /** What a slot of memory is for. Arguments and results come from and go to the caller. */
 export type SlotRole =
@@ -54,33 +55,6 @@ export interface MemoryPlan {
   readonly uniforms: number;
   /** All of it: what is alive at the fullest moment. */
   readonly peak: number;
-}
-
-/**
- * In which order dispatches run: by number, and loops, whose rounds take turns. A body that
- * leaves its results where its arguments were has one round; others go back and forth.
- */
-export type Script = readonly (number | ScriptLoop)[];
-
-/** Rounds run in turn, `length` in all. */
-export interface ScriptLoop {
-  /** Steps. */
-  readonly length: number;
-  /** What runs in step 0, 1 …, and then from the first again. */
-  readonly rounds: readonly Script[];
-}
-
-/** The numbers of the dispatches in the order in which they run, every step of every loop. */
-export function* played(script: Script): Generator<number, void, undefined> {
-  for (const entry of script) {
-    if (typeof entry === "number") {
-      yield entry;
-      continue;
-    }
-    for (let step = 0; step < entry.length; step++) {
-      yield* played(entry.rounds[step % entry.rounds.length]!);
-    }
-  }
 }
 
 /** A compiled graph. */

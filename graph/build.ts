@@ -348,8 +348,15 @@ export function slot(index: number, { shape, dtype }: Aval): Node<"parameter"> {
 
 /** The results of a body run over inputs: final carries, then stacked results. */
 export function loop(body: Graph, inputs: readonly Node[], options: LoopOptions): Node[] {
-  const { length, carries, stacked, reverse } = options;
-  const attributes = { body: canonical(body), length, carries, stacked, reverse };
+  const { length, carries, stacked, reverse, running } = options;
+  const attributes = {
+    body: canonical(body),
+    length,
+    carries,
+    stacked,
+    reverse,
+    ...(running !== undefined && { running }),
+  };
   const results = loopResults(inputs, attributes);
   const node = makeNode("loop", inputs, [], "f32", attributes, results);
   return results.map(({ shape, dtype }, index) =>

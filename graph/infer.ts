@@ -358,7 +358,8 @@ const same = (a: Aval, b: Aval): boolean => show(a) === show(b);
  * @throws {TypeError} where body, inputs and attributes do not fit each other.
  */
 export function loopResults(inputs: readonly Aval[], attributes: Attributes["loop"]): Aval[] {
-  const { body, length, carries, stacked } = attributes, { parameters, results, name } = body;
+  const { body, length, carries, stacked, running } = attributes;
+  const { parameters, results, name } = body;
   const action = `loop ${name}`;
   if (!Number.isInteger(length) || length < 0) {
     throw new RangeError(`Cannot ${action}: the length is ${length}, expected an integer ≥ 0`);
@@ -392,6 +393,16 @@ export function loopResults(inputs: readonly Aval[], attributes: Attributes["loo
       `carry ${i} is ${show(parameters[i]!)} and its body returns ${show(results[i]!)}`,
       "a carry of the same shape and dtype after every step",
     );
+  }
+  if (running !== undefined) {
+    const flag = running < carries ? parameters[running] : undefined;
+    if (flag === undefined || !same(flag, { shape: [], dtype: "bool" })) {
+      const what = flag === undefined ? `result ${running}` : show(flag);
+      fail(action, `it runs as long as ${what} says`, "a carry that is a bool scalar");
+    }
+    if (stacked > 0 || carries < results.length) {
+      fail(action, "it may end early and has stacked operands or results", "carries only");
+    }
   }
   return results.map(({ shape, dtype }, i) => ({
     shape: i < carries ? shape : [length, ...shape],

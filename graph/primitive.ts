@@ -162,6 +162,11 @@ export interface Attributes {
     readonly stacked: number;
     /** Steps take (and write) rows from the last to the first. */
     readonly reverse: boolean;
+    /**
+     * The carry, a bool scalar, that says whether steps still change anything: once it is false
+     * they change none of the results, so that whoever runs the loop may leave them out.
+     */
+    readonly running?: number | undefined;
   };
   /** One result of a `call` or a `loop`. */
   project: { readonly index: number };

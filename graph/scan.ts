@@ -61,7 +61,7 @@ function checkLength(action: string, length: number): void {
 }
 
 /** Throws, naming the place and both, unless a carry is what it was. */
-function checkCarry(action: string, before: Parts, after: Parts): void {
+export function checkCarry(action: string, before: Parts, after: Parts): void {
   const found = difference(before.structure, after.structure);
   if (found !== undefined) {
     throw new TypeError(

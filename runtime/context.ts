@@ -10,6 +10,7 @@ import { Flags } from "./flags.ts";
 import { Collector } from "./collect.ts";
 import type { PendingPrint } from "./debug.ts";
 import type { Device } from "./device.ts";
+import { Line } from "./line.ts";
 import { Block, Ledger } from "./memory.ts";
 import { Pipelines } from "./pipelines.ts";
 
@@ -18,6 +19,8 @@ export class Context {
   readonly ledger: Ledger;
   readonly collector: Collector;
   readonly pipelines: Pipelines;
+  /** Whatever reaches the device goes this way. */
+  readonly line: Line;
   /** What traced functions want printed, at the next await. */
   readonly prints: PendingPrint[] = [];
   /** What programs demand of the device, judged at the next await. */
@@ -25,7 +28,8 @@ export class Context {
 
   /** The context of an open device. */
   constructor(readonly device: Device) {
-    this.ledger = new Ledger(device);
+    this.line = new Line((error) => device.errors.add(error));
+    this.ledger = new Ledger(device, (buffer) => this.line.pass(() => buffer.destroy()));
     this.collector = new Collector((block) => this.ledger.release(block));
     this.ledger.onTake = (bytes) => this.collector.noteTaken(bytes);
     this.ledger.onGive = (bytes) => this.collector.noteGiven(bytes);

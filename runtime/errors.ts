@@ -39,7 +39,7 @@ export interface Origin {
 }
 
 /** One error is worth reporting before another: what was lost explains what failed after it. */
-const weight = (error: DeviceError): number =>
+const weight = (error: Error): number =>
   error instanceof DeviceLostError ? 2 : error instanceof OutOfMemoryError ? 1 : 0;
 
 /** Labels kept for messages; more than any program has kernels, and old ones may go. */
@@ -47,7 +47,7 @@ const remembered = 4096;
 
 /** Errors that have come in and have not been thrown yet. */
 export class ErrorLog {
-  #pending: DeviceError[] = [];
+  #pending: Error[] = [];
   #lost: DeviceLostError | undefined;
   readonly #origins = new Map<string, Origin>();
 
@@ -58,7 +58,8 @@ export class ErrorLog {
   }
 
   /** Notes an error for the next {@linkcode throwPending}; the same message counts once. */
-  add(error: DeviceError): void {
+  add(problem: unknown): void {
+    const error = problem instanceof Error ? problem : new DeviceError(String(problem));
     if (error instanceof DeviceLostError) this.#lost ??= error;
     else if (!this.#pending.some((known) => known.message === error.message)) {
       this.#pending.push(error);
@@ -94,6 +95,12 @@ export class ErrorLog {
   /** Throws if the device is gone: then nothing can be asked of it. */
   throwIfLost(): void {
     if (this.#lost !== undefined) throw this.#lost;
+  }
+
+  /** Throws the first of what has come in, if anything has, and keeps it for an await. */
+  throwFirst(): void {
+    this.throwIfLost();
+    if (this.#pending.length > 0) throw this.#pending[0]!;
   }
 
   /** Throws the weightiest of what has come in, if anything has, and forgets the rest. */

@@ -5,14 +5,13 @@
  *
  * @module
  */
-import { played } from "../compile/program.ts";
 import { isFloat, storageBytes, type TypedArray } from "../graph/dtype.ts";
 import type { Aval } from "../graph/node.ts";
 import { type Shape, showShape, sizeOf } from "../graph/shape.ts";
 import type { Dispatch } from "../compile/program.ts";
 import { type Prepared, withCall } from "./compile.ts";
 import { type Context, context } from "./context.ts";
-import { sparing } from "./loaded.ts";
+import { courseOf, sparing } from "./loaded.ts";
 import { type Operation, originOf } from "./origin.ts";
 import { read, readBlock } from "./queue.ts";
 
@@ -86,10 +85,11 @@ async function locate(
     if (found !== undefined) return describe(found, i, program.arguments[i]!);
   }
   const { gpu } = owner.device;
+  const course = await courseOf(owner, loaded, call.storages);
   const frame = sparing(loaded, call.storages, () => loaded.begin(call.storages));
   try {
     let first = true;
-    for (const i of played(program.script)) {
+    for (const i of course) {
       const dispatch = program.dispatches[i]!;
       const encoder = gpu.createCommandEncoder({ label: "locate" });
       if (first) loaded.encodeCopies(encoder, frame);
@@ -97,7 +97,7 @@ async function locate(
       const pass = encoder.beginComputePass();
       loaded.encode(pass, frame, [i].values(), 1);
       pass.end();
-      gpu.queue.submit([encoder.finish()]);
+      owner.line.pass(() => gpu.queue.submit([encoder.finish()]));
       for (const [j, access] of dispatch.kernel.access.entries()) {
         const aval = dispatch.avals[j]!;
         if (access === "read" || !isFloat(aval.dtype)) continue;

@@ -9,12 +9,14 @@
 import { dtypes } from "../graph/dtype.ts";
 import { showShape, sizeOf } from "../graph/shape.ts";
 import { Storage } from "../graph/storage.ts";
-import { type Dispatch, type MemoryPlan, played, type Program } from "../compile/program.ts";
+import type { Dispatch, MemoryPlan, Program } from "../compile/program.ts";
+import { isSteered, played } from "../compile/script.ts";
 import type { Context } from "./context.ts";
 import { DeviceError } from "./errors.ts";
 import type { Block, Ledger } from "./memory.ts";
 import type { Pipeline } from "./pipelines.ts";
 import { place, write } from "./queue.ts";
+import { steer } from "./steer.ts";
 
 /** A dispatch with everything but its buffers. */
 interface Step {
@@ -182,14 +184,39 @@ export class LoadedProgram {
    */
   run(args: readonly Storage[]): Storage[] {
     const frame = this.begin(args);
-    if (this.#steps.length > 0 || frame.copies.length > 0) this.#submit(frame);
+    const { line } = this.context;
+    if (this.isSteered) line.task(() => this.steer(frame));
+    else if (this.#steps.length > 0 || frame.copies.length > 0) {
+      line.pass(() => this.#submit(frame, played(this.program.script)));
+    }
     return this.end(args, frame);
   }
 
+  /** Whether the device decides on the course of a run, so that a run is a task in the line. */
+  get isSteered(): boolean {
+    return isSteered(this.program.script);
+  }
+
+  /** Runs a program that is steered; `watch` sees what runs. */
+  steer(frame: Frame, watch: (course: readonly number[]) => void = () => {}): Promise<void> {
+    const { name, script } = this.program;
+    let copies = frame.copies;
+    return steer(this.context, {
+      name,
+      script,
+      blocks: frame.blocks,
+      submit: (course) => {
+        const dispatches = [...course];
+        watch(dispatches);
+        this.#submit({ ...frame, copies }, dispatches.values());
+        copies = [];
+      },
+    });
+  }
+
   /** One submit, or for long loops several, so that none keeps the device for long. */
-  #submit(frame: Frame): void {
+  #submit(frame: Frame, steps: Iterator<number>): void {
     const { gpu } = this.context.device, label = this.program.name;
-    const steps = played(this.program.script);
     let encoder = gpu.createCommandEncoder({ label });
     this.encodeCopies(encoder, frame);
     for (;;) {
@@ -451,6 +478,30 @@ export function sparing<T>(loaded: LoadedProgram, args: readonly Storage[], f: (
   } finally {
     for (const storage of spared) storage.used = false;
   }
+}
+
+/** What runs for these arguments, in order; a program that is steered is run to learn it. */
+export async function courseOf(
+  context: Context,
+  loaded: LoadedProgram,
+  args: readonly Storage[],
+): Promise<readonly number[]> {
+  if (!loaded.isSteered) return [...played(loaded.program.script)];
+  const course: number[] = [];
+  const frame = sparing(loaded, args, () => loaded.begin(args));
+  const ended = Promise.withResolvers<void>();
+  context.line.task(() => {
+    const run = loaded.steer(frame, (piece) => {
+      for (const dispatch of piece) course.push(dispatch);
+    });
+    run.then(ended.resolve, ended.reject);
+    return run;
+  });
+  for (const result of loaded.end(args, frame)) {
+    if (!args.includes(result)) context.release(result, "it was only looked at");
+  }
+  await ended.promise;
+  return course;
 }
 
 /**

@@ -93,8 +93,11 @@ export class Ledger {
   /** Called with the bytes that nobody owns any more. */
   onGive: (bytes: number) => void = () => {};
 
-  /** A ledger for the buffers of `device`. */
-  constructor(private readonly device: Device) {
+  /** A ledger for the buffers of `device`, which `destroy` destroys in their turn. */
+  constructor(
+    private readonly device: Device,
+    private readonly destroy: (buffer: GPUBuffer) => void = (buffer) => buffer.destroy(),
+  ) {
     for (const kind of counted) this.#kinds[kind] = { live: 0, peak: 0 };
   }
 
@@ -195,7 +198,7 @@ export class Ledger {
   }
 
   #destroy(block: Block): number {
-    block.gpu.destroy();
+    this.destroy(block.gpu);
     this.#buffers--;
     this.#count(block.kind, -block.bytes, false);
     return block.bytes;

@@ -5,10 +5,9 @@
  *
  * @module
  */
-import { played } from "../compile/program.ts";
 import { type Prepared, withCall } from "./compile.ts";
 import { type Context, context } from "./context.ts";
-import { type LoadedProgram, sparing } from "./loaded.ts";
+import { courseOf, type LoadedProgram, sparing } from "./loaded.ts";
 import { finish, readBlock } from "./queue.ts";
 import type { Storage } from "../graph/storage.ts";
 
@@ -86,6 +85,7 @@ async function measure(owner: Context, call: Prepared, runs: number): Promise<Pr
   const { loaded } = call.signature;
   const { dispatches, name } = loaded.program;
   const timed = owner.device.info.features.includes("timestamp-query");
+  const course = await courseOf(owner, loaded, call.storages);
   const samples: number[][] = [], hosts: number[] = [];
   for (let i = 0; i < runs + 2; i++) {
     const start = performance.now();
@@ -93,14 +93,14 @@ async function measure(owner: Context, call: Prepared, runs: number): Promise<Pr
     hosts.push((performance.now() - start) / 1e3);
     for (const result of results) discard(owner, result, call.storages);
     await finish(owner);
-    if (timed) samples.push(await timestamps(owner, loaded, call.storages));
+    if (timed) samples.push(await timestamps(owner, loaded, call.storages, course));
   }
   const times = timed
     ? dispatches.map((_, i) => median(samples.slice(2).map((sample) => sample[i]!)))
     : undefined;
   const time = times?.reduce((a, b) => a + b, 0) ?? await wallTime(owner, loaded, call.storages);
   const runsOf = dispatches.map(() => 0);
-  for (const i of played(loaded.program.script)) runsOf[i]!++;
+  for (const i of course) runsOf[i]!++;
   const regions = dispatches.map(({ kernel, expression, source }, i): ProfiledRegion => ({
     label: kernel.label,
     expression,
@@ -132,9 +132,10 @@ async function timestamps(
   context: Context,
   loaded: LoadedProgram,
   args: readonly Storage[],
+  order: readonly number[],
 ): Promise<number[]> {
   const { gpu } = context.device, { ledger } = context;
-  const order = [...played(loaded.program.script)], count = order.length;
+  const count = order.length;
   const frame = sparing(loaded, args, () => loaded.begin(args));
   const encoder = gpu.createCommandEncoder({ label: "profile" });
   loaded.encodeCopies(encoder, frame);
@@ -157,7 +158,7 @@ async function timestamps(
     }
     encoder.resolveQuerySet(querySet, 0, 2 * size, stamps.gpu, 16 * first);
   }
-  gpu.queue.submit([encoder.finish()]);
+  context.line.pass(() => gpu.queue.submit([encoder.finish()]));
   for (const result of loaded.end(args, frame)) discard(context, result, args);
   const nanoseconds = new BigUint64Array(await readBlock(context, stamps, 16 * count));
   ledger.release(stamps);

@@ -56,13 +56,11 @@ export function write(context: Context, block: Block, words: TypedArray): void {
         `expected at most ${block.bytes}, in whole words`,
     );
   }
-  context.device.gpu.queue.writeBuffer(
-    block.gpu,
-    0,
-    buffer as ArrayBuffer,
-    byteOffset,
-    byteLength,
-  );
+  const { line, device: { gpu } } = context;
+  // What has to wait is copied: the caller may write into its array meanwhile.
+  const from = line.busy ? buffer.slice(byteOffset, byteOffset + byteLength) : buffer;
+  const start = line.busy ? 0 : byteOffset;
+  line.pass(() => gpu.queue.writeBuffer(block.gpu, 0, from as ArrayBuffer, start, byteLength));
 }
 
 /** A piece of a storage inside a staging buffer. */
@@ -140,13 +138,14 @@ async function copyBack(
     ledger.take(2 ** Math.ceil(Math.log2(Math.max(bytes, 256))), "staging", "staging")
   );
   try {
-    const encoder = gpu.createCommandEncoder({ label: "read" });
-    for (const { block, from, staging, at, bytes } of pieces) {
-      encoder.copyBufferToBuffer(block.gpu, from, stagings[staging]!.gpu, at, bytes);
-    }
-    gpu.queue.submit([encoder.finish()]);
-    const mapped = stagings.map(({ gpu }, i) => gpu.mapAsync(GPUMapMode.READ, 0, sizes[i]!));
-    await settled(context, mapped);
+    await settled(context, () => {
+      const encoder = gpu.createCommandEncoder({ label: "read" });
+      for (const { block, from, staging, at, bytes } of pieces) {
+        encoder.copyBufferToBuffer(block.gpu, from, stagings[staging]!.gpu, at, bytes);
+      }
+      gpu.queue.submit([encoder.finish()]);
+      return stagings.map(({ gpu }, i) => gpu.mapAsync(GPUMapMode.READ, 0, sizes[i]!));
+    });
     const bytesOf = stagings.map(({ gpu }, i) => new Uint8Array(gpu.getMappedRange(0, sizes[i]!)));
     for (const { staging, at, bytes, to, from } of pieces) {
       to.set(bytesOf[staging]!.subarray(at, at + bytes), from);
@@ -165,11 +164,14 @@ async function copyBack(
   errors.throwPending();
 }
 
-/** Waits for the device, and throws what went wrong on it until then. */
-async function settled(context: Context, waits: readonly Promise<unknown>[]): Promise<void> {
-  const { collector, device: { errors } } = context;
+/** Waits for what `start` asks of the device, and throws what went wrong there until then. */
+async function settled(
+  context: Context,
+  start: () => readonly Promise<unknown>[],
+): Promise<void> {
+  const { collector, line, device: { errors } } = context;
   collector.refill();
-  const outcomes = await Promise.allSettled(waits);
+  const outcomes = await line.enter(() => Promise.allSettled(start()));
   collector.jobEnded();
   const failed = outcomes.find((outcome) => outcome.status === "rejected");
   if (failed !== undefined) {
@@ -183,5 +185,5 @@ async function settled(context: Context, waits: readonly Promise<unknown>[]): Pr
 
 /** Waits until everything submitted so far has run, and throws what went wrong on the way. */
 export async function finish(context: Context): Promise<void> {
-  await settled(context, [context.device.gpu.queue.onSubmittedWorkDone()]);
+  await settled(context, () => [context.device.gpu.queue.onSubmittedWorkDone()]);
 }

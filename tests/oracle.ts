@@ -70,7 +70,7 @@ export function evaluate(
 
 /** A loop, step by step. Its body is closed: it sees nothing but its parameters. */
 function runLoop(
-  { attributes: { body, length, carries, stacked, reverse }, results }: Node<"loop">,
+  { attributes: { body, length, carries, stacked, reverse, running }, results }: Node<"loop">,
   inputs: readonly Value[],
   options: OracleOptions,
 ): Value[] {
@@ -79,6 +79,7 @@ function runLoop(
     return { shape, data: new Float64Array(sizeOf(shape)) };
   });
   for (let i = 0; i < length; i++) {
+    if (running !== undefined && carry[running]!.data[0] === 0) break;
     const step = reverse ? length - 1 - i : i;
     const feeds = new Map<Node, ArrayLike<number>>();
     body.parameters.forEach((p, k) => {

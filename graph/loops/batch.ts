@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { broadcastTo, loop, parameter, permute, reshape } from "../build.ts";
+import { broadcastTo, cast, loop, parameter, permute, reshape } from "../build.ts";
+import { anyFlag } from "../check.ts";
 import type { Node } from "../node.ts";
 
 /** A value, and whether its first axis is the batch. */
@@ -38,7 +39,7 @@ export function batchLoop(
   size: number,
   batch: Batch,
 ): Batched[] {
-  const { body, ...options } = node.attributes, { carries, stacked } = options;
+  const { body, ...options } = node.attributes, { carries, stacked, running } = options;
   const flags = operands.map((operand) => operand.batched);
   for (;;) {
     const parameters = body.parameters.map((p, i) =>
@@ -56,13 +57,23 @@ export function batchLoop(
       if (i < carries) return flags[i] ? spread(operand, size) : operand.node;
       return i < carries + stacked && operand.batched ? swap(operand.node) : operand.node;
     });
-    const graph = {
-      name: body.name,
-      parameters,
-      results: results.map((result, i) =>
-        i < carries && flags[i] ? spread(result, size) : result.node
-      ),
-    };
+    const after = results.map((result, i) =>
+      i < carries && flags[i] ? spread(result, size) : result.node
+    );
+    if (running !== undefined && flags[running]) {
+      // Each example ends when it will; the loop, when the last of them has.
+      const any = (each: Node): Node => cast(anyFlag(each), "bool");
+      const goes = any(inputs[running]!);
+      const graph = {
+        name: body.name,
+        parameters: parameters.toSpliced(carries, 0, parameter(carries, goes)),
+        results: [...after, any(after[running]!)],
+      };
+      const changed = { ...options, carries: carries + 1, running: carries };
+      return loop(graph, inputs.toSpliced(carries, 0, goes), changed).slice(0, carries)
+        .map((result, i) => ({ node: result, batched: flags[i]! }));
+    }
+    const graph = { name: body.name, parameters, results: after };
     return loop(graph, inputs, options).map((result, i) => {
       if (i < carries) return { node: result, batched: flags[i]! };
       const { batched } = results[i]!;

@@ -84,6 +84,12 @@ export function pullLoop(
   const reached = reachedFrom(node, varies.parameters, given);
   const asked = parameters.map((_, i) => varies.parameters[i]! && reached.parameters[i]!);
   if (!asked.some((is) => is)) return node.inputs.map(() => undefined);
+  if (node.attributes.running !== undefined) {
+    throw new TypeError(
+      `Cannot differentiate ${body.name} backwards: its number of steps is known only when it ` +
+        "ends, expected forward mode (jvp), or a loop of known length",
+    );
+  }
   const isCarry = (i: number): boolean => i < carries;
   const isRow = (i: number): boolean => i >= carries && i < carries + stacked;
 
@@ -165,7 +171,7 @@ export function pushLoop(
   tangents: readonly (Node | undefined)[],
   pushforward: Transform,
 ): readonly (Node | undefined)[] {
-  const { body, length, carries, stacked, reverse } = node.attributes;
+  const { body, ...options } = node.attributes, { carries, stacked } = options;
   const { parameters, results } = body;
   const varies = varyingParameters(node, (i) => tangents[i] !== undefined);
   const partner = parameters.map((p, i) =>
@@ -211,10 +217,9 @@ export function pushLoop(
     ],
   };
   const all = loop(forward, inputs.map((input) => input.value), {
-    length,
+    ...options,
     carries: counts[0],
     stacked: counts[1],
-    reverse,
   });
   carried.note(all.slice(own, counts[0]));
   const after = counts[0] + results.length - carries;

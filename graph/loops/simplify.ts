@@ -60,7 +60,7 @@ function openStep({ attributes: { body }, inputs }: Node<"loop">): Node[] {
 
 /** The loop with a simpler body or fewer inputs, or undefined where it is as simple as it can be. */
 export function simplifyLoop(node: Node<"loop">, simplify: Simplify): Node | undefined {
-  const { attributes: { body, length, carries, stacked, reverse }, inputs } = node;
+  const { attributes: { body, ...options }, inputs } = node, { carries, stacked } = options;
   const { parameters, results } = body;
   const users = results.filter((result, i) => i >= carries || result !== parameters[i]);
   const read = new Set(topological(users));
@@ -123,6 +123,6 @@ export function simplifyLoop(node: Node<"loop">, simplify: Simplify): Node | und
     return undefined;
   }
   const values = all.map((input) => input.value);
-  const projects = loop(better, values, { length, carries, stacked: rows.length, reverse });
+  const projects = loop(better, values, { ...options, stacked: rows.length });
   return projects[0]?.inputs[0];
 }

@@ -74,7 +74,7 @@ function prune(roots: readonly Node[]): Node[] {
   return replaceResults(roots, (original, { inputs, attributes }) => {
     const kept = plans.get(original);
     if (kept === undefined) return undefined;
-    const { body, length, carries, stacked, reverse } = attributes;
+    const { body, ...options } = attributes, { carries, running } = options;
     const places = new Map<Node, number>();
     kept.forEach((i, place) => i >= carries && places.set(body.results[i]!, place));
     const stays = (i: number): boolean => i >= carries || kept.includes(i);
@@ -85,7 +85,11 @@ function prune(roots: readonly Node[]): Node[] {
         results: kept.map((i) => body.results[i]!),
       },
       inputs.filter((_, i) => stays(i)),
-      { length, carries: kept.filter((i) => i < carries).length, stacked, reverse },
+      {
+        ...options,
+        carries: kept.filter((i) => i < carries).length,
+        running: running === undefined ? undefined : kept.indexOf(running),
+      },
     );
     return body.results.map((result, i) => {
       const place = kept.indexOf(i);
@@ -97,8 +101,9 @@ function prune(roots: readonly Node[]): Node[] {
 
 /** Places of the results that are read, by users or by what they need in the next step. */
 function neededResults({ attributes }: Node<"loop">, used: ReadonlySet<number>): number[] {
-  const { body, carries } = attributes;
+  const { body, carries, running } = attributes;
   const needed = new Set<number>();
+  if (running !== undefined && used.size > 0) needed.add(running);
   const rows = new Set<Node>();
   for (const i of used) {
     if (i >= carries && rows.has(body.results[i]!)) continue;
@@ -169,7 +174,8 @@ function shareBodies(loops: readonly Node<"loop">[]): Shared[] {
 function mergeOnce(roots: readonly Node[]): Node[] | undefined {
   const groups = new Map<string, Node<"loop">[]>();
   for (const node of loopsBelow(roots)) {
-    const { length, reverse } = node.attributes, key = `${length} ${reverse}`;
+    const { length, reverse, running } = node.attributes;
+    const key = `${length} ${reverse} ${running === undefined}`;
     const group = groups.get(key);
     if (group === undefined) groups.set(key, [node]);
     else group.push(node);

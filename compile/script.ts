@@ -1,0 +1,130 @@
+/**
+ * Scripts: in which order the dispatches of a program run. Most of it is settled by the compiler:
+ * numbers, and loops over them. Where the course depends on the device or on what lies outside of
+ * it, a script has a **steered** part: a coroutine that says what runs next, and may ask the host
+ * what a buffer holds before it goes on. It is written here and in loops, without a device; whoever
+ * runs the program plays it.
+ *
+ * @module
+ */
+
+/**
+ * In which order dispatches run: by number, loops, whose rounds take turns, and steered parts. A
+ * body that leaves its results where its arguments were has one round; others go back and forth.
+ */
+export type Script = readonly (number | ScriptLoop | Steered)[];
+
+/** Rounds run in turn, `length` in all. */
+export interface ScriptLoop {
+  /** Steps. */
+  readonly length: number;
+  /** What runs in step 0, 1 …, and then from the first again. */
+  readonly rounds: readonly Script[];
+}
+
+/** Dispatches by number, in order: what reaches the device in one go. */
+export type Course = Iterable<number>;
+
+/** What a steered part may ask while the program runs. */
+export interface Host {
+  /** The first word of a slot, after everything that has run so far. */
+  read(slot: number): Promise<number>;
+}
+
+/** A part of a script that decides while it runs. */
+export interface Steered {
+  /** What it may run. */
+  readonly parts: readonly Script[];
+  /** Slots that it asks for. */
+  readonly slots: readonly number[];
+  /**
+   * Yields what runs next, until it is done. What was yielded has been handed to the device when
+   * the next is asked for. `play` runs a part a number of times.
+   */
+  readonly steer: (
+    play: (part: number, times: number) => AsyncIterable<Course>,
+    host: Host,
+    slots: readonly number[],
+  ) => AsyncIterable<Course>;
+}
+
+/** Every entry of a script, and of what it contains, with its dispatches and slots renumbered. */
+export function renumber(
+  script: Script,
+  dispatch: (number: number) => number,
+  slot: (number: number) => number = (number) => number,
+): Script {
+  const parts = (scripts: readonly Script[]): Script[] =>
+    scripts.map((part) => renumber(part, dispatch, slot));
+  return script.map((entry) => {
+    if (typeof entry === "number") return dispatch(entry);
+    if ("rounds" in entry) return { ...entry, rounds: parts(entry.rounds) };
+    return { ...entry, parts: parts(entry.parts), slots: entry.slots.map(slot) };
+  });
+}
+
+function decides(entry: Script[number]): boolean {
+  return typeof entry !== "number" && (!("rounds" in entry) || entry.rounds.some(isSteered));
+}
+
+const steeredScripts = new WeakMap<Script, boolean>();
+
+/** True if something in the script is decided while it runs. */
+export function isSteered(script: Script): boolean {
+  const known = steeredScripts.get(script);
+  if (known !== undefined) return known;
+  const found = script.some(decides);
+  steeredScripts.set(script, found);
+  return found;
+}
+
+/**
+ * The numbers of the dispatches in the order in which they run, every step of every loop.
+ *
+ * @throws {Error} where the order is decided while the program runs.
+ */
+export function* played(script: Script): Generator<number, void, undefined> {
+  for (const entry of script) {
+    if (typeof entry === "number") {
+      yield entry;
+      continue;
+    }
+    if (!("rounds" in entry)) {
+      throw new Error("Cannot play a script: a part of it is steered, expected a host");
+    }
+    for (let step = 0; step < entry.length; step++) {
+      yield* played(entry.rounds[step % entry.rounds.length]!);
+    }
+  }
+}
+
+/** What a script runs, with a host that its steered parts may ask. */
+export async function* steered(
+  script: Script,
+  host: Host,
+): AsyncGenerator<Course, void, undefined> {
+  if (!isSteered(script)) {
+    yield played(script);
+    return;
+  }
+  let plain: Script[number][] = [];
+  for (const entry of script) {
+    if (typeof entry === "number" || !decides(entry)) {
+      plain.push(entry);
+      continue;
+    }
+    if (plain.length > 0) yield played(plain);
+    plain = [];
+    if ("rounds" in entry) {
+      for (let step = 0; step < entry.length; step++) {
+        yield* steered(entry.rounds[step % entry.rounds.length]!, host);
+      }
+    } else {
+      const { parts, slots } = entry;
+      const play = (part: number, times: number): AsyncIterable<Course> =>
+        steered([{ length: times, rounds: [parts[part]!] }], host);
+      yield* entry.steer(play, host, slots);
+    }
+  }
+  if (plain.length > 0) yield played(plain);
+}

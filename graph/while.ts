@@ -1,0 +1,132 @@
+/**
+ * Loops whose number of steps the data decides. The body is recorded once, as in `scan`; a flag
+ * among the carries says whether the condition still holds, and a step without it changes nothing.
+ * So whoever runs the loop may look at the flag now and then, and late.
+ *
+ * @module
+ */
+import { apply, avalOf, broadcastTo, fill, loop as loopNode, parameter, where } from "./build.ts";
+import { anyFlag, carryChecks, collectChecks, noteCheck } from "./check.ts";
+import { closeOver } from "./close.ts";
+import { describe } from "./describe.ts";
+import type { Node } from "./node.ts";
+import { checkCarry } from "./scan.ts";
+import type { Tensor } from "./tensor.ts";
+import { handle, isTensor, nameOf, partsOf, run, treeOf } from "./transforms/trace.ts";
+
+/** How a `whileLoop` runs. */
+export interface WhileOptions {
+  /**
+   * Steps, at most; if the condition holds after as many, that is an error.
+   *
+   * @default {2 ** 31 - 1}
+   */
+  readonly maximum?: number;
+  /** What the loop is called in printed graphs and errors; the body's name by default. */
+  readonly name?: string;
+}
+
+const mostSteps = 2 ** 31 - 1;
+
+/**
+ * Runs `body(carry, step)` as long as `condition(carry, step)` is true, and returns the last carry
+ * and the number of steps, a u32 scalar; `step` counts from 0 as a u32 scalar, and the condition is
+ * asked before each step. The carry is any tree of tensors, which keeps its structure, shapes and
+ * dtypes.
+ *
+ * The device decides when it is over: steps run in chunks, each under way before it is known
+ * whether the one before was the last, and a step too much changes nothing. The program that
+ * contains the loop returns at once like any other; what is called after it takes its turn behind
+ * it. Under `vmap` each example ends by itself.
+ *
+ * @throws {TypeError} if the condition is no bool scalar, or the carry changes its structure, shape
+ * or dtype over a step; the message names the place.
+ * @throws {RangeError} if `maximum` is no integer from 1 to 2^31 - 1.
+ * @throws {CheckError} at the next await, if the condition still holds after `maximum` steps.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await rg.init({ software: "allow" });
+ * // The steps of Collatz until 1.
+ * const [last, steps] = rg.whileLoop(
+ *   (n: rg.Tensor) => n.greater(1),
+ *   (n: rg.Tensor) => rg.where(n.mod(2).equal(0), n.floorDivide(2), n.mul(3).add(1)),
+ *   rg.tensor(27, { dtype: "u32" }),
+ * );
+ * assertEquals([await last.item(), await steps.item()], [1, 111]);
+ * ```
+ */
+export function whileLoop<C>(
+  condition: (carry: C, step: Tensor) => Tensor,
+  body: (carry: C, step: Tensor) => C,
+  carry: C,
+  options: WhileOptions = {},
+): [carry: C, steps: Tensor] {
+  const name = options.name ?? (body.name === "" ? "while" : body.name);
+  const action = `loop ${options.name ?? nameOf(body)}`;
+  const maximum = options.maximum ?? mostSteps;
+  if (!Number.isInteger(maximum) || maximum < 1 || maximum > mostSteps) {
+    throw new RangeError(
+      `Cannot ${action}: maximum is ${maximum}, expected an integer from 1 to ${mostSteps}`,
+    );
+  }
+  const first = partsOf(carry, "the carry");
+  const before = first.nodes.map((node, i) => parameter(i, avalOf(node)));
+  const step = parameter(before.length, { shape: [], dtype: "u32" });
+  const running = parameter(before.length + 1, { shape: [], dtype: "bool" });
+  const asked = (nodes: readonly Node[], step: Node): Node => {
+    const args = [treeOf(first.structure, nodes), handle(step)];
+    return truthOf(action, run("loop", condition as (...args: never[]) => unknown, args));
+  };
+  const zero = fill(0, [], "u32");
+  const starts = asked(first.nodes, zero);
+  const after = apply("add", [step, fill(1, [], "u32")], {});
+  const recorded = collectChecks(() => {
+    const args = [treeOf(first.structure, before), handle(step)];
+    const next = partsOf(run("loop", body as (...args: never[]) => unknown, args), "the carry");
+    checkCarry(action, first, next);
+    const goes = asked(next.nodes, after);
+    const left = apply("less", [after, fill(maximum, [], "u32")], {});
+    noteCheck({
+      flag: anyFlag(apply("and", [goes, apply("not", [left], {})], {})),
+      message: `${name} did not end within ${maximum} steps`,
+    });
+    return { next: next.nodes, goes: apply("and", [goes, left], {}) };
+  });
+  const masked = (next: Node, now: Node): Node => where(broadcastTo(running, now.shape), next, now);
+  const { value: { next, goes }, checks } = recorded;
+  const carried = carryChecks(
+    checks.map(({ flag, message }) => ({ flag: masked(flag, zero), message })),
+  );
+  const { graph, captured } = closeOver(
+    name,
+    [...before, step, running, ...carried.parameters],
+    [
+      ...next.map((node, i) => masked(node, before[i]!)),
+      masked(after, step),
+      apply("and", [running, goes], {}),
+      ...carried.next,
+    ],
+  );
+  const inputs = [...first.nodes, zero, starts, ...carried.values, ...captured];
+  const count = before.length;
+  const results = loopNode(graph, inputs, {
+    length: maximum,
+    carries: count + 2 + checks.length,
+    stacked: 0,
+    reverse: false,
+    running: count + 1,
+  });
+  carried.note(results.slice(count + 2));
+  return [treeOf(first.structure, results.slice(0, count)) as C, handle(results[count]!)];
+}
+
+function truthOf(action: string, returned: unknown): Node {
+  const fits = isTensor(returned) && returned.dtype === "bool" && returned.shape.length === 0;
+  if (fits) return returned.node;
+  const what = isTensor(returned) ? `${returned}` : describe(returned);
+  throw new TypeError(`Cannot ${action}: the condition is ${what}, expected a bool scalar`);
+}
