@@ -112,7 +112,7 @@ function neededResults({ attributes }: Node<"loop">, used: ReadonlySet<number>):
   }
   for (;;) {
     const before = needed.size;
-    const read = new Set(topological([...needed].map((i) => body.results[i]!)));
+    const read = new Set(topological([...needed].map((i) => body.results[i]!), inputsRead));
     for (let i = 0; i < carries; i++) if (read.has(body.parameters[i]!)) needed.add(i);
     if (needed.size === before) return [...needed].sort((a, b) => a - b);
   }
@@ -168,6 +168,18 @@ function shareBodies(loops: readonly Node<"loop">[]): Shared[] {
     );
     if (classes.size === before) return shared;
   }
+}
+
+/** What a node reads; of a loop within, what this one of its results needs, and not all of them. */
+function inputsRead(node: Node): readonly Node[] {
+  const { inputs: [loop] } = node;
+  if (!is(node, "project") || !is(loop!, "loop")) return node.inputs;
+  const { body, carries } = loop.attributes;
+  const needed = neededResults(loop, new Set([node.attributes.index]));
+  const read = new Set(topological(needed.map((i) => body.results[i]!), inputsRead));
+  return loop.inputs.filter((_, i) =>
+    read.has(body.parameters[i]!) || (i < carries && needed.includes(i))
+  );
 }
 
 /** One loop fewer, or undefined where no two take the same steps. */

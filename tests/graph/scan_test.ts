@@ -366,6 +366,17 @@ Deno.test("simplify() drops what no one reads of a loop and reads once what does
   assert(simplify([last.fixed.node])[0] === start.fixed.node);
 });
 
+Deno.test("simplify() drops what no one reads of a loop within a loop", () => {
+  const inner = ([a, b]: Tensor[]): [Tensor[], null] => [[a!.sin(), b!.add(a!)], null];
+  const outer = (carry: Tensor[]): [Tensor[], null] => scan(inner, carry, null, { length: 3 });
+  const start = [random(1, [2]), random(2, [5, 2])];
+  const [[a, b]] = scan(outer, start, null, { length: 4 });
+  const carries = (roots: readonly Node[]): number[] =>
+    loopsIn(roots).flatMap(({ attributes: { carries: n, body } }) => [n, ...carries(body.results)]);
+  assertEquals(carries(simplify([a!.node])), [1, 1]);
+  assertEquals(carries(simplify([b!.node])), [2, 2]);
+});
+
 Deno.test("equal loops are one node, and print their body", () => {
   const x = random(1, [2]);
   const f = (): Tensor =>
