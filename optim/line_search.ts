@@ -15,7 +15,7 @@ import { full } from "../graph/create.ts";
 import { where } from "../graph/operations.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkCount, checkNumber } from "./check.ts";
-import { checkGradient, leaves, map, type Tree } from "./tree.ts";
+import { checkGradient, innerProduct, map, type Tree } from "./tree.ts";
 
 /** Options for {@linkcode lineSearch}. */
 export interface LineSearchOptions {
@@ -82,7 +82,7 @@ export function lineSearch<P extends Tree>(
   const direction = options.direction ?? map((g) => g.neg(), gradient);
   checkGradient(params, direction);
 
-  const slope = dot(gradient, direction), before = loss(params).cast("f32");
+  const slope = innerProduct(gradient, direction), before = loss(params).cast("f32");
   const at = (t: Tensor) => map((p, d) => p.add(d.mul(t)).cast(p.dtype), params, direction);
   let found: Tensor = slope.less(0).logicalNot(), rate: Tensor = full([], 0), value = before;
   let t: Tensor = typeof initial === "number" ? full([], initial) : initial.cast("f32");
@@ -102,12 +102,4 @@ export function lineSearch<P extends Tree>(
   // Selected, not added with rate 0: a direction that is infinite leaves the parameters alone.
   const next = map((p, q) => where(good, q, p), params, at(rate)) as P;
   return { params: next, rate, value, found: good };
-}
-
-/** The scalar product of two trees, f32. */
-function dot(a: Tree, b: Tree): Tensor {
-  const others = leaves(b);
-  return leaves(a)
-    .map((x, i) => x.cast("f32").mul(others[i]!.cast("f32")).sum())
-    .reduce((sum, x) => sum.add(x), full([], 0));
 }

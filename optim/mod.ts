@@ -10,6 +10,9 @@
  * | gradients   | `clipByValue`, `clipByNorm`, `clipByGlobalNorm`, `adaptiveClip`, `centralize` |
  * | weights     | `addDecayedWeights`, `clipWeights`, `spectralNorm`, `ema`                     |
  * | precision   | `mixedPrecision`, `fixedPoint`, `toFixedPoint`                                |
+ * | curvature   | `newtonStep`, `conjugateGradient`, `gaussNewtonProduct`, `lissa`,             |
+ * |             | `inverseProduct`                                                              |
+ * | runs        | `trainingRun`, `hypergradient`                                                |
  * | composition | `chain`, `fromTransformation`, `groups`, `accumulate`, `microBatches`         |
  *
  * @module
@@ -29,6 +32,7 @@ export {
   clipByValue,
   globalNorm,
 } from "./clip.ts";
+export * from "./conjugate_gradient.ts";
 export * from "./ema.ts";
 export {
   type FixedPoint,
@@ -38,11 +42,13 @@ export {
 } from "./fixed_point.ts";
 export * from "./groups.ts";
 export * from "./hypergradient.ts";
+export * from "./inverse_product.ts";
 export * from "./layerwise.ts";
 export * from "./line_search.ts";
 export * from "./lion.ts";
 export * from "./mixed.ts";
 export * from "./nadam.ts";
+export * from "./newton.ts";
 export * from "./optimizer.ts";
 export * from "./plateau.ts";
 export * from "./radam.ts";

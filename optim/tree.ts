@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { full } from "../graph/create.ts";
 import { Tensor } from "../graph/tensor.ts";
 import type { Tree } from "../graph/transforms.ts";
 import {
@@ -34,6 +35,19 @@ export function map<T extends Tree>(
 /** The tensors of a tree. */
 export function leaves(tree: Tree): Tensor[] {
   return flatten(tree, isTensor).leaves;
+}
+
+/** The scalar product of two trees, in f32. */
+export function innerProduct(a: Tree, b: Tree): Tensor {
+  const others = leaves(b);
+  return leaves(a)
+    .map((x, i) => x.cast("f32").mul(others[i]!.cast("f32")).sum())
+    .reduce((sum, x) => sum.add(x), full([], 0));
+}
+
+/** a + t·b. */
+export function along<P extends Tree>(a: P, t: Tensor | number, b: Tree): P {
+  return map((a, b) => a.add(b.mul(t)).cast(a.dtype), a, b);
 }
 
 /** Which parameters something is for: by the parameter, or by its path, `layers.0.weight`. */
