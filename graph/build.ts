@@ -62,14 +62,18 @@ export type Operand = Node | number;
 
 const scalar: Aval = { shape: [], dtype: "f32" };
 
-/** The node of a primitive, checked; `wanted` fills in what the operands leave open. */
+/**
+ * The node of a primitive, checked; `wanted` fills in what the operands leave open, `action` names
+ * it in errors.
+ */
 export function apply<P extends Primitive>(
   op: P,
   inputs: readonly Node[],
   attributes: Attributes[P],
   wanted: Aval = scalar,
+  action?: string,
 ): Node<P> {
-  const { shape, dtype } = infer[op](inputs, attributes, wanted);
+  const { shape, dtype } = infer[op](inputs, attributes, wanted, action);
   return makeNode(op, inputs, shape, dtype, attributes);
 }
 
@@ -103,8 +107,8 @@ export function mark(x: Node): Node {
 }
 
 /** One-operand element-wise. */
-export function unary(op: Unary, x: Node): Node {
-  return apply(op, [x], {});
+export function unary(op: Unary, x: Node, action: string = op): Node {
+  return apply(op, [x], {}, scalar, action);
 }
 
 /**
@@ -170,7 +174,7 @@ export function binary(op: Binary, a: Operand, b: Operand, action: string = op):
   let [x, y] = unify(action, op === "div" || op === "pow" ? floats(a, b) : [a, b]) as [Node, Node];
   if (x.dtype === "bool" && isArithmetic(op)) [x, y] = [cast(x, "i32"), cast(y, "i32")];
   const shape = broadcastOrThrow(action, [x, y]);
-  return apply(op, [broadcastTo(x, shape), broadcastTo(y, shape)], {});
+  return apply(op, [broadcastTo(x, shape), broadcastTo(y, shape)], {}, scalar, action);
 }
 
 /** Operands of what is defined for floats: integers as f32, unless f16 is beside them. */
@@ -204,9 +208,9 @@ export function reshape(x: Node, shape: Shape): Node {
 }
 
 /** Axis i of the result is axis order[i] of x. */
-export function permute(x: Node, order: readonly number[]): Node {
+export function permute(x: Node, order: readonly number[], action: string = "permute"): Node {
   if (order.length === x.shape.length && order.every((axis, i) => axis === i)) return x;
-  return apply("permute", [x], { order });
+  return apply("permute", [x], { order }, scalar, action);
 }
 
 /** NumPy's broadcast to a shape of the same or higher rank. */
@@ -271,17 +275,6 @@ export function concatenate(inputs: readonly Node[], axis: number): Node {
 export function reduce(op: Reduction, x: Node, axes: readonly number[]): Node {
   if (axes.length === 0) return x;
   return apply(op, [x], { axes });
-}
-
-/** Sums away the axes that broadcasting from `shape` to x.shape added: its transpose. */
-export function sumTo(x: Node, shape: Shape): Node {
-  if (sameShape(x.shape, shape)) return x;
-  const missing = x.shape.length - shape.length;
-  const axes: number[] = [];
-  for (let i = 0; i < x.shape.length; i++) {
-    if (i < missing || (shape[i - missing] === 1 && x.shape[i] !== 1)) axes.push(i);
-  }
-  return reshape(reduce("sum", x, axes), shape);
 }
 
 /** [b,m,k] × [b,k,n]. */

@@ -2,7 +2,7 @@
  * Shape and dtype of every primitive's result: one row each, used when a node is built and again
  * by the verifier. A row gets the operands, the attributes and what the builder asks for (`wanted`,
  * which decides only where operands can't: the shape of a reshape, the dtype of a cast) and returns
- * the result, or throws an error that names the operation.
+ * the result, or throws an error that names the operation, or the action that it is part of.
  *
  * @module
  */
@@ -16,6 +16,7 @@ export type Infer<P extends Primitive> = (
   inputs: readonly Aval[],
   attributes: Attributes[P],
   wanted: Aval,
+  action?: string,
 ) => Aval;
 
 function fail(action: string, what: string, expected: string): never {
@@ -35,14 +36,16 @@ const domains: {
 
 function elementwise<P extends Primitive>(op: P): Infer<P> {
   const { domain, result } = signatures[op]!;
-  return (inputs) => {
+  return (inputs, _, __, action = op) => {
     const [a, b] = inputs;
     if (!domains[domain].has(a!.dtype)) {
-      fail(op, `operand is ${a!.dtype}`, domains[domain].words);
+      fail(action, `operand is ${a!.dtype}`, domains[domain].words);
     }
     if (b !== undefined) {
-      if (a!.dtype !== b.dtype) fail(op, `dtypes are ${a!.dtype} and ${b.dtype}`, "equal dtypes");
-      sameShapes(op, inputs);
+      if (a!.dtype !== b.dtype) {
+        fail(action, `dtypes are ${a!.dtype} and ${b.dtype}`, "equal dtypes");
+      }
+      sameShapes(action, inputs);
     }
     return { shape: a!.shape, dtype: result === "same" ? a!.dtype : result };
   };
@@ -156,11 +159,11 @@ export const infer: { readonly [P in Primitive]: Infer<P> } = {
     }
     return { shape: wanted.shape, dtype: x!.dtype };
   },
-  permute: ([x], { order }) => {
+  permute: ([x], { order }, _, action = "permute") => {
     const sorted = [...order].sort((a, b) => a - b);
     if (order.length !== x!.shape.length || sorted.some((axis, i) => axis !== i)) {
       fail(
-        "permute",
+        action,
         `order is ${showShape(order)} for shape ${showShape(x!.shape)}`,
         "each axis once",
       );

@@ -6,7 +6,6 @@
  * @module
  */
 import {
-  apply,
   broadcastTo,
   cast,
   concatenate,
@@ -26,20 +25,15 @@ import {
   window,
 } from "./build.ts";
 import { isFloat } from "./dtype.ts";
+import { add, div, like, mul, sub } from "./arithmetic.ts";
 import { pushLoop } from "./loops/differentiate.ts";
 import { is, type Node } from "./node.ts";
 import type { Primitive } from "./primitive.ts";
 import { sameShape, showShape } from "./shape.ts";
+import { type Sloped, slopes, winners } from "./slopes.ts";
 import { differentiating } from "./source.ts";
 import { inlineCalls } from "./substitute.ts";
-import {
-  type Boundary,
-  inRange,
-  onePlusSquare,
-  productsOfOthers,
-  pullback,
-  pullCall,
-} from "./vjp.ts";
+import { type Boundary, inRange, productsOfOthers, pullback, pullCall } from "./vjp.ts";
 import { topological } from "./walk.ts";
 
 /** Tangents of the operands; undefined where zero. */
@@ -47,16 +41,6 @@ export type Tangents = readonly (Node | undefined)[];
 
 /** The tangent of the result from those of the operands; undefined where it is zero. */
 export type JvpRule<P extends Primitive> = (node: Node<P>, tangents: Tangents) => Node | undefined;
-
-const add = (a: Node, b: Node): Node => apply("add", [a, b], {});
-const sub = (a: Node, b: Node): Node => apply("sub", [a, b], {});
-const mul = (a: Node, b: Node): Node => apply("mul", [a, b], {});
-const div = (a: Node, b: Node): Node => apply("div", [a, b], {});
-const neg = (a: Node): Node => apply("neg", [a], {});
-const less = (a: Node, b: Node): Node => apply("less", [a, b], {});
-const equal = (a: Node, b: Node): Node => apply("equal", [a, b], {});
-const like = (x: Node, value: number): Node => fill(value, x.shape, x.dtype);
-const times = (x: Node, factor: number): Node => mul(x, like(x, factor));
 
 const none = (): undefined => undefined;
 
@@ -74,53 +58,16 @@ function total(...terms: readonly (Node | undefined)[]): Node | undefined {
   return sum;
 }
 
-/** A rule of the two slopes: tangent = da·ta + db·tb, each asked for only where needed. */
-function slopes<P extends Primitive>(
-  da: (t: Node, a: Node, b: Node, y: Node) => Node | undefined,
-  db: (t: Node, a: Node, b: Node, y: Node) => Node | undefined,
-): JvpRule<P> {
-  return (y, [ta, tb]) => {
-    const [a, b] = y.inputs as [Node, Node];
-    return total(ta && da(ta, a, b, y), tb && db(tb, a, b, y));
-  };
-}
-
-/** The tangent of the winner; of the mean where both are equal; as in reverse mode at constants. */
-function extremum<P extends "max" | "min">(larger: boolean): JvpRule<P> {
-  const wins = (a: Node, b: Node): Node => larger ? less(b, a) : less(a, b);
-  const part = (t: Node, x: Node, other: Node, y: Node): Node => {
-    if (is(other, "fill")) return where(wins(y, other), t, like(t, 0));
-    return where(wins(x, other), t, where(equal(x, other), times(t, 0.5), like(t, 0)));
-  };
-  return slopes(part, (t, a, b, y) => part(t, b, a, y));
-}
+/** Every tangent by the slope of its operand. */
+const bySlope = (y: Node<Sloped>, tangents: Tangents): Node | undefined =>
+  total(...tangents.map((t, operand) => t && slopes[y.op][operand]!(t, y)));
 
 /** The mean of the tangents of all that equal the extremum. */
 function extremumOver(y: Node<"reduceMax"> | Node<"reduceMin">, [t]: Tangents): Node | undefined {
   if (t === undefined) return undefined;
-  const x = y.inputs[0]!, { axes } = y.attributes;
-  const ties = equal(x, broadcastTo(y, x.shape));
-  const count = reduce("sum", cast(ties, "f32"), axes);
-  const sum = reduce("sum", where(ties, t, like(t, 0)), axes);
-  return cast(div(cast(sum, "f32"), count), t.dtype);
-}
-
-function powBase(t: Node, x: Node, p: Node): Node | undefined {
-  if (is(p, "fill")) {
-    const c = p.attributes.value;
-    if (c === 0) return undefined;
-    if (c === 1) return t;
-    if (c === 2) return mul(t, times(x, 2));
-    return mul(t, times(apply("pow", [x, like(x, c - 1)], {}), c));
-  }
-  const constant = equal(p, like(p, 0));
-  const lower = where(constant, like(p, 1), sub(p, like(p, 1)));
-  return where(constant, like(t, 0), mul(mul(t, p), apply("pow", [x, lower], {})));
-}
-
-function powExponent(t: Node, x: Node, _: Node, y: Node): Node {
-  const base = where(equal(x, like(x, 0)), like(x, 1), x);
-  return mul(mul(t, y), apply("log", [base], {}));
+  const winner = winners(y);
+  const sum = reduce("sum", where(winner.where, t, like(t, 0)), y.attributes.axes);
+  return cast(div(cast(sum, "f32"), winner.count), t.dtype);
 }
 
 const zeroOr = (t: Node | undefined, x: Node): Node => t ?? like(x, 0);
@@ -132,42 +79,36 @@ export const jvpRules: { readonly [P in Exclude<Primitive, Boundary>]: JvpRule<P
   fill: none,
   iota: none,
 
-  neg: linear((t) => neg(t)),
-  abs: linear((t, y) => mul(t, apply("sign", y.inputs, {}))),
+  neg: bySlope,
+  abs: bySlope,
   sign: none,
   floor: none,
   ceil: none,
   round: none,
-  sqrt: linear((t, y) => div(times(t, 0.5), y)),
-  exp: linear((t, y) => mul(t, y)),
-  log: linear((t, y) => div(t, y.inputs[0]!)),
-  sin: linear((t, y) => mul(t, apply("cos", y.inputs, {}))),
-  cos: linear((t, y) => neg(mul(t, apply("sin", y.inputs, {})))),
-  atan: linear((t, y) => div(t, onePlusSquare(y.inputs[0]!))),
-  tanh: linear((t, y) => mul(t, sub(like(y, 1), mul(y, y)))),
-  erf: linear((t, y) => {
-    const x = y.inputs[0]!;
-    return mul(t, times(apply("exp", [neg(mul(x, x))], {}), 2 / Math.sqrt(Math.PI)));
-  }),
+  sqrt: bySlope,
+  exp: bySlope,
+  log: bySlope,
+  sin: bySlope,
+  cos: bySlope,
+  atan: bySlope,
+  tanh: bySlope,
+  erf: bySlope,
   not: none,
   cast: linear((t, y) => cast(t, y.dtype)),
   bitcast: none,
-  barrier: linear((t) => t),
-  mark: linear((t) => t),
+  barrier: bySlope,
+  mark: bySlope,
   stop: none,
 
-  add: (_, [ta, tb]) => total(ta, tb),
-  sub: (_, [ta, tb]) => ta && tb ? sub(ta, tb) : ta ?? (tb && neg(tb)),
-  mul: slopes((t, _, b) => mul(t, b), (t, a) => mul(t, a)),
-  div: slopes((t, _, b) => div(t, b), (t, _, b, y) => neg(mul(div(t, b), y))),
+  add: bySlope,
+  sub: (y, [ta, tb]) => ta && tb ? sub(ta, tb) : bySlope(y, [ta, tb]),
+  mul: bySlope,
+  div: bySlope,
   floorDiv: none,
-  mod: slopes(
-    (t) => t,
-    (t, a, b, y) => neg(mul(t, apply("round", [div(sub(a, y), b)], {}))),
-  ),
-  pow: slopes(powBase, powExponent),
-  max: extremum(true),
-  min: extremum(false),
+  mod: bySlope,
+  pow: bySlope,
+  max: bySlope,
+  min: bySlope,
   and: none,
   or: none,
   xor: none,
@@ -201,7 +142,7 @@ export const jvpRules: { readonly [P in Exclude<Primitive, Boundary>]: JvpRule<P
   reduceMax: extremumOver,
   reduceMin: extremumOver,
 
-  dot: slopes((t, _, b) => dot(t, b), (t, a) => dot(a, t)),
+  dot: ({ inputs: [a, b] }, [ta, tb]) => total(ta && dot(ta, b!), tb && dot(a!, tb)),
   convolve: (y, [tx, tw]) => {
     const [x, w] = y.inputs as [Node, Node];
     return total(tx && convolve(tx, w, y.attributes), tw && convolve(x, tw, y.attributes));

@@ -81,6 +81,9 @@ export function normalizeAxes(
 
 /** One axis as a non-negative number; a negative one counts from the end. */
 export function normalizeAxis(axis: number, rank: number, action: string): number {
+  if (typeof axis !== "number") {
+    throw new TypeError(`Cannot ${action}: axis is ${describe(axis)}, expected an integer`);
+  }
   const result = axis < 0 ? axis + rank : axis;
   if (!Number.isInteger(axis) || result < 0 || result >= rank) {
     throw new RangeError(

@@ -1,9 +1,8 @@
 /**
  * Reverse mode: cotangents of sources from cotangents of results. Rules build graph, so gradients
- * differentiate again, fuse again and plan again. A rule prefers its primitive's output over its
- * input where that lets the input go (exp, tanh, sqrt, max with a constant), and is asked only for
- * operands that the sources reach. Cotangents that meet at a node are added in an order that
- * depends on the graph's structure alone.
+ * differentiate again, fuse again and plan again. A rule is asked only for operands that the sources
+ * reach. Cotangents that meet at a node are added in an order that depends on the graph's structure
+ * alone.
  *
  * Only floats carry cotangents; what passes through an integer or a bool has none.
  *
@@ -27,11 +26,13 @@ import {
   slice,
   where,
 } from "./build.ts";
+import { add, div, less, like, mul } from "./arithmetic.ts";
 import { pullLoop } from "./loops/differentiate.ts";
 import { is, type Node } from "./node.ts";
 import { inputGradient, kernelGradient, spreadOut, unwindow } from "./windows.ts";
 import type { Primitive } from "./primitive.ts";
 import { sameShape, type Shape, showShape, sizeOf } from "./shape.ts";
+import { type Sloped, slopes, winners } from "./slopes.ts";
 import { differentiating } from "./source.ts";
 import { inlineCalls } from "./substitute.ts";
 import { activeNodes, topological } from "./walk.ts";
@@ -56,67 +57,19 @@ export type CustomPull = (
   cotangents: readonly Node[],
 ) => readonly (Node | undefined)[];
 
-const add = (a: Node, b: Node): Node => apply("add", [a, b], {});
-const sub = (a: Node, b: Node): Node => apply("sub", [a, b], {});
-const mul = (a: Node, b: Node): Node => apply("mul", [a, b], {});
-const div = (a: Node, b: Node): Node => apply("div", [a, b], {});
-const neg = (a: Node): Node => apply("neg", [a], {});
-const less = (a: Node, b: Node): Node => apply("less", [a, b], {});
-const equal = (a: Node, b: Node): Node => apply("equal", [a, b], {});
-const like = (x: Node, value: number): Node => fill(value, x.shape, x.dtype);
-const times = (x: Node, factor: number): Node => mul(x, like(x, factor));
-
 /** No operands, an operand that takes no cotangent, or a slope of zero wherever there is one. */
 const none = (): undefined => undefined;
-const pass = (_: Node, g: Node): Node => g;
-
-/** 1 + x². */
-export const onePlusSquare = (x: Node): Node => add(mul(x, x), like(x, 1));
-
-/** The larger (or smaller) operand takes all; equal ones share. */
-function extremum(larger: boolean): VjpRule<"max"> & VjpRule<"min"> {
-  return (y: Node, g: Node, operand: number) => {
-    const x = y.inputs[operand]!, other = y.inputs[1 - operand]!;
-    const wins = (a: Node, b: Node): Node => larger ? less(b, a) : less(a, b);
-    // Against a constant the result says who won, and x need not be kept: relu' at 0 is 0.
-    if (is(other, "fill")) return where(wins(y, other), g, like(g, 0));
-    const rest = where(equal(x, other), times(g, 0.5), like(g, 0));
-    return where(wins(x, other), g, rest);
-  };
-}
 
 /** Everything that equals the extremum shares its cotangent. */
 function extremumOver(y: Node<"reduceMax"> | Node<"reduceMin">, g: Node): Node {
-  const x = y.inputs[0]!;
-  const ties = equal(x, broadcastTo(y, x.shape));
-  // Counted in f32: f16 is exact only up to 2048.
-  const count = reduce("sum", cast(ties, "f32"), y.attributes.axes);
-  const share = cast(div(cast(g, "f32"), count), g.dtype);
-  return where(ties, broadcastTo(share, x.shape), like(x, 0));
+  const x = y.inputs[0]!, winner = winners(y);
+  const share = cast(div(cast(g, "f32"), winner.count), g.dtype);
+  return where(winner.where, broadcastTo(share, x.shape), like(x, 0));
 }
 
-/** x^(p-1)·p, with a constant exponent reduced by hand: 0^0 is 1, and p = 0 has no slope. */
-function powBase(y: Node<"pow">, g: Node): Node | undefined {
-  const x = y.inputs[0]!, p = y.inputs[1]!;
-  if (is(p, "fill")) {
-    const c = p.attributes.value;
-    if (c === 0) return undefined;
-    if (c === 1) return g;
-    if (c === 2) return mul(g, times(x, 2));
-    return mul(g, times(apply("pow", [x, like(x, c - 1)], {}), c));
-  }
-  const constant = equal(p, like(p, 0));
-  const lower = where(constant, like(p, 1), sub(p, like(p, 1)));
-  const slope = mul(mul(g, p), apply("pow", [x, lower], {}));
-  return where(constant, like(g, 0), slope);
-}
-
-/** x^p·log x, zero at x = 0 as the limit from above for p > 0. */
-function powExponent(y: Node<"pow">, g: Node): Node {
-  const x = y.inputs[0]!;
-  const base = where(equal(x, like(x, 0)), like(x, 1), x);
-  return mul(mul(g, y), apply("log", [base], {}));
-}
+/** A cotangent by the slope of the operand. */
+const bySlope = (y: Node<Sloped>, g: Node, operand: number): Node | undefined =>
+  slopes[y.op][operand]!(g, y);
 
 /** Inverse of a permutation. */
 function inverse(order: readonly number[]): number[] {
@@ -176,47 +129,36 @@ export const vjpRules: { readonly [P in Exclude<Primitive, Boundary>]: VjpRule<P
   fill: none,
   iota: none,
 
-  neg: (_, g) => neg(g),
-  abs: (y, g) => mul(g, apply("sign", y.inputs, {})),
+  neg: bySlope,
+  abs: bySlope,
   sign: none,
   floor: none,
   ceil: none,
   round: none,
-  sqrt: (y, g) => div(times(g, 0.5), y),
-  exp: (y, g) => mul(g, y),
-  log: (y, g) => div(g, y.inputs[0]!),
-  sin: (y, g) => mul(g, apply("cos", y.inputs, {})),
-  cos: (y, g) => neg(mul(g, apply("sin", y.inputs, {}))),
-  atan: (y, g) => div(g, onePlusSquare(y.inputs[0]!)),
-  tanh: (y, g) => mul(g, sub(like(y, 1), mul(y, y))),
-  erf: (y, g) => {
-    const x = y.inputs[0]!;
-    return mul(g, times(apply("exp", [neg(mul(x, x))], {}), 2 / Math.sqrt(Math.PI)));
-  },
+  sqrt: bySlope,
+  exp: bySlope,
+  log: bySlope,
+  sin: bySlope,
+  cos: bySlope,
+  atan: bySlope,
+  tanh: bySlope,
+  erf: bySlope,
   not: none,
   cast: (y, g) => cast(g, y.inputs[0]!.dtype),
   bitcast: none,
-  barrier: pass,
-  mark: pass,
+  barrier: bySlope,
+  mark: bySlope,
   stop: none,
 
-  add: pass,
-  sub: (_, g, operand) => operand === 0 ? g : neg(g),
-  mul: (y, g, operand) => mul(g, y.inputs[1 - operand]!),
-  div: (y, g, operand) => {
-    const slope = div(g, y.inputs[1]!);
-    return operand === 0 ? slope : neg(mul(slope, y));
-  },
+  add: bySlope,
+  sub: bySlope,
+  mul: bySlope,
+  div: bySlope,
   floorDiv: none,
-  mod: (y, g, operand) => {
-    if (operand === 0) return g;
-    const [a, b] = y.inputs as [Node, Node];
-    // Rounded, because (a - y) / b is a whole number only up to rounding.
-    return neg(mul(g, apply("round", [div(sub(a, y), b)], {})));
-  },
-  pow: (y, g, operand) => operand === 0 ? powBase(y, g) : powExponent(y, g),
-  max: extremum(true),
-  min: extremum(false),
+  mod: bySlope,
+  pow: bySlope,
+  max: bySlope,
+  min: bySlope,
   and: none,
   or: none,
   xor: none,

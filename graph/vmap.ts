@@ -29,7 +29,7 @@ import {
 import { anyFlag, collectChecks, noteCheck } from "./check.ts";
 import { batchLoop } from "./loops/batch.ts";
 import { type Graph, is, type Node } from "./node.ts";
-import type { CustomRule, Primitive } from "./primitive.ts";
+import type { Primitive } from "./primitive.ts";
 import type { Shape } from "./shape.ts";
 import { standingFor } from "./source.ts";
 import { inlineCalls } from "./substitute.ts";
@@ -290,7 +290,8 @@ export function batch(
     const batched = inputs.some((input) => input.batched);
     standingFor(node, () => {
       if (is(node, "call")) {
-        const results = batchCall(node, inputs.map((input) => spread(input, size)), size);
+        const closed = { sources, operands };
+        const results = batchCall(node, inputs.map((input) => spread(input, size)), size, closed);
         ofCalls.set(node, results.map((result) => ({ node: result, batched: true })));
         done.set(node, { node, batched: true });
       } else if (is(node, "loop")) {
@@ -308,25 +309,32 @@ export function batch(
   return opened.map((result) => done.get(result)!);
 }
 
-/** A call with a rule becomes a call of the batched body with the batched rule. */
-function batchCall(call: Node<"call">, inputs: readonly Node[], size: number): Node[] {
+/**
+ * A call with a rule becomes a call of the batched body with the batched rule; `closed` is what the
+ * rule may close over.
+ */
+function batchCall(
+  call: Node<"call">,
+  inputs: readonly Node[],
+  size: number,
+  closed: { readonly sources: readonly Node[]; readonly operands: readonly Operand[] },
+): Node[] {
   const { graph, rule } = call.attributes;
   const wide = ({ shape, dtype }: Node): { shape: Shape; dtype: Node["dtype"] } => ({
     shape: [size, ...shape],
     dtype,
   });
   const parameters = graph.parameters.map((p, i) => parameter(i, wide(p)));
+  const batched = (node: Node): Operand => ({ node, batched: true });
   const over = (
     roots: readonly Node[],
     sources: readonly Node[],
-    values: readonly Node[],
-  ): Node[] =>
-    batch(roots, sources, values.map((node) => ({ node, batched: true })), size)
-      .map((result) => spread(result, size));
+    operands: readonly Operand[],
+  ): Node[] => batch(roots, sources, operands, size).map((result) => spread(result, size));
   const body: Graph = {
     name: graph.name,
     parameters,
-    results: over(graph.results, graph.parameters, parameters),
+    results: over(graph.results, graph.parameters, parameters.map(batched)),
   };
   const pull: CustomPull = (xs, ys, gs) => {
     const fresh = [...graph.parameters, ...graph.results, ...graph.results]
@@ -337,13 +345,17 @@ function batchCall(call: Node<"call">, inputs: readonly Node[], size: number): N
     );
     const present = pulled.filter((g) => g !== undefined);
     const flags = checks.map(({ flag }) => flag);
-    const wideOnes = over([...present, ...flags], fresh, [...xs, ...ys, ...gs]);
+    // What the rule closes over of the example is there for each of them, too.
+    const wideOnes = over(
+      [...present, ...flags],
+      [...fresh, ...closed.sources],
+      [...[...xs, ...ys, ...gs].map(batched), ...closed.operands],
+    );
     checks.forEach(({ message }, i) =>
       noteCheck({ flag: anyFlag(wideOnes[present.length + i]!), message })
     );
     let next = 0;
     return pulled.map((g) => g && wideOnes[next++]);
   };
-  const batched: CustomRule = { name: rule!.name, pull };
-  return callGraph(body, inputs, batched);
+  return callGraph(body, inputs, { name: rule!.name, pull });
 }

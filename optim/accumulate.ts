@@ -11,8 +11,9 @@
  * @module
  */
 import { unary } from "../graph/build.ts";
-import { arange, tensor, zerosLike } from "../graph/create.ts";
+import { arange, tensor, zeros, zerosLike } from "../graph/create.ts";
 import { where } from "../graph/operations.ts";
+import { scan } from "../graph/scan.ts";
 import { Tensor } from "../graph/tensor.ts";
 import { valueAndGrad } from "../graph/transforms.ts";
 import { compile } from "../runtime/compile.ts";
@@ -32,10 +33,9 @@ function plus(sum: Tensor, x: Tensor, first: Tensor): Tensor {
  * means of their losses and gradients. Every tensor of the batch is cut along axis 0, by the
  * device.
  *
- * Each part is a submit of its own, of one program into whose sums it adds: device memory is that
- * of one part, and one more gradient. Keep the function, since it is compiled at its first call.
- * Within a compiled function it becomes part of that: the same bits, but as many copies of forward
- * and backward, and memory for all gradients; there prefer {@linkcode accumulate}.
+ * The parts are the steps of a loop, whose body is compiled once: device memory is that of one
+ * part, and one more gradient. Keep the function, since it is compiled at its first call; within a
+ * compiled function it becomes part of that, with the same bits and the same memory.
  *
  * For a loss that is a mean over samples this is the gradient of the whole batch up to rounding; a
  * model that mixes samples (batch normalisation) sees micro-batches.
@@ -61,21 +61,25 @@ export function microBatches<P extends Tree, B extends Tree>(
 ): (params: P, batch: B) => [value: Tensor, gradient: P] {
   checkCount("micro-batches", "parts", parts);
   type Sums = [value: Tensor, gradient: P];
+  type Part = { readonly batch: B; readonly first: Tensor };
   const both = valueAndGrad<readonly [P, B]>(loss);
-  const add = compile((sums: Sums, params: P, batch: B, index: Tensor): Sums => {
-    const now = both(params, map((x) => partOf(x, index, parts), batch));
-    return map((s, x) => plus(s, x, index.equal(0)), sums, now);
-  }, { donate: [0], name: "a micro-batch" });
-  const mean = compile(
-    (sums: Sums) => map((x) => x.mul(1 / parts), sums),
-    { donate: [0], name: "the mean of micro-batches" },
-  );
-  return (params, batch) => {
+  return compile((params: P, batch: B): Sums => {
     for (const x of leaves(batch)) checkParts(x, parts);
-    let sums: Sums = [tensor(0), map((p) => zerosLike(p), params)];
-    for (let i = 0; i < parts; i++) sums = add(sums, params, batch, tensor(i));
-    return mean(sums);
-  };
+    const xs: Part = {
+      batch: map((x) => x.reshape([parts, x.shape[0]! / parts, ...x.shape.slice(1)]), batch),
+      first: arange(parts).equal(0),
+    };
+    const nothing: Sums = [zeros([]), map((p) => zerosLike(p), params)];
+    const [sums] = scan(
+      (sums: Sums, { batch, first }: Part) => {
+        return [map((s, x) => plus(s, x, first), sums, both(params, batch)), null];
+      },
+      nothing,
+      xs,
+      { name: "micro-batches" },
+    );
+    return map((x) => x.mul(1 / parts), sums);
+  }, { name: "micro-batches" });
 }
 
 function checkParts(x: Tensor, parts: number): void {
@@ -85,12 +89,6 @@ function checkParts(x: Tensor, parts: number): void {
     `Cannot take micro-batches: ${x} in ${parts} parts, expected axis 0 to be a multiple of ` +
       `${parts}`,
   );
-}
-
-/** Rows of a batch; the part's number is data, so that all parts are one program. */
-function partOf(x: Tensor, index: Tensor, parts: number): Tensor {
-  const size = x.shape[0]! / parts;
-  return x.take(arange(size, { dtype: "i32" }).add(index.cast("i32").mul(size)));
 }
 
 /** What {@linkcode accumulate} remembers. */

@@ -6,7 +6,10 @@
  */
 import type { Rate } from "./rate.ts";
 
-/** Throws unless `low <= value < high`, or `value <= high` where `closed`. */
+/**
+ * Throws unless `low <= value < high`, or `value <= high` where `closed`. The least number of all
+ * as `low` asks for a positive one.
+ */
 export function checkNumber(
   action: string,
   name: string,
@@ -16,9 +19,10 @@ export function checkNumber(
   closed: boolean = false,
 ): void {
   if (value >= low && (value < high || (closed && value === high))) return;
+  const positive = low === Number.MIN_VALUE;
   const range = high === Infinity
-    ? `a number >= ${low}`
-    : `a number in [${low}, ${high}${closed ? "]" : ")"}`;
+    ? positive ? "a positive number" : `a number >= ${low}`
+    : `a number in ${positive ? "(0" : `[${low}`}, ${high}${closed ? "]" : ")"}`;
   throw new RangeError(`Cannot make ${action}: ${name} is ${value}, expected ${range}`);
 }
 

@@ -46,7 +46,9 @@ export class Context {
       );
     }
     const why = state.at === "gone" ? state.reason : "it is not on the device";
-    throw new Error(`Cannot ${action}: the tensor has no data, ${why}`);
+    throw new Error(
+      `Cannot ${action}: the tensor has no data, ${why}, expected one that still has it`,
+    );
   }
 
   /** Gives storages that were made together the blocks that hold their data. */

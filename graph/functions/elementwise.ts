@@ -81,8 +81,13 @@ function power(x: Node, n: number): Node {
 }
 
 /** `and`, `or`, `xor` of truth values. */
-export function logical(op: "and" | "or" | "xor", a: Operand, b: Operand): Node {
-  return binary(op, toBool(a), toBool(b));
+export function logical(
+  op: "and" | "or" | "xor",
+  a: Operand,
+  b: Operand,
+  action: string,
+): Node {
+  return binary(op, toBool(a), toBool(b), action);
 }
 
 /** Choice, where any number counts as a condition. */

@@ -60,7 +60,7 @@ export function transpose(x: Node, order: readonly number[] | undefined): Node {
       `Cannot transpose: the order is ${describe(axes)}, expected an array of ${rank} axes`,
     );
   }
-  return permute(x, axes.map((axis) => normalizeAxis(axis, rank, "transpose")));
+  return permute(x, axes.map((axis) => normalizeAxis(axis, rank, "transpose")), "transpose");
 }
 
 /** Two axes exchanged. */

@@ -71,13 +71,19 @@ export function mean(operand: Node, axis: Axes, keep: boolean): Node {
 }
 
 /** The mean square distance from the mean, in two passes; divides by `count - correction`. */
-export function variance(operand: Node, axis: Axes, correction: number, keep: boolean): Node {
+export function variance(
+  operand: Node,
+  axis: Axes,
+  correction: number,
+  keep: boolean,
+  action: string = "variance",
+): Node {
   if (!Number.isFinite(correction)) {
     throw new RangeError(
-      `Cannot variance: the correction is ${describe(correction)}, expected a finite number`,
+      `Cannot ${action}: the correction is ${describe(correction)}, expected a finite number`,
     );
   }
-  const axes = normalizeAxes(axis, operand.shape.length, "variance");
+  const axes = normalizeAxes(axis, operand.shape.length, action);
   return inF32(operand, (x) => {
     const distance = binary("sub", x, mean(x, axes, true));
     const squares = reduce("sum", binary("mul", distance, distance), axes);
@@ -88,7 +94,7 @@ export function variance(operand: Node, axis: Axes, correction: number, keep: bo
 
 /** The square root of the variance. */
 export function deviation(operand: Node, axis: Axes, correction: number, keep: boolean): Node {
-  return inF32(operand, (x) => unary("sqrt", variance(x, axis, correction, keep)));
+  return inF32(operand, (x) => unary("sqrt", variance(x, axis, correction, keep, "std")));
 }
 
 /** True where any (all) of the elements are not zero. */

@@ -26,8 +26,8 @@ export type TensorLike = Tensor | number;
 export type NestedArray = number | boolean | NestedArray[];
 
 /** The node of an operand; numbers stay numbers. */
-export function operandOf(x: TensorLike): Operand {
-  return typeof x === "number" ? x : nodeOf(x, "a tensor or a number");
+export function operandOf(x: TensorLike, action?: string): Operand {
+  return typeof x === "number" ? x : nodeOf(x, "a tensor or a number", action);
 }
 
 /**
@@ -35,9 +35,13 @@ export function operandOf(x: TensorLike): Operand {
  *
  * @throws {TypeError} if it is none.
  */
-export function nodeOf(x: TensorBase, expected: string = "a tensor"): Node {
+export function nodeOf(
+  x: TensorBase,
+  expected: string = "a tensor",
+  action: string = "compute",
+): Node {
   if (x instanceof TensorBase) return x.node;
-  throw new TypeError(`Cannot compute: an operand is ${describe(x)}, expected ${expected}`);
+  throw new TypeError(`Cannot ${action}: an operand is ${describe(x)}, expected ${expected}`);
 }
 
 const READ = "read a value";
@@ -96,22 +100,8 @@ export abstract class TensorBase {
    * once. What `realize()` and reading are made of.
    */
   static settle(tensors: readonly TensorBase[], action: string = READ): void {
-    const pending = [...new Set(tensors)].filter((x) => !is(x.node, "leaf"));
-    const traced = pending.find((x) => x.node.traced);
-    if (traced !== undefined) {
-      throw new Error(
-        `Cannot ${action}: ${written(traced.node)} is being traced inside compile(), ` +
-          `expected to read it from what the compiled function returns`,
-      );
-    }
+    const pending = TensorBase.#readable(tensors, action);
     if (pending.length === 0) return;
-    if (insideTransform()) {
-      // Reading would cut the value off from what it was computed from, and lose its derivative.
-      throw new Error(
-        `Cannot ${action}: ${written(pending[0]!.node)} is part of a function being ` +
-          `differentiated or batched, expected to read it from what that function returns`,
-      );
-    }
     const nodes = [...new Set(pending.map((x) => x.node))];
     const storages = executor(action).realize(nodes);
     const unclaimed = new Map(nodes.map((node, i) => [node, leaf(storages[i]!, node.shape)]));
@@ -121,6 +111,26 @@ export abstract class TensorBase {
       x.#owns = unclaimed.delete(node);
       x.#node = leaves.get(node)!;
     }
+  }
+
+  /** Those that have to be computed; throws where that is not possible now. */
+  static #readable(tensors: readonly TensorBase[], action: string): TensorBase[] {
+    const pending = [...new Set(tensors)].filter((x) => !is(x.node, "leaf"));
+    const traced = pending.find((x) => x.node.traced);
+    if (traced !== undefined) {
+      throw new Error(
+        `Cannot ${action}: ${written(traced.node)} is being traced inside compile(), ` +
+          `expected to read it from what the compiled function returns`,
+      );
+    }
+    if (pending.length > 0 && insideTransform()) {
+      // Reading would cut the value off from what it was computed from, and lose its derivative.
+      throw new Error(
+        `Cannot ${action}: ${written(pending[0]!.node)} is part of a function being ` +
+          `differentiated or batched, expected to read it from what that function returns`,
+      );
+    }
+    return pending;
   }
 
   /**
@@ -152,6 +162,7 @@ export abstract class TensorBase {
    * @throws {Error} while the tensor is being traced, or without a device.
    */
   async item(): Promise<number> {
+    TensorBase.#readable([this], READ);
     if (this.size !== 1) {
       throw new TypeError(
         `Cannot read an item: the shape is ${showShape(this.shape)}, expected one element`,

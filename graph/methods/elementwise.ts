@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { binary, bitcast, unary } from "../build.ts";
+import { type Binary, binary, bitcast, unary } from "../build.ts";
 import { checkDType, type DType } from "../dtype.ts";
 import * as elementwise from "../functions/elementwise.ts";
 import * as numerics from "../functions/numerics.ts";
@@ -24,6 +24,11 @@ export interface GeluOptions {
 
 /** The element-wise methods; every method returns a new tensor. */
 export abstract class ElementwiseTensor extends TensorBase {
+  /** A two-operand primitive with this as the first operand; `action` is the method's name. */
+  private with(op: Binary, other: TensorLike, action: string = op): Tensor {
+    return this.wrap(binary(op, this.node, operandOf(other, action), action));
+  }
+
   /**
    * this + other, broadcast.
    *
@@ -41,22 +46,22 @@ export abstract class ElementwiseTensor extends TensorBase {
    * ```
    */
   add(other: TensorLike): Tensor {
-    return this.wrap(binary("add", this.node, operandOf(other)));
+    return this.with("add", other);
   }
 
   /** this - other, broadcast. */
   sub(other: TensorLike): Tensor {
-    return this.wrap(binary("sub", this.node, operandOf(other)));
+    return this.with("sub", other);
   }
 
   /** this · other, broadcast; of matrices see `matmul`. */
   mul(other: TensorLike): Tensor {
-    return this.wrap(binary("mul", this.node, operandOf(other)));
+    return this.with("mul", other);
   }
 
   /** this / other, broadcast; integers are divided as f32. */
   div(other: TensorLike): Tensor {
-    return this.wrap(binary("div", this.node, operandOf(other)));
+    return this.with("div", other);
   }
 
   /**
@@ -64,12 +69,12 @@ export abstract class ElementwiseTensor extends TensorBase {
    * quotient.
    */
   floorDiv(other: TensorLike): Tensor {
-    return this.wrap(elementwise.floorDiv(this.node, operandOf(other)));
+    return this.wrap(elementwise.floorDiv(this.node, operandOf(other, "floorDiv")));
   }
 
   /** The remainder with the sign of the divisor, as Python's `%`. */
   mod(other: TensorLike): Tensor {
-    return this.wrap(binary("mod", this.node, operandOf(other)));
+    return this.with("mod", other);
   }
 
   /**
@@ -77,7 +82,7 @@ export abstract class ElementwiseTensor extends TensorBase {
    * non-negative power stay integers, all else is a float.
    */
   pow(exponent: TensorLike): Tensor {
-    return this.wrap(elementwise.pow(this.node, operandOf(exponent)));
+    return this.wrap(elementwise.pow(this.node, operandOf(exponent, "pow")));
   }
 
   /**
@@ -85,12 +90,12 @@ export abstract class ElementwiseTensor extends TensorBase {
    * to each, but none against a number: that of `relu` at 0 is 0.
    */
   maximum(other: TensorLike): Tensor {
-    return this.wrap(binary("max", this.node, operandOf(other), "take the maximum"));
+    return this.with("max", other, "take the maximum");
   }
 
   /** The smaller of both; NaN if either is. Its gradient is as that of `maximum`. */
   minimum(other: TensorLike): Tensor {
-    return this.wrap(binary("min", this.node, operandOf(other), "take the minimum"));
+    return this.with("min", other, "take the minimum");
   }
 
   /**
@@ -98,7 +103,7 @@ export abstract class ElementwiseTensor extends TensorBase {
    * that is a number is 0.
    */
   clip(low?: TensorLike, high?: TensorLike): Tensor {
-    const bound = (x: TensorLike | undefined) => x === undefined ? undefined : operandOf(x);
+    const bound = (x: TensorLike | undefined) => x === undefined ? undefined : operandOf(x, "clip");
     return this.wrap(elementwise.clip(this.node, bound(low), bound(high)));
   }
 
@@ -244,47 +249,55 @@ export abstract class ElementwiseTensor extends TensorBase {
 
   /** True where equal; NaN equals nothing. Result: bool. */
   equal(other: TensorLike): Tensor {
-    return this.wrap(binary("equal", this.node, operandOf(other)));
+    return this.with("equal", other);
   }
 
   /** True where not equal; NaN differs from everything. Result: bool. */
   notEqual(other: TensorLike): Tensor {
-    return this.wrap(binary("notEqual", this.node, operandOf(other)));
+    return this.with("notEqual", other);
   }
 
   /** this < other; false with NaN. Result: bool. */
   less(other: TensorLike): Tensor {
-    return this.wrap(binary("less", this.node, operandOf(other)));
+    return this.with("less", other);
   }
 
   /** this ≤ other; false with NaN. Result: bool. */
   lessEqual(other: TensorLike): Tensor {
-    return this.wrap(binary("lessEqual", this.node, operandOf(other)));
+    return this.with("lessEqual", other);
   }
 
   /** this > other; false with NaN. Result: bool. */
   greater(other: TensorLike): Tensor {
-    return this.wrap(binary("less", operandOf(other), this.node, "greater"));
+    return this.wrap(binary("less", operandOf(other, "greater"), this.node, "greater"));
   }
 
   /** this ≥ other; false with NaN. Result: bool. */
   greaterEqual(other: TensorLike): Tensor {
-    return this.wrap(binary("lessEqual", operandOf(other), this.node, "greaterEqual"));
+    return this.wrap(
+      binary("lessEqual", operandOf(other, "greaterEqual"), this.node, "greaterEqual"),
+    );
   }
 
   /** True where both are; anything but 0 counts as true. Result: bool. */
   logicalAnd(other: TensorLike): Tensor {
-    return this.wrap(elementwise.logical("and", this.node, operandOf(other)));
+    return this.wrap(
+      elementwise.logical("and", this.node, operandOf(other, "logicalAnd"), "logicalAnd"),
+    );
   }
 
   /** True where either is; anything but 0 counts as true. Result: bool. */
   logicalOr(other: TensorLike): Tensor {
-    return this.wrap(elementwise.logical("or", this.node, operandOf(other)));
+    return this.wrap(
+      elementwise.logical("or", this.node, operandOf(other, "logicalOr"), "logicalOr"),
+    );
   }
 
   /** True where exactly one is; anything but 0 counts as true. Result: bool. */
   logicalXor(other: TensorLike): Tensor {
-    return this.wrap(elementwise.logical("xor", this.node, operandOf(other)));
+    return this.wrap(
+      elementwise.logical("xor", this.node, operandOf(other, "logicalXor"), "logicalXor"),
+    );
   }
 
   /** True where this is 0. Result: bool. */
@@ -294,32 +307,32 @@ export abstract class ElementwiseTensor extends TensorBase {
 
   /** Bits set in both. Integers. */
   bitwiseAnd(other: TensorLike): Tensor {
-    return this.wrap(binary("and", this.node, operandOf(other), "bitwiseAnd"));
+    return this.with("and", other, "bitwiseAnd");
   }
 
   /** Bits set in either. Integers. */
   bitwiseOr(other: TensorLike): Tensor {
-    return this.wrap(binary("or", this.node, operandOf(other), "bitwiseOr"));
+    return this.with("or", other, "bitwiseOr");
   }
 
   /** Bits set in exactly one. Integers. */
   bitwiseXor(other: TensorLike): Tensor {
-    return this.wrap(binary("xor", this.node, operandOf(other), "bitwiseXor"));
+    return this.with("xor", other, "bitwiseXor");
   }
 
   /** All bits inverted. Integers. */
   bitwiseNot(): Tensor {
-    return this.wrap(unary("not", this.node));
+    return this.wrap(unary("not", this.node, "bitwiseNot"));
   }
 
   /** Bits moved towards the high end by 0 to 31 places. Integers. */
   leftShift(places: TensorLike): Tensor {
-    return this.wrap(binary("shiftLeft", this.node, operandOf(places), "leftShift"));
+    return this.with("shiftLeft", places, "leftShift");
   }
 
   /** Bits moved towards the low end by 0 to 31 places; i32 keeps its sign. Integers. */
   rightShift(places: TensorLike): Tensor {
-    return this.wrap(binary("shiftRight", this.node, operandOf(places), "rightShift"));
+    return this.with("shiftRight", places, "rightShift");
   }
 
   /** True where NaN. Result: bool. */

@@ -6,6 +6,7 @@
  * @module
  */
 import { apply, fill, mark } from "../build.ts";
+import { describe } from "../describe.ts";
 import { isFloat } from "../dtype.ts";
 import { pushforward } from "../jvp.ts";
 import { showShape } from "../shape.ts";
@@ -293,6 +294,13 @@ export function jvp<const A extends readonly unknown[], R>(
   tangents: A,
 ): [value: R, tangent: R] {
   const action = "take the jvp of";
+  for (const [name, list] of Object.entries({ primals, tangents })) {
+    if (Array.isArray(list)) continue;
+    throw new TypeError(
+      `Cannot ${action} ${nameOf(f)}: ${name} is ${describe(list)}, expected a list with one for ` +
+        "each argument",
+    );
+  }
   const { args, parts, marks } = markArguments(action, f, primals, primals.map((_, i) => i));
   if (tangents.length !== primals.length) {
     throw new TypeError(

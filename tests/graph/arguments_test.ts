@@ -19,6 +19,8 @@ const rg: Any = { ...create, ...operations, ...transforms, random };
 const x: Any = create.ones([2, 3]), i: Any = create.zeros([2], { dtype: "i32" });
 const t: Any = create.tensor([true, false]);
 
+const sum = (x: Tensor): Tensor => x.sum();
+
 /** What is called, and a part of what it has to say. */
 const mistakes: readonly (readonly [string, () => unknown, string])[] = [
   ["add() of text", () => x.add("1"), 'is "1", expected a tensor or a number'],
@@ -26,6 +28,27 @@ const mistakes: readonly (readonly [string, () => unknown, string])[] = [
   ["add() of a boolean", () => x.add(true), "is true, expected a tensor or a number"],
   ["add() of an array", () => x.add([1, 2, 3]), "is an array of 3, expected a tensor or a number"],
   ["clip() to text", () => x.clip("a"), 'is "a", expected a tensor or a number'],
+  ["sub() of shapes", () => x.sub(i), "Cannot sub: shapes are"],
+  ["logicalAnd() of shapes", () => t.logicalAnd(x), "Cannot logicalAnd: shapes are"],
+  ["logicalOr() of text", () => t.logicalOr("a"), "Cannot logicalOr: an operand is"],
+  ["bitwiseXor() of floats", () => x.bitwiseXor(x), "Cannot bitwiseXor: operand is f32"],
+  ["bitwiseNot() of floats", () => x.bitwiseNot(), "Cannot bitwiseNot: operand is f32"],
+  ["leftShift() of floats", () => x.leftShift(1), "Cannot leftShift: operand is f32"],
+  ["greater() of nothing", () => x.greater(null), "Cannot greater: an operand is null"],
+  ["transpose() with an axis twice", () => x.transpose([0, 0]), "Cannot transpose: order is [0,0]"],
+  ["std() along too much", () => x.std(2), "Cannot std: "],
+  ["argmax() along a tensor", () => x.argmax(i), "Cannot argmax: axis is Tensor i32[2], expected"],
+  ["swapAxes() by tensors", () => x.swapAxes(i, i), "Cannot swapAxes: axis is Tensor i32[2]"],
+  [
+    "jvp() of no list",
+    () => rg.jvp(sum, x, x),
+    "Cannot take the jvp of sum: primals is Tensor f32",
+  ],
+  [
+    "jvp() along no list",
+    () => rg.jvp(sum, [x], x),
+    "tangents is Tensor f32[2,3], expected a list",
+  ],
   ["matmul() by a number", () => x.matmul(2), "is 2, expected a tensor"],
   ["outer() by a number", () => x.outer(2), "is 2, expected a tensor"],
   ["take() by an array", () => x.take([0]), "is an array of 1, expected a tensor or a number"],

@@ -400,7 +400,7 @@ function loopOf(length: number, reverse: boolean, c: Node, x: Node, k: Node): No
   const next = b.binary("add", b.unary("sin", b.binary("mul", p, q)), r);
   const body: Graph = { name: "step", parameters, results: [next, b.binary("mul", p, r)] };
   const [last, given] = b.loop(body, [c, x, k], { length, carries: 1, stacked: 1, reverse });
-  return b.binary("add", last!, b.sumTo(given!, [3]));
+  return b.binary("add", last!, summedTo(given!, [3]));
 }
 
 /** sin(x·y) + x behind a boundary, with a rule that says the truth or without one. */
@@ -417,9 +417,18 @@ function callOf(withRule: boolean, x: Node, y: Node): Node {
         b.binary("add", b.binary("mul", inner, q!), g!),
         b.binary("mul", h!, e!),
       );
-      return [dp, b.sumTo(b.binary("mul", inner, p!), q!.shape)];
+      return [dp, summedTo(b.binary("mul", inner, p!), q!.shape)];
     },
   };
   const [first, second] = b.call(graph, [x, y], withRule ? rule : undefined);
   return b.binary("mul", first!, second!);
+}
+
+/** The transpose of broadcasting from a shape. */
+function summedTo(x: Node, shape: Shape): Node {
+  const missing = x.shape.length - shape.length;
+  const axes = x.shape.flatMap((n, i) =>
+    i < missing || (shape[i - missing] === 1 && n !== 1) ? [i] : []
+  );
+  return b.reshape(b.reduce("sum", x, axes), shape);
 }

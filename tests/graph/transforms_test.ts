@@ -48,6 +48,25 @@ Deno.test("valueAndGrad() gives a gradient of the argument's own structure", asy
   assertEquals(g.name, "m");
 });
 
+Deno.test("vmap() takes a custom rule that closes over the example", async () => {
+  const f = (x: Tensor, k: Tensor): Tensor => {
+    const low = x.sub(1);
+    const doubled = customVjp((y: Tensor) => y.mul(2), (g) => [g.mul(low).mul(k)]);
+    return doubled(x).sum();
+  };
+  const x = tensor([[1, 2], [3, 4], [5, 6]]), k = tensor([1, 10, 100]);
+  const each = grad((x: Tensor, k: Tensor) => vmap(f)(x, k).sum());
+  await assertValues(each(x, k), [[0, 1], [20, 30], [400, 500]]);
+  await assertValues(vmap(grad(f))(x, k), [[0, 1], [20, 30], [400, 500]]);
+  // A batch of batches: the inner example belongs to the outer one.
+  const rows = (x: Tensor) => vmap((row: Tensor) => f(row, row.sum()), { inAxes: [0] })(x).sum();
+  const twice = tensor([[[1, 2], [3, 4]], [[5, 6], [7, 8]]]);
+  await assertValues(grad((x: Tensor) => vmap(rows)(x).sum())(twice), [[[0, 3], [14, 21]], [
+    [44, 55],
+    [90, 105],
+  ]]);
+});
+
 Deno.test("valueAndGrad() takes positions and hands on auxiliary results", async () => {
   const f = (x: Tensor, y: Tensor): Tensor => x.mul(y).sum();
   const [a, b] = grad(f, { argnums: [1, 0] })(tensor([1, 2]), tensor([3, 4]));

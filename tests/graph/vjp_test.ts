@@ -57,6 +57,17 @@ Deno.test("pullback() shares the gradient of ties equally", () => {
   ]);
 });
 
+Deno.test("an extremum that is NaN has no slope, forwards and backwards", () => {
+  for (const op of ["reduceMax", "reduceMin"] as const) {
+    const x = b.parameter(0, { shape: [3], dtype: "f32" });
+    const t = b.parameter(1, { shape: [3], dtype: "f32" });
+    const y = b.reduce(op, x, [0]);
+    const results = [pullback([y], [x], [b.fill(1, [1])])[0]!, pushforward([y], [x], [t])[0]!];
+    const values = evaluate(results, new Map([[x, [1, NaN, 2]], [t, [1, 1, 1]]]));
+    assertEquals(values.map(({ data }) => [...data]), [[0, 0, 0], [0]]);
+  }
+});
+
 Deno.test("pullback() counts more ties than f16 could", () => {
   const n = 4099;
   const x = b.parameter(0, { shape: [n], dtype: "f16" });

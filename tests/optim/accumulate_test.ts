@@ -87,11 +87,14 @@ Deno.test("microBatches() takes the memory of one micro-batch", async () => {
     await f(params, batch)[0].item();
     return memory().peak - before;
   };
-  const small = await peakOf(microBatches(loss, PARTS));
+  const both = microBatches(loss, PARTS);
+  const small = await peakOf(both);
+  const inside = await peakOf(compile((params: Params, batch: Batch) => both(params, batch)));
   const whole = await peakOf(compile(valueAndGrad<readonly [Params, Batch]>(loss)));
   // Activations are half a megabyte each, a gradient a few kilobytes.
   assert(whole > 2 ** 22, `${whole} bytes`);
   assert(small < whole / PARTS + 2 ** 16, `${small} bytes against ${whole}`);
+  assert(inside <= small, `${inside} bytes within a compiled function, ${small} by itself`);
 });
 
 Deno.test("microBatches() refuses batches that parts do not divide", () => {

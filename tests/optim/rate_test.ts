@@ -74,7 +74,7 @@ Deno.test("join() hands over at boundaries, each rate with its own count", async
 });
 
 Deno.test("schedules refuse lengths that are not positive", () => {
-  assertThrows(() => cosine(1, { steps: 0 }), RangeError, "steps is 0");
+  assertThrows(() => cosine(1, { steps: 0 }), RangeError, "expected a positive number");
   assertThrows(() => warmup({ steps: -1, then: 1 }), RangeError, "steps is -1");
   assertThrows(() => exponential(1, { decay: 0 }), RangeError, "decay is 0");
   assertThrows(() => stepDecay(1, { every: 0 }), RangeError, "every is 0");

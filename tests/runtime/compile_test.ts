@@ -142,6 +142,16 @@ Deno.test("compile() says what is wrong with a function or an argument", () => {
   assertThrows(() => operators(x, 3), TypeError, "expected a method");
 });
 
+Deno.test("item() of a traced tensor complains of the trace, whatever the shape", async () => {
+  let read: Promise<unknown> = Promise.resolve();
+  compile((x: Tensor) => {
+    read = assertRejects(() => x.mul(2).item(), Error, "is being traced inside compile()");
+    return x.mul(2);
+  })(tensor([1, 2]));
+  await read;
+  await assertRejects(() => tensor([1, 2]).mul(2).item(), TypeError, "the shape is [2]");
+});
+
 Deno.test("countAs() labels memory, and donation hands the label on", async () => {
   const swap = compile(({ p, q }: { p: Tensor; q: Tensor }) => ({ p: q.sum(), q: p.mul(2) }), {
     donate: [0],
