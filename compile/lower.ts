@@ -7,7 +7,7 @@
  * @module
  */
 import * as build from "../graph/build.ts";
-import { dtypes } from "../graph/dtype.ts";
+import { type DType, dtypes } from "../graph/dtype.ts";
 import { is, type Node } from "../graph/node.ts";
 import { kinds } from "../graph/primitive.ts";
 import { sizeOf } from "../graph/shape.ts";
@@ -53,6 +53,14 @@ function settle(node: Node): Node {
   return node;
 }
 
+/**
+ * What pieces are computed in: f16 is rounded once, at the end, since each piece's rounding would
+ * add to the error, and a piece may be more than f16 holds where the whole is not.
+ */
+function wide({ dtype }: Node): DType {
+  return dtype === "f16" ? "f32" : dtype;
+}
+
 const lowerings: readonly Lowering[] = [
   {
     name: "convolution as a product",
@@ -76,8 +84,7 @@ const lowerings: readonly Lowering[] = [
       if (cols <= longest) return undefined;
       const parts = Math.ceil(cols / longest);
       const flat = build.pad(
-        // A piece may be more than f16 holds where the whole is not.
-        build.cast(asRows(x!, axes), node.dtype === "f16" ? "f32" : node.dtype),
+        build.cast(asRows(x!, axes), wide(node)),
         [0, 0],
         [0, parts * longest - cols],
         identities[op](node),
@@ -94,7 +101,8 @@ const lowerings: readonly Lowering[] = [
       if (!is(node, "dot")) return undefined;
       const [a, b] = node.inputs as [Node, Node];
       if (b.shape[2] !== 1 || a.shape[1] === 1) return undefined;
-      const turned = build.dot(build.permute(b, [0, 2, 1]), build.permute(a, [0, 2, 1]));
+      const [x, y] = [b, a].map((operand) => build.permute(operand, [0, 2, 1]));
+      const turned = build.dot(x!, y!, node.dtype);
       return build.reshape(lower([turned])[0]!, node.shape);
     },
   },
@@ -122,9 +130,10 @@ const lowerings: readonly Lowering[] = [
       const pieces = build.dot(
         build.reshape(left, [batch * parts, m, depth]),
         build.reshape(right, [batch * parts, depth, n]),
+        wide(node),
       );
       const sum = build.reduce("sum", build.reshape(pieces, [batch, parts, m, n]), [1]);
-      return build.reshape(lower([sum])[0]!, node.shape);
+      return build.reshape(build.cast(lower([sum])[0]!, node.dtype), node.shape);
     },
   },
   {
@@ -144,10 +153,11 @@ const lowerings: readonly Lowering[] = [
           build.slice(rows, [start, ...rest.map(() => 0)], [size, ...rest]),
           build.slice(indices, [start], [size]),
           node.attributes.size,
+          wide(node),
         );
         total = total === undefined ? part : build.binary("add", total, part);
       }
-      return total;
+      return build.cast(total!, node.dtype);
     },
   },
   {

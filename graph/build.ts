@@ -277,9 +277,9 @@ export function reduce(op: Reduction, x: Node, axes: readonly number[]): Node {
   return apply(op, [x], { axes });
 }
 
-/** [b,m,k] × [b,k,n]. */
-export function dot(a: Node, b: Node): Node {
-  return apply("dot", [a, b], {});
+/** [b,m,k] × [b,k,n]; of f16 also as f32, before the sums are rounded. */
+export function dot(a: Node, b: Node, dtype: DType = a.dtype): Node {
+  return apply("dot", [a, b], {}, { shape: [], dtype });
 }
 
 /** Windows over the last axes of x: [..., …n] → [..., …places, …size]. */
@@ -314,8 +314,13 @@ export function gather(x: Node, index: Node): Node {
 }
 
 /** Sums rows of updates into `size` rows by index. */
-export function scatterAdd(updates: Node, index: Node, size: number): Node {
-  return apply("scatterAdd", [updates, index], { size });
+export function scatterAdd(
+  updates: Node,
+  index: Node,
+  size: number,
+  dtype: DType = updates.dtype,
+): Node {
+  return apply("scatterAdd", [updates, index], { size }, { shape: [], dtype });
 }
 
 /** The results of a graph applied to inputs, behind a boundary. */

@@ -1,7 +1,8 @@
 /**
  * Shape and dtype of every primitive's result: one row each, used when a node is built and again
  * by the verifier. A row gets the operands, the attributes and what the builder asks for (`wanted`,
- * which decides only where operands can't: the shape of a reshape, the dtype of a cast) and returns
+ * which decides only where operands can't: the shape of a reshape, the dtype of a cast, or that a
+ * product of f16 is wanted before it is rounded) and returns
  * the result, or throws an error that names the operation, or the action that it is part of.
  *
  * @module
@@ -69,6 +70,11 @@ function reduce(
     }
     return { shape: x!.shape.map((n, i) => axes.includes(i) ? 1 : n), dtype: x!.dtype };
   };
+}
+
+/** Sums of f16 are kept in f32; they may be asked for as they are. */
+function unrounded({ dtype }: Aval, wanted: Aval): DType {
+  return dtype === "f16" && wanted.dtype === "f32" ? "f32" : dtype;
 }
 
 const asWanted = (_: readonly Aval[], __: unknown, wanted: Aval): Aval => wanted;
@@ -246,7 +252,7 @@ export const infer: { readonly [P in Primitive]: Infer<P> } = {
   prod: reduce("prod"),
   reduceMax: reduce("reduceMax"),
   reduceMin: reduce("reduceMin"),
-  dot: ([a, b]) => {
+  dot: ([a, b], _, wanted) => {
     const [p, m, k] = a!.shape, [q, l, n] = b!.shape;
     if (a!.shape.length !== 3 || b!.shape.length !== 3 || p !== q || k !== l) {
       fail(
@@ -258,7 +264,7 @@ export const infer: { readonly [P in Primitive]: Infer<P> } = {
     if (a!.dtype !== b!.dtype || !dtypes[a!.dtype].float) {
       fail("matmul", `dtypes are ${a!.dtype} and ${b!.dtype}`, "equal float dtypes");
     }
-    return { shape: [p!, m!, n!], dtype: a!.dtype };
+    return { shape: [p!, m!, n!], dtype: unrounded(a!, wanted) };
   },
   convolve: ([x, w], attributes) => convolved(x!, w!, attributes),
   gather: ([x, index]) => {
@@ -268,7 +274,7 @@ export const infer: { readonly [P in Primitive]: Infer<P> } = {
     if (x!.shape.length === 0) fail("gather", "the operand is a scalar", "at least one axis");
     return { shape: [...index!.shape, ...x!.shape.slice(1)], dtype: x!.dtype };
   },
-  scatterAdd: ([updates, index], { size }) => {
+  scatterAdd: ([updates, index], { size }, wanted) => {
     if (!dtypes[index!.dtype].integer) {
       fail("scatterAdd", `the index is ${index!.dtype}`, "an integer (i32, u32)");
     }
@@ -281,7 +287,8 @@ export const infer: { readonly [P in Primitive]: Infer<P> } = {
         "updates that begin with the index's shape",
       );
     }
-    return { shape: [size, ...updates!.shape.slice(index!.shape.length)], dtype: updates!.dtype };
+    const shape = [size, ...updates!.shape.slice(index!.shape.length)];
+    return { shape, dtype: unrounded(updates!, wanted) };
   },
   call: (inputs, { graph, name }) => {
     const { parameters } = graph;

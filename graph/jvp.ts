@@ -142,7 +142,8 @@ export const jvpRules: { readonly [P in Exclude<Primitive, Boundary>]: JvpRule<P
   reduceMax: extremumOver,
   reduceMin: extremumOver,
 
-  dot: ({ inputs: [a, b] }, [ta, tb]) => total(ta && dot(ta, b!), tb && dot(a!, tb)),
+  dot: ({ inputs: [a, b], dtype }, [ta, tb]) =>
+    total(ta && dot(ta, b!, dtype), tb && dot(a!, tb, dtype)),
   convolve: (y, [tx, tw]) => {
     const [x, w] = y.inputs as [Node, Node];
     return total(tx && convolve(tx, w, y.attributes), tw && convolve(x, tw, y.attributes));
@@ -153,7 +154,7 @@ export const jvpRules: { readonly [P in Exclude<Primitive, Boundary>]: JvpRule<P
     // NaN read from outside is a constant.
     return where(inRange(y.inputs[1]!, t.shape[0]!, rows), rows, like(rows, 0));
   },
-  scatterAdd: (y, [t]) => t && scatterAdd(t, y.inputs[1]!, y.attributes.size),
+  scatterAdd: (y, [t]) => t && scatterAdd(t, y.inputs[1]!, y.attributes.size, y.dtype),
 };
 
 /**

@@ -133,7 +133,7 @@ export interface Attributes {
   reduceMax: { readonly axes: readonly number[] };
   reduceMin: { readonly axes: readonly number[] };
 
-  /** [b,m,k] × [b,k,n] → [b,m,n]; floats, accumulated in f32, k ascending. */
+  /** [b,m,k] × [b,k,n] → [b,m,n]; floats, accumulated in f32, k ascending; f16 gives f16 or f32. */
   dot: None;
   /**
    * [g,b,…s,c] with kernels [g,…k,c,o] → [g,b,…n,o], a sum over taps and channels; floats,
@@ -143,7 +143,7 @@ export interface Attributes {
 
   /** Rows operand[index]: [n,…r] by [...i] → [...i,…r]; an index outside reads NaN (integers: 0). */
   gather: None;
-  /** Sums update rows by index: [...i,…r] by [...i] → [size,…r]; an index outside is dropped. */
+  /** Sums update rows by index: [...i,…r] by [...i] → [size,…r]; an index outside is dropped; f16 gives f16 or f32. */
   scatterAdd: { readonly size: number };
 
   /** A traced function applied to inputs: a boundary that rules and policies can see. */

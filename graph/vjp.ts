@@ -201,7 +201,11 @@ export const vjpRules: { readonly [P in Exclude<Primitive, Boundary>]: VjpRule<P
 
   dot: (y, g, operand) => {
     const [a, b] = y.inputs as [Node, Node];
-    return operand === 0 ? dot(g, swapLast(b)) : dot(swapLast(a), g);
+    // An f32 product of f16 has cotangents in f32.
+    const pulled = operand === 0
+      ? dot(g, swapLast(cast(b, g.dtype)))
+      : dot(swapLast(cast(a, g.dtype)), g);
+    return cast(pulled, a.dtype);
   },
   convolve: (y, g, operand) => operand === 0 ? inputGradient(y, g) : kernelGradient(y, g),
   gather: (y, g, operand) =>
@@ -211,7 +215,8 @@ export const vjpRules: { readonly [P in Exclude<Primitive, Boundary>]: VjpRule<P
     const index = y.inputs[1]!;
     const rows = gather(g, index);
     // An update that was dropped has no slope, and gather would read NaN there.
-    return where(inRange(index, y.attributes.size, rows), rows, like(rows, 0));
+    const inside = where(inRange(index, y.attributes.size, rows), rows, like(rows, 0));
+    return cast(inside, y.inputs[0]!.dtype);
   },
 };
 

@@ -97,21 +97,21 @@ function fromFront(x: Node, to: number): Node {
  * A batch of matrices against one: more rows (or columns) of one product, which reads the shared
  * operand once. Two batches fold into the batch axis that the primitive has.
  */
-function batchDot(_: Node<"dot">, [a, b]: readonly Operand[], size: number): Node {
+function batchDot({ dtype }: Node<"dot">, [a, b]: readonly Operand[], size: number): Node {
   const x = a!.node, y = b!.node;
   if (a!.batched && b!.batched) {
     const [, p, m, k] = x.shape as [number, number, number, number], n = y.shape[3]!;
-    const product = dot(reshape(x, [size * p, m, k]), reshape(y, [size * p, k, n]));
+    const product = dot(reshape(x, [size * p, m, k]), reshape(y, [size * p, k, n]), dtype);
     return reshape(product, [size, p, m, n]);
   }
   if (a!.batched) {
     const [, p, m, k] = x.shape as [number, number, number, number], n = y.shape[2]!;
     const rows = reshape(permute(x, [1, 0, 2, 3]), [p, size * m, k]);
-    return permute(reshape(dot(rows, y), [p, size, m, n]), [1, 0, 2, 3]);
+    return permute(reshape(dot(rows, y, dtype), [p, size, m, n]), [1, 0, 2, 3]);
   }
   const [p, m] = x.shape as [number, number, number], [, , k, n] = y.shape as number[];
   const columns = reshape(permute(y, [1, 2, 0, 3]), [p, k!, size * n!]);
-  return permute(reshape(dot(x, columns), [p, m, size, n!]), [2, 0, 1, 3]);
+  return permute(reshape(dot(x, columns, dtype), [p, m, size, n!]), [2, 0, 1, 3]);
 }
 
 /**
@@ -170,10 +170,11 @@ function batchScatter(
   const rows = node.attributes.size;
   if (!index!.batched) {
     const moved = fromFront(updates!.node, index!.node.shape.length);
-    return toFront(scatterAdd(moved, index!.node, rows), 1);
+    return toFront(scatterAdd(moved, index!.node, rows, node.dtype), 1);
   }
   const all = spread(updates!, size);
-  const sums = scatterAdd(all, offsetIndex(index!.node, rows, size), rows * size);
+  const moved = offsetIndex(index!.node, rows, size);
+  const sums = scatterAdd(all, moved, rows * size, node.dtype);
   return reshape(sums, [size, rows, ...sums.shape.slice(1)]);
 }
 

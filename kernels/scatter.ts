@@ -49,7 +49,7 @@ export function writeScatter(job: Job): Body {
     `if (i32(${found.text}) == ${wanted}) {`,
     "let m = n;",
     ...matched,
-    `total = total + ${type === node.dtype ? text : `${sum}(${text})`};`,
+    `total = total + ${type === updates.dtype ? text : `${sum}(${text})`};`,
     "}",
   );
   const loop = emitter.close();

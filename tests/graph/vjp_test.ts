@@ -68,6 +68,37 @@ Deno.test("an extremum that is NaN has no slope, forwards and backwards", () => 
   }
 });
 
+Deno.test("products and scatters of f16 in f32 have derivatives and batches of their dtypes", () => {
+  const of = (shape: number[], index: number): Node<"parameter"> =>
+    b.parameter(index, { shape, dtype: "f16" });
+  const x = of([1, 2, 3], 0), w = of([1, 3, 2], 1), u = of([2], 2);
+  const rows = b.iota([2], 0);
+  const results = [b.dot(x, w, "f32"), b.scatterAdd(u, rows, 3, "f32")];
+  assertEquals(results.map(({ dtype }) => dtype), ["f32", "f32"]);
+  const sources = [x, w, u];
+  const pulled = pullback(results, sources, results.map((y) => b.fill(1, y.shape)));
+  const pushed = pushforward(results, sources, sources);
+  const batched = batch(results, sources, [
+    { node: of([4, 1, 2, 3], 0), batched: true },
+    { node: w, batched: false },
+    { node: of([4, 2], 2), batched: true },
+  ], 4).map(({ node }) => node);
+  verify([...results, ...pulled, ...pushed, ...batched]);
+  assertEquals(pulled.map(({ dtype }) => dtype), ["f16", "f16", "f16"]);
+  assertEquals([...pushed, ...batched].map(({ dtype }) => dtype), ["f32", "f32", "f32", "f32"]);
+  const feed = new Map([[x, [1, 2, 3, 4, 5, 6]], [w, [1, 0, 0, 1, 1, 1]], [u, [7, 8]]]);
+  const values = evaluate([...results, ...pushed, ...pulled], feed).map(({ data }) => [...data]);
+  assertEquals(values, [
+    [4, 5, 10, 11],
+    [7, 8, 0],
+    [8, 10, 20, 22],
+    [7, 8, 0],
+    [1, 1, 2, 1, 1, 2],
+    [5, 5, 7, 7, 9, 9],
+    [1, 1],
+  ]);
+});
+
 Deno.test("pullback() counts more ties than f16 could", () => {
   const n = 4099;
   const x = b.parameter(0, { shape: [n], dtype: "f16" });
