@@ -18,7 +18,7 @@ import { map, type Tree } from "../optim/tree.ts";
 import { dropout } from "./dropout.ts";
 import { normal } from "./initializers.ts";
 import { type ApplyOptions, expectList, expectRecord, expectSize } from "./layer.ts";
-import { type Layer, withKey } from "./layer.ts";
+import { type Layer, type Stage, withKey } from "./layer.ts";
 import { embedding, type EmbeddingParams, linear, type LinearParams } from "./linear.ts";
 import { multiHeadAttention, type MultiHeadParams } from "./multi_head_attention.ts";
 import { layerNorm, type LayerNormParams } from "./normalization.ts";
@@ -179,16 +179,58 @@ export function gpt(options: GptOptions): Layer<GptParams> {
   const drop = dropout(options.dropout ?? 0);
   const head = linear(features, vocabulary, { bias: false, weightInit: normal(DEVIATION) });
 
-  const through = (own: Tree, x: Tensor, options: ApplyOptions): Tensor => {
-    if (!stacked) {
-      return expectList(name, "blocks", own, layers)
-        .reduce((x: Tensor, params, i) => block.apply(params, x, withKey(options, i)), x);
+  const expect = (params: Tree) =>
+    expectRecord<keyof GptParams>(name, "parameters", params, [
+      "tokens",
+      "positions",
+      "blocks",
+      "norm",
+      ...tied ? [] : ["head" as const],
+    ]);
+
+  const embed = (params: Tree, x: Tensor, options?: ApplyOptions): Tensor => {
+    const own = expect(params);
+    if (!dtypes[x.dtype].integer || x.rank === 0 || x.shape.at(-1)! > length) {
+      throw new TypeError(
+        `Cannot apply ${name}: the input is ${x}, expected integers of up to ${length} places`,
+      );
     }
+    const embedded = positions.apply(own.positions, tokens.apply(own.tokens, x));
+    return drop.apply(null, embedded, withKey(options, layers));
+  };
+
+  const looped = (own: Tree, x: Tensor, options?: ApplyOptions): Tensor => {
     const body = (x: Tensor, row: { params: Tree; i: Tensor }): [Tensor, null] => [
       block.apply(row.params, x, withKey(options, row.i)),
       null,
     ];
     return scan(body, x, { params: own, i: arange(layers) }, { length: layers, name })[0];
+  };
+
+  const logits = (params: Tree, x: Tensor): Tensor => {
+    const own = expect(params), last = norm.apply(own.norm, x);
+    if (!tied) return head.apply(own.head, last);
+    return last.matmul((own.tokens as EmbeddingParams).weight.T);
+  };
+
+  const stages = (params: Tree): readonly Stage[] => {
+    const { blocks } = expect(params);
+    const inner = stacked
+      ? [{
+        name: `${layers} of ${block.name}`,
+        path: "blocks",
+        apply: (x: Tensor, options?: ApplyOptions) => looped(blocks, x, options),
+      }]
+      : expectList(name, "blocks", blocks, layers).map((own, i) => ({
+        name: block.name,
+        path: `blocks.${i}`,
+        apply: (x: Tensor, options?: ApplyOptions) => block.apply(own, x, withKey(options, i)),
+      }));
+    return [
+      { name: "embedding", path: "tokens", apply: (x, options) => embed(params, x, options) },
+      ...inner,
+      { name: "logits", path: tied ? "norm" : "head", apply: (x) => logits(params, x) },
+    ];
   };
 
   return {
@@ -204,25 +246,9 @@ export function gpt(options: GptOptions): Layer<GptParams> {
         ...tied ? {} : { head: head.init(foldIn(key, 3)) },
       };
     },
-    apply(params, x, options = {}) {
-      const own = expectRecord<keyof GptParams>(name, "parameters", params, [
-        "tokens",
-        "positions",
-        "blocks",
-        "norm",
-        ...tied ? [] : ["head" as const],
-      ]);
-      if (!dtypes[x.dtype].integer || x.rank === 0 || x.shape.at(-1)! > length) {
-        throw new TypeError(
-          `Cannot apply ${name}: the input is ${x}, expected integers of up to ${length} places`,
-        );
-      }
-      const embedded = positions.apply(own.positions, tokens.apply(own.tokens, x));
-      const y = through(own.blocks, drop.apply(null, embedded, withKey(options, layers)), options);
-      const last = norm.apply(own.norm, y);
-      if (!tied) return head.apply(own.head, last);
-      return last.matmul((own.tokens as EmbeddingParams).weight.T);
-    },
+    apply: (params, x, options) =>
+      stages(params).reduce((x: Tensor, stage) => stage.apply(x, options), x),
+    stages,
   };
 }
 

@@ -19,6 +19,16 @@ export interface ApplyOptions {
   key?: Tensor;
 }
 
+/** One of the steps that a model takes, for whoever looks at what passes between them. */
+export interface Stage {
+  /** What it is, sizes included: `linear(784, 512)`, `relu`. */
+  readonly name: string;
+  /** Where its parameters are in those of the model, `blocks.3`; empty where it has none. */
+  readonly path: string;
+  /** Its output. */
+  apply(x: Tensor, options?: ApplyOptions): Tensor;
+}
+
 /** A pure layer. */
 export interface Layer<P extends Tree = Tree> {
   /** What errors call it, sizes included: `linear(784, 512)`. */
@@ -31,6 +41,8 @@ export interface Layer<P extends Tree = Tree> {
    * @throws {TypeError} If parameters or input do not fit; the message names the layer.
    */
   apply(params: Tree, x: Tensor, options?: ApplyOptions): Tensor;
+  /** What `apply` does one after the other; missing where that is one step. */
+  stages?(params: Tree): readonly Stage[];
 }
 
 /** A pure layer with state that is not trained by gradients, such as running statistics. */
@@ -47,6 +59,24 @@ export interface StatefulLayer<P extends Tree = Tree, S extends Tree = Tree> {
    * @throws {TypeError} If parameters, state or input do not fit; the message names the layer.
    */
   apply(params: Tree, state: Tree, x: Tensor, options?: ApplyOptions): [y: Tensor, state: S];
+  /** What `apply` does one after the other; missing where that is one step. */
+  stages?(params: Tree, state: Tree): readonly Stage[];
+}
+
+/** The steps of a model, one at least, with paths below `path`. */
+export function stagesOf(
+  model: Layer | StatefulLayer,
+  params: Tree,
+  state: Tree = null,
+  path: string = "",
+): readonly Stage[] {
+  const below = (inner: string) => inner === "" ? path : path === "" ? inner : `${path}.${inner}`;
+  const apply = (x: Tensor, options?: ApplyOptions) =>
+    "initState" in model
+      ? model.apply(params, state, x, options)[0]
+      : model.apply(params, x, options);
+  const stages = model.stages?.(params, state) ?? [{ name: model.name, path: "", apply }];
+  return stages.map((stage) => ({ ...stage, path: below(stage.path) }));
 }
 
 /** The tensors of a record of parameters, or an error that names the layer. */

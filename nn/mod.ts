@@ -29,7 +29,13 @@ export {
   type VarianceScalingOptions,
   zeros,
 } from "./initializers.ts";
-export type { ApplyOptions, Layer, StatefulLayer } from "./layer.ts";
+export {
+  type ApplyOptions,
+  type Layer,
+  type Stage,
+  stagesOf,
+  type StatefulLayer,
+} from "./layer.ts";
 export * from "./linear.ts";
 export * from "./losses.ts";
 export * from "./multi_head_attention.ts";

@@ -8,7 +8,8 @@ import type { Tensor } from "../graph/tensor.ts";
 import type { Tree } from "../optim/tree.ts";
 import { type Activation, relu } from "./activations.ts";
 import { heNormal, type Initializer, lecunNormal } from "./initializers.ts";
-import { expectList, expectSize, type Layer, type StatefulLayer, withKey } from "./layer.ts";
+import { expectList, expectSize, type Layer, type Stage, stagesOf } from "./layer.ts";
+import { type StatefulLayer, withKey } from "./layer.ts";
 import { linear, type LinearParams } from "./linear.ts";
 
 /** One link of {@linkcode sequential}: a layer, or a function without parameters. */
@@ -33,9 +34,14 @@ export type StatefulLink = Link | StatefulLayer;
  * ```
  */
 export function sequential(links: readonly Link[]): Layer<readonly Tree[]> {
-  const { name, init, apply } = statefulSequential(links);
+  const { name, init, apply, stages } = statefulSequential(links);
   const none = links.map(() => null);
-  return { name, init, apply: (params, x, options) => apply(params, none, x, options)[0] };
+  return {
+    name,
+    init,
+    apply: (params, x, options) => apply(params, none, x, options)[0],
+    stages: (params) => stages!(params, none),
+  };
 }
 
 /**
@@ -77,6 +83,15 @@ export function statefulSequential(
         after.push(next);
       });
       return [x, after];
+    },
+    stages(params, state) {
+      const own = expectList(name, "parameters", params, links.length);
+      const before = expectList(name, "state", state, links.length);
+      return links.flatMap((link, i): readonly Stage[] =>
+        typeof link === "function"
+          ? [{ name: link.name || "function", path: "", apply: (x) => link(x) }]
+          : stagesOf(link, own[i]!, before[i]!, String(i))
+      );
     },
   };
 }
@@ -137,6 +152,18 @@ export function mlp(sizes: readonly number[], options: MlpOptions = {}): Layer<M
         const y = layer.apply(own[i]!, x);
         return i === last ? y : activation(y);
       }, x);
+    },
+    stages(params) {
+      const own = expectList(name, "parameters", params, layers.length);
+      const between: Stage = {
+        name: activation.name || "activation",
+        path: "",
+        apply: (x) => activation(x),
+      };
+      return layers.flatMap((layer, i) => [
+        ...i === 0 ? [] : [between],
+        ...stagesOf(layer, own[i]!, null, String(i)),
+      ]);
     },
   };
 }

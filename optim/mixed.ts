@@ -74,7 +74,7 @@ const LARGEST = 2 ** 100;
  *
  * await rg.init({ software: "allow" });
  * const model = rg.nn.mlp([4, 8, 2]);
- * const mixed = rg.optim.mixedPrecision(rg.optim.adam(), { compute: "auto" });
+ * const mixed = rg.optim.mixedPrecision(rg.optim.adam(), { compute: "auto", scale: 1024 });
  * const both = mixed.valueAndGrad((params: rg.Tree, x: rg.Tensor) =>
  *   model.apply(params, x).cast("f32").square().mean()
  * );

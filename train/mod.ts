@@ -4,8 +4,17 @@
  * @module
  */
 export { type LoadedTree, loadTree, saveTree } from "./checkpoint.ts";
+export {
+  diagnose,
+  type DiagnoseOptions,
+  type Diagnosis,
+  type DiagnosisBatch,
+  type LayerDiagnosis,
+  type ParameterDiagnosis,
+} from "./diagnose.ts";
 export { evaluate } from "./evaluate.ts";
 export { exitCodes, type StopSignal } from "./interrupt.ts";
+export { type Lipschitz, type LipschitzOptions, localLipschitz } from "./lipschitz.ts";
 export {
   fit,
   type FitOptions,
@@ -18,4 +27,5 @@ export {
 export type { ProgressSink } from "./progress.ts";
 export type { Best, EpochRecord, Settings } from "./record.ts";
 export { type MemoryRow, type Report, writeReport } from "./report.ts";
+export type { Verdict } from "./verdicts.ts";
 export type { PerSample, Score, Task, TrainState, TrainStep } from "./task.ts";
