@@ -111,7 +111,7 @@ async function main({ epochs, batch, rate, seed, out, resume }: Arguments): Prom
     resume,
     settings,
   });
-  if (result.stopped !== undefined && result.stopped !== "abort") {
+  if (result.stopped === "SIGINT" || result.stopped === "SIGTERM") {
     const options = Object.entries({ epochs, batch, rate, seed, out })
       .map(([name, value]) => ` --${name} ${value}`);
     console.log(`\nstopped   everything is saved; go on with`);

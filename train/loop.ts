@@ -13,7 +13,7 @@ import { tensor } from "../graph/create.ts";
 import { is } from "../graph/node.ts";
 import type { MemoryKind } from "../graph/storage.ts";
 import { readAll, Tensor } from "../graph/tensor.ts";
-import type { Optimizer } from "../optim/optimizer.ts";
+import type { Plateau } from "../optim/plateau.ts";
 import { leaves, map, type Tree } from "../optim/tree.ts";
 import { memory } from "../runtime/init.ts";
 import { loadTree, saveTree } from "./checkpoint.ts";
@@ -37,6 +37,7 @@ import {
 import {
   compileStep,
   emptyMetrics,
+  type Improvement,
   initialState,
   type Pace,
   paceOf,
@@ -47,8 +48,8 @@ import {
 
 /** How to train. */
 export interface FitOptions<P extends Tree = Tree> extends Task<P> {
-  /** How parameters are improved. */
-  optimizer: Optimizer;
+  /** How parameters are improved; with `plateau`, by the optimizer for the rate of the epoch. */
+  optimizer: Improvement;
   /** What is trained on. */
   train: Dataset;
   /** What decides which parameters are the best. */
@@ -59,6 +60,20 @@ export interface FitOptions<P extends Tree = Tree> extends Task<P> {
   batch?: number;
   /** Seed of parameters, order and dropout. @default {0} */
   seed?: number;
+  /**
+   * Ends training after so many epochs in a row that were no better than the best.
+   *
+   * @default {never}
+   */
+  patience?: number;
+  /** A rate that falls where the validation loss stops getting better. @default {none} */
+  plateau?: Plateau;
+  /**
+   * Steps that go to the device as one program. It ends cleanly between those only.
+   *
+   * @default {50 where an epoch has 1000 steps or more, else 1}
+   */
+  stepsPerSubmit?: number;
   /**
    * Folder for `model.safetensors`, the best parameters, and `state.safetensors`, everything that a
    * resumed run needs.
@@ -98,7 +113,7 @@ export interface FitResult<P extends Tree = Tree> {
 }
 
 /** What ends training before its time. */
-export type Stop = StopSignal | "abort";
+export type Stop = StopSignal | "abort" | "patience";
 
 /** Device memory at a moment. */
 export interface MemorySample {
@@ -148,6 +163,7 @@ export async function fit<P extends Tree>(options: FitOptions<P>): Promise<FitRe
   using interrupt = options.signals === false ? undefined : new Interrupt();
   const stopped = () => interrupt?.signal ?? (options.abort?.aborted ? "abort" : undefined);
   while (run.record.epochs < options.epochs) {
+    if (run.outOfPatience) return run.result("patience");
     if (!await run.epoch(stopped)) return run.result(stopped());
   }
   return run.result(undefined);
@@ -158,6 +174,7 @@ class Run<P extends Tree> {
   readonly #pace: Pace;
   readonly #seed: number;
   readonly #step: TrainStep<P>;
+  readonly #steps: TrainStep<P>;
   readonly #evaluator: Evaluator;
   readonly #progress: Progress | undefined;
   readonly #began = performance.now();
@@ -179,6 +196,9 @@ class Run<P extends Tree> {
     this.#pace = pace;
     this.#seed = seed;
     this.#step = compileStep(options, optimizer, train, pace, seed);
+    this.#steps = pace.group === 1
+      ? this.#step
+      : compileStep(options, optimizer, train, pace, seed, pace.group);
     this.#evaluator = new Evaluator(options, validation);
     this.#progress = sink === null ? undefined : new Progress(sink);
     this.#state = state;
@@ -189,15 +209,35 @@ class Run<P extends Tree> {
 
   /** A run at its beginning, or where it was left. */
   static async begin<P extends Tree>(options: FitOptions<P>): Promise<Run<P>> {
-    const { optimizer, train, out, batch = 128, seed = 0, epochs } = options;
-    if (!Number.isSafeInteger(epochs) || epochs < 1) {
-      throw new RangeError(`Cannot train: epochs is ${epochs}, expected a positive integer`);
+    const { optimizer, train, out, batch = 128, seed = 0, plateau } = options;
+    for (const name of ["epochs", "patience"] as const) {
+      const count = options[name];
+      if (count === undefined && name === "patience") continue;
+      if (!Number.isSafeInteger(count) || count! < 1) {
+        throw new RangeError(`Cannot train: ${name} is ${count}, expected a positive integer`);
+      }
     }
-    const pace = paceOf(train.size, batch);
+    if ((plateau === undefined) === (typeof optimizer === "function")) {
+      throw new TypeError(
+        plateau === undefined
+          ? "Cannot train: the optimizer is a function of a rate, expected a plateau to set it"
+          : "Cannot train: there is a plateau and an optimizer, expected a function from the rate " +
+            "to an optimizer",
+      );
+    }
+    const pace = paceOf(train.size, batch, options.stepsPerSubmit);
+    const start = plateau?.init() ?? null;
     // A folder that may not be written is better known before an epoch than after it.
     if (out !== undefined) await expectWritable(out);
-    const settings: Settings = { ...options.settings, batch, seed, samples: train.size };
-    const fresh = initialState(options, optimizer, pace, seed);
+    const { group: stepsPerSubmit } = pace;
+    const settings: Settings = {
+      ...options.settings,
+      batch,
+      seed,
+      samples: train.size,
+      stepsPerSubmit,
+    };
+    const fresh = initialState(options, optimizer, pace, seed, start?.rate);
     if (options.resume !== true) {
       const record = {
         settings,
@@ -206,6 +246,7 @@ class Run<P extends Tree> {
         stepSeconds: 0,
         history: [],
         best: null,
+        plateau: start,
         seconds: 0,
       };
       return new Run(options, pace, account(fresh), record, undefined);
@@ -242,9 +283,15 @@ class Run<P extends Tree> {
     return run;
   }
 
+  /** Whether the best epoch is so long ago that there is no hope for a better one. */
+  get outOfPatience(): boolean {
+    const { patience = Infinity } = this.options, { best, epochs } = this.record;
+    return epochs - (best?.epoch ?? 0) >= patience;
+  }
+
   /** Trains to the end of the epoch; false if it was asked to stop before. */
   async epoch(stopped: () => Stop | undefined): Promise<boolean> {
-    const { epochs } = this.record, { steps, batch } = this.#pace;
+    const { epochs } = this.record, { steps, batch, group } = this.#pace;
     const rows = this.options.train.order(this.#seed, epochs).subarray(0, steps * batch);
     this.#order?.dispose();
     const order = this.#order = tensor(rows, { dtype: "u32" });
@@ -252,10 +299,11 @@ class Run<P extends Tree> {
     const seconds = () => before + (performance.now() - began) / 1000;
     const pauses = new Pauses();
     for (let done = this.record.steps; done < steps;) {
-      this.#state = this.#step(this.#state, order);
-      done++;
+      const count = done + group <= steps ? group : 1;
+      this.#state = (count === 1 ? this.#step : this.#steps)(this.#state, order);
+      done += count;
       this.record = { ...this.record, steps: done };
-      if (!pauses.due() || done === steps) continue;
+      if (!pauses.due(count) || done === steps) continue;
       this.#show(await this.#look(), done, pauses.over() * batch);
       const reason = stopped();
       if (reason !== undefined) {
@@ -319,7 +367,12 @@ class Run<P extends Tree> {
     // The collector would do it in its time; so the memory of a run is the same at every epoch.
     const { cursor, losses, accuracies } = this.#state;
     for (const x of [...totals, cursor, losses, accuracies]) x.dispose();
-    this.#state = account({ ...this.#state, ...emptyMetrics(slots) });
+    const { plateau: schedule } = this.options, before = this.record.plateau;
+    const plateau = before === null ? null : schedule!.observe(before, validation.loss);
+    const falls = plateau !== null && plateau.rate !== before!.rate;
+    if (falls) this.#state.rate!.dispose();
+    const rate = falls ? { rate: tensor(plateau.rate) } : {};
+    this.#state = account({ ...this.#state, ...rate, ...emptyMetrics(slots) });
     this.record = {
       ...this.record,
       epochs: epoch,
@@ -327,6 +380,7 @@ class Run<P extends Tree> {
       stepSeconds: 0,
       history: [...this.record.history, { epoch, train, validation, curve, seconds }],
       best: better ? { epoch, ...validation } : this.record.best,
+      plateau,
     };
     this.#progress?.print(
       `epoch ${epoch}/${this.options.epochs}  loss ${showLoss(train.loss)}  accuracy ${
@@ -335,6 +389,12 @@ class Run<P extends Tree> {
         better ? " (best)" : ""
       }  ${showSeconds(seconds)}`,
     );
+    if (falls) this.#progress?.print(`the rate falls to ${Number(plateau.rate.toPrecision(4))}`);
+    if (this.outOfPatience) {
+      this.#progress?.print(
+        `epoch ${this.record.best?.epoch} is still the best after ${this.options.patience} more`,
+      );
+    }
     await this.#save();
   }
 

@@ -28,4 +28,4 @@ export type { ProgressSink } from "./progress.ts";
 export type { Best, EpochRecord, Settings } from "./record.ts";
 export { type MemoryRow, type Report, writeReport } from "./report.ts";
 export type { Verdict } from "./verdicts.ts";
-export type { PerSample, Score, Task, TrainState, TrainStep } from "./task.ts";
+export type { Improvement, PerSample, Score, Task, TrainState, TrainStep } from "./task.ts";

@@ -15,9 +15,10 @@ export class Pauses {
   #steps = 0;
   #since = performance.now();
 
-  /** Counts a step; true if it is time to look. */
-  due(): boolean {
-    return ++this.#steps >= this.#interval;
+  /** Counts steps; true if it is time to look. */
+  due(steps: number = 1): boolean {
+    this.#steps += steps;
+    return this.#steps >= this.#interval;
   }
 
   /** Ends a pause: the steps per second since the last one. */

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { PlateauState } from "../optim/plateau.ts";
 import type { Score } from "./task.ts";
 
 /** What one epoch brought. */
@@ -39,11 +40,13 @@ export interface RunRecord {
   readonly stepSeconds: number;
   readonly history: readonly EpochRecord[];
   readonly best: Best | null;
+  /** What the rate that falls on plateaus remembers, if there is one. */
+  readonly plateau: PlateauState | null;
   /** Seconds of training so far. */
   readonly seconds: number;
 }
 
-const VERSION = 2;
+const VERSION = 3;
 const KEY = "retrograd.run";
 
 /** Whether a score is better: more accurate, or as accurate with a lower loss. */
@@ -72,6 +75,10 @@ const isScore = (value: unknown): boolean =>
 const isCurve = (value: unknown): boolean =>
   isObject(value) && isNumbers(value.loss) && isNumbers(value.accuracy);
 
+const isPlateau = (value: unknown): boolean =>
+  isObject(value) && isNumber(value.rate) && (value.best === null || isNumber(value.best)) &&
+  isCount(value.waited) && isCount(value.resting);
+
 /** What every member of an epoch's record must be. */
 const epochMembers: { readonly [K in keyof EpochRecord]: (value: unknown) => boolean } = {
   epoch: isCount,
@@ -89,6 +96,7 @@ const members: { readonly [K in keyof RunRecord]: (value: unknown) => boolean } 
   stepSeconds: isNumber,
   history: (value) => Array.isArray(value) && value.every((epoch) => hasAll(epoch, epochMembers)),
   best: (value) => value === null || (isScore(value) && isCount((value as Best).epoch)),
+  plateau: (value) => value === null || isPlateau(value),
   seconds: isNumber,
 };
 

@@ -9,6 +9,7 @@ import type { Dataset } from "../data/dataset.ts";
 import { arange, tensor, zeros } from "../graph/create.ts";
 import { where } from "../graph/operations.ts";
 import { foldIn, key as makeKey } from "../graph/random.ts";
+import { loop } from "../graph/scan.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { valueAndGrad } from "../graph/transforms.ts";
 import type { ApplyOptions, Layer, StatefulLayer } from "../nn/layer.ts";
@@ -30,10 +31,20 @@ export interface Task<P extends Tree = Tree> {
   readonly accuracy?: PerSample;
 }
 
+/** How parameters are improved: by an optimizer, or by one for a rate that falls on plateaus. */
+export type Improvement = Optimizer | ((rate: Tensor) => Optimizer);
+
+/** The optimizer at a rate, which is null where nothing changes it. */
+function optimizerAt(how: Improvement, rate: Tensor | null): Optimizer {
+  return typeof how === "function" ? how(rate!) : how;
+}
+
 /** Everything that changes from step to step. */
 export type TrainState<P extends Tree = Tree> = {
   /** Parameters and what the optimizer remembers. */
   readonly optimizer: State<P>;
+  /** The rate, an f32 scalar, if it falls on plateaus. */
+  readonly rate: Tensor | null;
   /** Running statistics of the model, if it has any. */
   readonly statistics: Tree;
   /** Steps done in this epoch, a u32 scalar. */
@@ -82,36 +93,56 @@ export interface Pace {
   readonly stride: number;
   /** Slots in an epoch. */
   readonly slots: number;
+  /** Steps that go to the device together. */
+  readonly group: number;
 }
 
 /** More points than a curve can show. */
 const MOST_SLOTS = 1024;
+/** Epochs of more steps have small ones: so many go to the device together. */
+const MANY_STEPS = 1000, GROUP = 50;
 
 /**
  * The pace of a number of samples.
  *
- * @throws {RangeError} If the batch is no positive integer, or larger than that number.
+ * @throws {RangeError} If the batch is no positive integer, or larger than that number, or the group
+ * is no positive integer.
  */
-export function paceOf(samples: number, batch: number): Pace {
+export function paceOf(samples: number, batch: number, group?: number): Pace {
   if (!Number.isSafeInteger(batch) || batch < 1 || batch > samples) {
     throw new RangeError(
       `Cannot train on ${samples} samples: the batch is ${batch}, expected an integer in [1, ${samples}]`,
     );
   }
+  if (group !== undefined && !(Number.isSafeInteger(group) && group >= 1)) {
+    throw new RangeError(
+      `Cannot train: stepsPerSubmit is ${group}, expected a positive integer`,
+    );
+  }
   const steps = Math.floor(samples / batch), stride = Math.ceil(steps / MOST_SLOTS);
-  return { batch, steps, stride, slots: Math.ceil(steps / stride) };
+  const together = group ?? (steps >= MANY_STEPS ? GROUP : 1);
+  return {
+    batch,
+    steps,
+    stride,
+    slots: Math.ceil(steps / stride),
+    group: Math.min(together, steps),
+  };
 }
 
 /** The state before the first step. */
 export function initialState<P extends Tree>(
   task: Task<P>,
-  optimizer: Optimizer,
+  optimizer: Improvement,
   { slots }: Pace,
   seed: number,
+  rate: number | null = null,
 ): TrainState<P> {
   const { model } = task;
+  const now = rate === null ? null : tensor(rate);
   return {
-    optimizer: optimizer.init(model.init(makeKey(seed))),
+    optimizer: optimizerAt(optimizer, now).init(model.init(makeKey(seed))),
+    rate: now,
     statistics: "initState" in model ? model.initState() : null,
     ...emptyMetrics(slots),
   };
@@ -134,13 +165,17 @@ export type TrainStep<P extends Tree> = Compiled<
   TrainState<P>
 >;
 
-/** Compiles the step of a task. The state is donated. */
+/**
+ * Compiles the step of a task, or several as one program, which small steps are quicker in: they go
+ * to the device together. The state is donated.
+ */
 export function compileStep<P extends Tree>(
   task: Task<P>,
-  optimizer: Optimizer,
+  optimizer: Improvement,
   data: Dataset,
   pace: Pace,
   seed: number,
+  count: number = 1,
 ): TrainStep<P> {
   const { loss = defaultLoss, accuracy = defaultAccuracy } = task;
   const dropKey = foldIn(makeKey(seed), 0x6b657973); // apart from the keys of the parameters
@@ -159,12 +194,17 @@ export function compileStep<P extends Tree>(
     );
     const here = arange(pace.slots).cast("u32").equal(cursor.floorDiv(pace.stride));
     return {
-      optimizer: optimizer.update(state.optimizer, gradient as Tree),
+      optimizer: optimizerAt(optimizer, state.rate).update(state.optimizer, gradient as Tree),
+      rate: state.rate,
       statistics: after,
       cursor: cursor.add(1),
       losses: state.losses.add(where(here, value, 0)),
       accuracies: state.accuracies.add(where(here, right, 0)),
     };
   };
-  return compile(trainStep, { donate: [0], name: "train step" });
+  const trainSteps = (state: TrainState<P>, order: Tensor): TrainState<P> =>
+    loop((state: TrainState<P>) => trainStep(state, order), state, { length: count });
+  return count === 1
+    ? compile(trainStep, { donate: [0], name: "train step" })
+    : compile(trainSteps, { donate: [0], name: `${count} train steps` });
 }

@@ -12,4 +12,4 @@ import { toyRun } from "./toy.ts";
 await init({ software: "allow" });
 const options = toyRun({ epochs: 1_000_000, signals: true, sink: standardOutput() });
 const { stopped } = await fit({ ...options, out: Deno.args[0]! });
-Deno.exitCode = stopped === undefined || stopped === "abort" ? 1 : exitCodes[stopped];
+Deno.exitCode = stopped === "SIGINT" || stopped === "SIGTERM" ? exitCodes[stopped] : 1;

@@ -3,6 +3,7 @@ import { join } from "@std/path";
 import { decodeSafetensors } from "../../data/safetensors.ts";
 import * as nn from "../../nn/mod.ts";
 import { adam, sgd } from "../../optim/optimizer.ts";
+import { plateau } from "../../optim/plateau.ts";
 import { crossEntropy } from "../../nn/losses.ts";
 import { where } from "../../graph/operations.ts";
 import { full } from "../../graph/create.ts";
@@ -82,6 +83,84 @@ Deno.test("fit() resumed goes on bit for bit, wherever it was stopped", async ()
     assert(runs > 2, `only ${runs} runs`);
     assertEquals(await leftIn(parts), await leftIn(whole));
   });
+});
+
+Deno.test("fit() takes several steps at once, and the rest of an epoch one by one", async () => {
+  await inFolder(async (folder) => {
+    const single = await fit(toyRun({ epochs: 2 }));
+    // 20 steps: two times eight and four.
+    const whole = join(folder, "whole"), parts = join(folder, "parts");
+    const together = await fit(toyRun({ epochs: 2, stepsPerSubmit: 8, out: whole }));
+    together.history.forEach(({ train, validation, curve }, i) => {
+      const other = single.history[i]!;
+      assert(Math.abs(train.loss - other.train.loss) < 1e-4);
+      assert(Math.abs(validation.loss - other.validation.loss) < 1e-4);
+      assertEquals(curve.loss.length, other.curve.loss.length);
+    });
+    let runs = 0;
+    for (let stopped = true; stopped; runs++) {
+      const abort = new AbortController();
+      let looks = 0;
+      const { sink } = textSink(true, () => ++looks > 1 + runs && abort.abort());
+      const options = { out: parts, resume: runs > 0, abort: abort.signal, sink };
+      const { stopped: reason } = await fit(toyRun({ epochs: 2, stepsPerSubmit: 8, ...options }));
+      stopped = reason !== undefined;
+      assert(runs < 10);
+    }
+    assert(runs > 1);
+    assertEquals(await leftIn(parts), await leftIn(whole));
+  });
+  await assertRejects(() => fit(toyRun({ stepsPerSubmit: 0 })), RangeError, "stepsPerSubmit is 0");
+});
+
+Deno.test("fit() ends when its patience does, and stays ended", async () => {
+  await inFolder(async (out) => {
+    const { sink, text } = textSink(false);
+    // Nothing gets better once the rate is 0.
+    const rate = (step: Tensor) => where(step.less(20), full([], 0.05), full([], 0));
+    const run = { epochs: 9, patience: 3, optimizer: sgd({ rate }), model: nn.mlp([8, 16, 3]) };
+    const { stopped, history, best } = await fit(toyRun({ ...run, out, sink }));
+    assertEquals([stopped, history.length, best?.epoch], ["patience", 4, 1]);
+    assertStringIncludes(text(), "epoch 1 is still the best after 3 more");
+    const again = await fit(toyRun({ ...run, out, resume: true }));
+    assertEquals([again.stopped, again.history.length], ["patience", 4]);
+    const more = await fit(toyRun({ ...run, out, resume: true, patience: 5 }));
+    assertEquals([more.stopped, more.history.length], ["patience", 6]);
+  });
+  await assertRejects(() => fit(toyRun({ patience: 0 })), RangeError, "patience is 0");
+});
+
+Deno.test("fit() lets the rate fall where the validation loss stays, resumed or not", async () => {
+  const { sink, text } = textSink(false);
+  const run = (more = {}) =>
+    toyRun({
+      epochs: 5,
+      model: nn.mlp([8, 16, 3]),
+      // Better by 99 % is never: every epoch but the first lets it fall.
+      plateau: plateau(0.4, { patience: 0, factor: 0.5, threshold: 0.99 }),
+      optimizer: (rate: Tensor) => sgd({ rate }),
+      ...more,
+    });
+  const whole = await fit(run({ sink }));
+  assertEquals(text().match(/the rate falls to [\d.]+/g)?.at(-1), "the rate falls to 0.025");
+  const rates = whole.args[0].rate;
+  assertEquals(Math.round(1e4 * await rates!.item()) / 1e4, 0.025);
+  await inFolder(async (out) => {
+    await fit(run({ out, epochs: 2 }));
+    const { history } = await fit(run({ out, resume: true }));
+    assertEquals(history.map((e) => e.validation), whole.history.map((e) => e.validation));
+  });
+  const optimizer = sgd({ rate: 0.1 });
+  await assertRejects(
+    () => fit(run({ optimizer })),
+    TypeError,
+    "there is a plateau and an optimizer",
+  );
+  await assertRejects(
+    () => fit(run({ plateau: undefined })),
+    TypeError,
+    "the optimizer is a function of a rate",
+  );
 });
 
 Deno.test("fit() resumed after its last epoch has nothing to do, and can be prolonged", async () => {

@@ -23,6 +23,7 @@ const record: RunRecord = {
     seconds: 2,
   }],
   best: null,
+  plateau: { rate: 0.1, best: -Infinity, waited: 2, resting: 0 },
   seconds: 2.25,
 };
 
@@ -48,6 +49,8 @@ Deno.test("decodeRecord() refuses a record with a member that cannot be", () => 
     { history: [{ ...record.history[0]!, curve: { loss: [1], accuracy: "x" } }] },
     { best: {} },
     { best: { epoch: 2, loss: 0, accuracy: 1 } },
+    { plateau: undefined },
+    { plateau: { rate: "x" } },
     { seconds: null },
   ];
   for (const members of wrong) {
