@@ -31,6 +31,8 @@ export interface Findings {
 export interface Conditions {
   /** Share of the full size, above 0 and at most 1. What it scales is the experiment's to say. */
   readonly scale: number;
+  /** How many seeds, where chance plays a part; the experiment's own number by default. */
+  readonly seeds?: number;
   /** Tells whoever waits how far it is. */
   readonly progress: (text: string) => void;
 }

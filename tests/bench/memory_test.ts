@@ -4,6 +4,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { showClaims, showTable } from "../../bench/memory/experiment.ts";
 import { experiments } from "../../bench/memory/main.ts";
+import { experiments as papers } from "../../examples/papers/main.ts";
 import { drawPicture } from "../../bench/memory/picture.ts";
 
 Deno.test("showTable() aligns names to the left and numbers to the right", () => {
@@ -52,7 +53,7 @@ Deno.test("drawPicture() refuses what has no points to show", () => {
 });
 
 Deno.test("every experiment says what it is", () => {
-  for (const { title, about } of Object.values(experiments)) {
+  for (const { title, about } of Object.values({ ...experiments, ...papers })) {
     assert(title.length > 0 && about.endsWith("."));
   }
 });

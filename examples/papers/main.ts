@@ -1,0 +1,24 @@
+/**
+ * `deno task papers NAME`: experiments of the papers that the project grew from, one by name, beside
+ * the figures that were published.
+ *
+ * @module
+ */
+import { main } from "../../bench/memory/command.ts";
+import type { Experiment } from "../../bench/memory/experiment.ts";
+import { curvature } from "./curvature.ts";
+import { nielsen } from "./nielsen.ts";
+
+/** Every experiment by its name on the command line. */
+export const experiments: Readonly<Record<string, Experiment>> = { curvature, nielsen };
+
+if (import.meta.main) {
+  await main({
+    task: "papers",
+    about:
+      `Reproduces experiments from papers; prints tables and what was to be shown, and writes both, with
+pictures. Ends with 1 if something was not shown.`,
+    out: "runs/papers",
+    experiments,
+  });
+}
