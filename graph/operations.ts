@@ -34,17 +34,33 @@ import { Tensor, type TensorLike } from "./tensor.ts";
  * ```
  */
 export function where(condition: Tensor, a: TensorLike, b: TensorLike): Tensor {
-  return new Tensor(choose(nodeOf(condition), operandOf(a), operandOf(b)));
+  return new Tensor(
+    choose(nodeOf(condition, "where"), operandOf(a, "where"), operandOf(b, "where")),
+  );
 }
 
 /** The larger of both, broadcast; NaN if either is. */
 export function maximum(a: TensorLike, b: TensorLike): Tensor {
-  return new Tensor(binary("max", operandOf(a), operandOf(b), "take the maximum"));
+  return new Tensor(
+    binary(
+      "max",
+      operandOf(a, "take the maximum"),
+      operandOf(b, "take the maximum"),
+      "take the maximum",
+    ),
+  );
 }
 
 /** The smaller of both, broadcast; NaN if either is. */
 export function minimum(a: TensorLike, b: TensorLike): Tensor {
-  return new Tensor(binary("min", operandOf(a), operandOf(b), "take the minimum"));
+  return new Tensor(
+    binary(
+      "min",
+      operandOf(a, "take the minimum"),
+      operandOf(b, "take the minimum"),
+      "take the minimum",
+    ),
+  );
 }
 
 /** {@linkcode Tensor.matmul} */
@@ -109,7 +125,10 @@ export function searchSorted(
   values: TensorLike,
   side: "left" | "right" = "left",
 ): Tensor {
-  const [list, wanted] = unify("searchSorted", [nodeOf(sorted), operandOf(values)]);
+  const [list, wanted] = unify("searchSorted", [
+    nodeOf(sorted, "searchSorted"),
+    operandOf(values, "searchSorted"),
+  ]);
   return new Tensor(searchSortedNodes(list!, wanted!, side));
 }
 
@@ -126,7 +145,7 @@ function nodesOf(action: string, tensors: readonly Tensor[]): Node[] {
   if (!Array.isArray(tensors)) {
     throw new TypeError(`Cannot ${action}: ${describe(tensors)}, expected an array of tensors`);
   }
-  return tensors.map((x) => nodeOf(x));
+  return tensors.map((x) => nodeOf(x, action));
 }
 
 /**

@@ -113,7 +113,7 @@ function checkAmong(action: string, dtype: DType, dtypes: readonly DType[]): voi
 
 /** The two words of a key, each a scalar. */
 function wordsOf(action: string, key: Tensor): [Node, Node] {
-  const node = nodeOf(key, "a key");
+  const node = nodeOf(key, action, "a key");
   if (node.dtype !== "u32" || showShape(node.shape) !== "[2]") {
     throw new TypeError(
       `Cannot ${action}: the key is ${node.dtype}${

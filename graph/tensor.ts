@@ -78,7 +78,7 @@ export class Tensor extends IndexingTensor {
    * ```
    */
   matmul(other: Tensor): Tensor {
-    return this.wrap(linear.matmul(this.node, nodeOf(other)));
+    return this.wrap(linear.matmul(this.node, nodeOf(other, "matmul")));
   }
 
   /**
@@ -89,11 +89,11 @@ export class Tensor extends IndexingTensor {
    * @throws {TypeError} if the inner sizes differ.
    */
   dot(other: TensorLike): Tensor {
-    return this.wrap(linear.dotProduct(this.node, operandOf(other)));
+    return this.wrap(linear.dotProduct(this.node, operandOf(other, "dot")));
   }
 
   /** Every element times every element of the other, both flattened: [size, other.size]. */
   outer(other: Tensor): Tensor {
-    return this.wrap(linear.outer(this.node, nodeOf(other)));
+    return this.wrap(linear.outer(this.node, nodeOf(other, "outer")));
   }
 }

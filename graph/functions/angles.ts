@@ -6,6 +6,7 @@
  * @module
  */
 import { binary, bitcast, cast, type Operand, unary, unify, where } from "../build.ts";
+import { broadcastOrThrow } from "../infer.ts";
 import type { Node } from "../node.ts";
 import { classify, toFloat, toNumber } from "./elementwise.ts";
 import { isFloat } from "../dtype.ts";
@@ -56,6 +57,7 @@ function withSignOf(size: Node, sign: Node): Node {
 /** The angle of the point (x, y) in [-π, π], with C's answers for zeros and infinities. */
 export function atan2(a: Operand, b: Operand): Node {
   const [y, x] = unify("atan2", [a, b]).map(toFloat) as [Node, Node];
+  broadcastOrThrow("atan2", [y, x]);
   const dtype = y.dtype;
   const p = cast(y, "f32"), q = cast(x, "f32");
   const height = unary("abs", p), width = unary("abs", q);
@@ -155,6 +157,7 @@ export function exp2(operand: Node): Node {
 /** The length of (a, b), without overflow on the way; its gradient at the origin is 0. */
 export function hypot(a: Operand, b: Operand): Node {
   const [x, y] = unify("hypot", [a, b]).map(toFloat) as [Node, Node];
+  broadcastOrThrow("hypot", [x, y]);
   const p = unary("abs", cast(x, "f32")), q = unary("abs", cast(y, "f32"));
   const turned = less(p, q);
   const far = where(turned, q, p), near = where(turned, p, q);
@@ -176,8 +179,8 @@ export function trunc(x: Node): Node {
 /** The remainder with the sign of the dividend, as C's fmod. */
 export function remainder(a: Operand, b: Operand): Node {
   const [x, y] = unify("remainder", [a, b]).map(toNumber) as [Node, Node];
-  if (x.dtype === "u32") return binary("mod", x, y);
-  const size = binary("mod", unary("abs", x), unary("abs", y));
+  if (x.dtype === "u32") return binary("mod", x, y, "remainder");
+  const size = binary("mod", unary("abs", x), unary("abs", y), "remainder");
   return where(less(x, 0), unary("neg", size), size);
 }
 

@@ -24,10 +24,10 @@ function operands(action: string, a: Node, b: Node): [Node, Node] {
 }
 
 /** The product of matrices in the last two axes; a vector is a row on the left, a column right. */
-export function matmul(left: Node, right: Node): Node {
-  const [a, b] = operands("matmul", left, right);
+export function matmul(left: Node, right: Node, action: string = "matmul"): Node {
+  const [a, b] = operands(action, left, right);
   if (a.shape.length === 0 || b.shape.length === 0) {
-    mismatch("matmul", a.shape, b.shape, "at least one axis each (use mul for scalars)");
+    mismatch(action, a.shape, b.shape, "at least one axis each (use mul for scalars)");
   }
   const x = a.shape.length === 1 ? reshape(a, [1, ...a.shape]) : a;
   const y = b.shape.length === 1 ? reshape(b, [...b.shape, 1]) : b;
@@ -35,7 +35,7 @@ export function matmul(left: Node, right: Node): Node {
   const [l, n] = y.shape.slice(-2) as [number, number];
   if (k !== l) {
     mismatch(
-      "matmul",
+      action,
       a.shape,
       b.shape,
       `the inner sizes ${k} and ${l} to be equal`,
@@ -43,7 +43,7 @@ export function matmul(left: Node, right: Node): Node {
   }
   const batch = broadcastShapes(x.shape.slice(0, -2), y.shape.slice(0, -2));
   if (batch === undefined) {
-    mismatch("matmul", a.shape, b.shape, "batch axes that broadcast (sizes equal or 1)");
+    mismatch(action, a.shape, b.shape, "batch axes that broadcast (sizes equal or 1)");
   }
   const product = isFloat(x.dtype)
     ? contract(x, y, batch, m, k, n)
@@ -79,7 +79,7 @@ export function dotProduct(a: Operand, b: Operand): Node {
   const [x, y] = unify("dot", [a, b]) as [Node, Node];
   if (x.shape.length === 0 || y.shape.length === 0) return binary("mul", x, y, "dot");
   const rank = y.shape.length;
-  if (rank === 1) return matmul(x, y);
+  if (rank === 1) return matmul(x, y, "dot");
   const k = x.shape.at(-1)!, axis = rank - 2;
   if (k !== y.shape[axis]) {
     mismatch("dot", x.shape, y.shape, `the inner sizes ${k} and ${y.shape[axis]} to be equal`);

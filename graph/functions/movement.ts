@@ -44,7 +44,7 @@ export function squeeze(x: Node, axis: number | readonly number[] | undefined): 
 
 /** Puts in axes of size 1, so that they have these numbers in the result. */
 export function expandDims(x: Node, axis: number | readonly number[]): Node {
-  const extra = typeof axis === "number" ? 1 : axis.length;
+  const extra = Array.isArray(axis) ? axis.length : 1;
   const axes = normalizeAxes(axis, x.shape.length + extra, "expandDims");
   const shape = [...x.shape];
   for (const at of axes) shape.splice(at, 0, 1);
@@ -250,7 +250,12 @@ export function split(x: Node, parts: number | readonly number[], axis: number):
       );
     }
     cuts = Array.from({ length: parts - 1 }, (_, i) => (i + 1) * n / parts);
-  } else cuts = parts;
+  } else if (Array.isArray(parts)) cuts = parts;
+  else {
+    throw new TypeError(
+      `Cannot split: parts are ${describe(parts)}, expected a number or an array of places`,
+    );
+  }
   const whole = x.shape.map(() => null);
   return [...cuts, null].map((stop, i) => {
     const specs: SliceSpec[] = [...whole];

@@ -27,18 +27,18 @@ export type NestedArray = number | boolean | NestedArray[];
 
 /** The node of an operand; numbers stay numbers. */
 export function operandOf(x: TensorLike, action?: string): Operand {
-  return typeof x === "number" ? x : nodeOf(x, "a tensor or a number", action);
+  return typeof x === "number" ? x : nodeOf(x, action, "a tensor or a number");
 }
 
 /**
- * The node of a tensor.
+ * The node of a tensor; `action` is what the user called, for the error.
  *
  * @throws {TypeError} if it is none.
  */
 export function nodeOf(
   x: TensorBase,
-  expected: string = "a tensor",
   action: string = "compute",
+  expected: string = "a tensor",
 ): Node {
   if (x instanceof TensorBase) return x.node;
   throw new TypeError(`Cannot ${action}: an operand is ${describe(x)}, expected ${expected}`);

@@ -31,7 +31,7 @@ export abstract class IndexingTensor extends OrderingTensor {
    * ```
    */
   take(indices: TensorLike, axis: number = 0): Tensor {
-    return this.wrap(indexing.take(this.node, operandOf(indices), axis));
+    return this.wrap(indexing.take(this.node, operandOf(indices, "take"), axis));
   }
 
   /**
@@ -41,7 +41,7 @@ export abstract class IndexingTensor extends OrderingTensor {
    * @throws {TypeError} if the indices are not integers or their shape does not fit.
    */
   takeAlongAxis(indices: Tensor, axis: number): Tensor {
-    return this.wrap(indexing.takeAlongAxis(this.node, nodeOf(indices), axis));
+    return this.wrap(indexing.takeAlongAxis(this.node, nodeOf(indices, "takeAlongAxis"), axis));
   }
 
   /**
@@ -52,7 +52,9 @@ export abstract class IndexingTensor extends OrderingTensor {
    * @throws {TypeError} if the indices are not integers or the updates do not fit.
    */
   scatterAdd(indices: Tensor, updates: TensorLike): Tensor {
-    return this.wrap(indexing.addRows(this.node, nodeOf(indices), operandOf(updates)));
+    return this.wrap(
+      indexing.addRows(this.node, nodeOf(indices, "scatterAdd"), operandOf(updates, "scatterAdd")),
+    );
   }
 
   /**
@@ -74,7 +76,9 @@ export abstract class IndexingTensor extends OrderingTensor {
    * ```
    */
   index(...indices: TensorLike[]): Tensor {
-    return this.wrap(indexing.indexBy(this.node, indices.map((index) => operandOf(index))));
+    return this.wrap(
+      indexing.indexBy(this.node, indices.map((index) => operandOf(index, "index"))),
+    );
   }
 
   /**
@@ -98,7 +102,9 @@ export abstract class IndexingTensor extends OrderingTensor {
    * ```
    */
   scatter(indices: Tensor, updates: TensorLike, mode: ScatterMode = "set"): Tensor {
-    return this.wrap(scatterRows(this.node, nodeOf(indices), operandOf(updates), mode));
+    return this.wrap(
+      scatterRows(this.node, nodeOf(indices, "scatter"), operandOf(updates, "scatter"), mode),
+    );
   }
 
   /**
@@ -113,7 +119,13 @@ export abstract class IndexingTensor extends OrderingTensor {
     axis: number,
     mode: ScatterMode = "set",
   ): Tensor {
-    const written = putAlongAxis(this.node, nodeOf(indices), operandOf(values), axis, mode);
+    const written = putAlongAxis(
+      this.node,
+      nodeOf(indices, "putAlongAxis"),
+      operandOf(values, "putAlongAxis"),
+      axis,
+      mode,
+    );
     return this.wrap(written);
   }
 

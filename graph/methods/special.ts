@@ -39,7 +39,7 @@ export abstract class SpecialTensor extends ElementwiseTensor {
    * ```
    */
   atan2(x: TensorLike): Tensor {
-    return this.wrap(angles.atan2(this.node, operandOf(x)));
+    return this.wrap(angles.atan2(this.node, operandOf(x, "atan2")));
   }
 
   /** The inverse of `sinh`, exact near 0. */
@@ -74,7 +74,7 @@ export abstract class SpecialTensor extends ElementwiseTensor {
 
   /** √(this² + other²) without overflow; its gradient at the origin is 0. */
   hypot(other: TensorLike): Tensor {
-    return this.wrap(angles.hypot(this.node, operandOf(other)));
+    return this.wrap(angles.hypot(this.node, operandOf(other, "hypot")));
   }
 
   /** The next whole number towards zero; integers are as they were. */
@@ -84,7 +84,7 @@ export abstract class SpecialTensor extends ElementwiseTensor {
 
   /** The remainder with the sign of this, as C's `fmod` and JavaScript's `%`; see `mod`. */
   remainder(other: TensorLike): Tensor {
-    return this.wrap(angles.remainder(this.node, operandOf(other)));
+    return this.wrap(angles.remainder(this.node, operandOf(other, "remainder")));
   }
 
   /**
