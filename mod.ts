@@ -32,7 +32,23 @@ export { check } from "./graph/check.ts";
 export type { Aval } from "./graph/node.ts";
 export type { Shape } from "./graph/shape.ts";
 export type { MemoryKind } from "./graph/storage.ts";
-export { loop, type LoopOptions, scan, type ScanOptions } from "./graph/scan.ts";
+export {
+  type Backward,
+  loop,
+  type LoopOptions,
+  scan,
+  type ScanOptions,
+  type Strategy,
+} from "./graph/scan.ts";
+export {
+  online,
+  type OnlineOptions,
+  reverse,
+  type ReverseOptions,
+  revolve,
+  type RevolveOptions,
+} from "./checkpoint/strategy.ts";
+export type { Plan } from "./graph/loops/replay.ts";
 export * from "./graph/tensor.ts";
 export * from "./graph/transforms.ts";
 export { whileLoop, type WhileOptions } from "./graph/while.ts";
@@ -43,9 +59,17 @@ export {
   type CheckReport,
 } from "./runtime/check.ts";
 export type { Dispatch, MemoryPlan, Program, Result, Slot, SlotRole } from "./compile/program.ts";
-export type { Course, Host, Script, ScriptLoop, Steered } from "./compile/script.ts";
+export type {
+  Course,
+  Host,
+  Script,
+  ScriptLoop,
+  ScriptSchedule,
+  Steered,
+} from "./compile/script.ts";
 export type { Access, Kernel } from "./kernels/kernel.ts";
 export { compile, type Compiled, type CompileOptions, type Passed } from "./runtime/compile.ts";
+export type { Measured } from "./runtime/flags.ts";
 export { debugPrint } from "./runtime/debug.ts";
 export type {
   DeviceInfo,

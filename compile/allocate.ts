@@ -2,7 +2,8 @@
  * Allocation: every stored value gets a slot for the time it is alive, exactly. Values are placed
  * from the largest down, each into the first slot that is free for its whole life; a region's
  * output takes over the slot of an input that dies in it, where kernel and place allow. Results
- * lend their memory until they are written. Nothing is left to run time, so the sum of the slots is
+ * lend their memory until they are written, and what a loop needs while it runs may begin in the
+ * memory of a value that it is the last to read. Nothing is left to run time, so the sum of the slots is
  * the memory the program uses.
  *
  * @module
@@ -10,6 +11,7 @@
 import type { Node } from "../graph/node.ts";
 import type { Region } from "../kernels/region.ts";
 import { bytesOf, overwritable } from "./order.ts";
+import type { Scratch } from "./loop.ts";
 import type { Slot } from "./program.ts";
 
 /** Slots, and who lies where. */
@@ -39,7 +41,7 @@ export function allocate(
   args: readonly Node[],
   results: readonly Node[],
   takeovers: ReadonlyMap<Node, Node>,
-  scratch: readonly (readonly number[])[] = regions.map(() => []),
+  scratch: readonly (readonly Scratch[])[] = regions.map(() => []),
 ): Allocation {
   const slots: Slot[] = [];
   const slotOf = new Map<Node, number>();
@@ -49,13 +51,22 @@ export function allocate(
   });
   const aliases: Map<Node, Node>[] = regions.map(() => new Map());
   const lives = livesOf(regions, results, takeovers, aliases, slotOf);
-  scratch.forEach((sizes, of) =>
-    sizes.forEach((bytes, index) =>
-      lives.push({ values: [], bytes, start: of, end: of, result: false, scratch: { of, index } })
-    )
-  );
-  const scratchSlots = scratch.map((sizes) => new Array<number>(sizes.length));
+  const scratchSlots = scratch.map((needed) => new Array<number>(needed.length));
+  const begins: (() => void)[] = [];
+  scratch.forEach((needed, of) => {
+    const taken = new Set<Life>();
+    needed.forEach(({ bytes, over }, index) => {
+      const life = lives.find((l) => over !== undefined && l.values.at(-1) === over);
+      if (life?.end === of && life.bytes === bytes && !life.result && !taken.has(life)) {
+        taken.add(life);
+        begins.push(() => scratchSlots[of]![index] = slotOf.get(over!)!);
+        return;
+      }
+      lives.push({ values: [], bytes, start: of, end: of, result: false, scratch: { of, index } });
+    });
+  });
   place(lives, regions.length, slots, slotOf, scratchSlots);
+  for (const begin of begins) begin();
   return { slots, slotOf, aliases, scratch: scratchSlots };
 }
 

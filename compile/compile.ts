@@ -20,12 +20,15 @@ import { writeScatter } from "../kernels/scatter.ts";
 import { type Body, type Job, writeKernel } from "../kernels/shader.ts";
 import { allocate, type Allocation } from "./allocate.ts";
 import { fuse } from "./fuse.ts";
-import { assemble, prepareLoop } from "./loop.ts";
+import { prepareBack } from "./back.ts";
+import { prepareLoop } from "./loop.ts";
 import { lower } from "./lower.ts";
 import { bytesOf, order } from "./order.ts";
 import { printMemory, printRegions } from "./print.ts";
 import type { Dispatch, MemoryPlan, Program, Result, Slot, Target } from "./program.ts";
+import type { Script } from "./script.ts";
 import { shareKernels } from "./share.ts";
+import { assemble, type Compile, compileSteps, type Steps, together } from "./steps.ts";
 import { isArgument, withoutReshapes } from "./store.ts";
 
 /** Writers of kernel bodies by the frame of the region. */
@@ -75,21 +78,23 @@ export function compileGraph(
   const donated = (options.donate ?? []).map((i) => args[i]!)
     .filter((n) => sizeOf(n.shape) > 0 && !roots.includes(n));
   const { regions, takeovers } = order(fuse(results, limits), donated, results);
-  const loops = regions.map(({ frame }, i) =>
-    frame.is === "loop"
-      ? prepareLoop(
-        frame.loop,
-        regions[i]!.outputs,
-        (body, donate) => compileGraph(body, { ...options, donate }, target),
-      )
-      : undefined
-  );
+  const compile: Compile = (body, donate) => compileGraph(body, { ...options, donate }, target);
+  const bodies = new Map<Node, Steps>();
+  const loops = regions.map(({ frame, outputs }) => {
+    if (frame.is !== "loop") return undefined;
+    const { loop } = frame, { attributes } = loop;
+    const steps = compileSteps({ ...attributes.body, ...attributes }, compile);
+    bodies.set(loop, steps);
+    return attributes.replay === undefined || attributes.replay.states === 0
+      ? prepareLoop(loop, outputs, steps, target.maxBindings)
+      : prepareBack(loop, outputs, steps, (of) => bodies.get(of)!, compile, target.maxBindings);
+  });
   const scratch = loops.map((loop) => loop?.scratch ?? []);
   const allocation = allocate(regions, args, results, takeovers, scratch);
-  const { dispatches: written, script } = assemble(regions.map((region, i) => {
+  const { dispatches: written, scripts } = together(regions.map((region, i) => {
     const loop = loops[i];
     return loop === undefined
-      ? dispatchOf(region, allocation.aliases[i]!, allocation, target)
+      ? assemble([dispatchOf(region, allocation.aliases[i]!, allocation, target)])
       : loop.place({
         slotOf: (node) => allocation.slotOf.get(withoutReshapes(node))!,
         scratch: allocation.scratch[i]!,
@@ -104,11 +109,12 @@ export function compileGraph(
     donated: options.donate ?? [],
     slots: allocation.slots,
     dispatches,
-    script,
+    script: scripts.flat(),
     results: graph.results.map((result, i): Result => {
       const slot = allocation.slotOf.get(roots[i]!);
       return { shape: result.shape, dtype: result.dtype, slot: slot ?? -1 };
     }),
+    partial: (wanted) => partial(regions, scripts, wanted.map((i) => roots[i]!)),
     memory,
     print(stage) {
       const printed: Graph = { ...graph, results: roots };
@@ -118,7 +124,7 @@ export function compileGraph(
         case "graph":
           return printGraph(printed);
         case "regions":
-          return printRegions(regions, nameOf);
+          return printRegions(regions, nameOf, loops);
         case "wgsl":
           return dispatches.map(({ kernel }) => `// ${kernel.label}\n${kernel.wgsl}`).join("\n");
         case "memory":
@@ -126,6 +132,23 @@ export function compileGraph(
       }
     },
   };
+}
+
+/** The scripts of the regions that some values need. */
+function partial(
+  regions: readonly Region[],
+  scripts: readonly Script[],
+  wanted: readonly Node[],
+): Script {
+  const needed = new Set(wanted);
+  const kept: Script[] = [];
+  for (let i = regions.length - 1; i >= 0; i--) {
+    const { outputs, inputs } = regions[i]!;
+    if (!outputs.some((output) => needed.has(output))) continue;
+    for (const input of inputs) needed.add(input);
+    kept.push(scripts[i]!);
+  }
+  return kept.reverse().flat();
 }
 
 /** Throws where a value leaked from another function's trace: nobody would pass it. */

@@ -9,6 +9,7 @@
  *
  * @module
  */
+import { replayedOperands } from "../graph/loops/replay.ts";
 import { is, type Node } from "../graph/node.ts";
 import { kinds } from "../graph/primitive.ts";
 import { sizeOf } from "../graph/shape.ts";
@@ -101,7 +102,8 @@ class Fusion {
     const own = new Set(members), reads = new Set<Node>(), seen = new Set<Node>(members);
     const stack = [...members];
     while (stack.length > 0) {
-      for (const input of stack.pop()!.inputs) {
+      const node = stack.pop()!;
+      for (const input of [...node.inputs, ...replayedOperands(node)]) {
         if (seen.has(input)) continue;
         seen.add(input);
         if (isArgument(input) || (this.stored.has(input) && !own.has(input))) reads.add(input);

@@ -165,9 +165,14 @@ const lowerings: readonly Lowering[] = [
     why: "an operand of a loop lies in memory, but elsewhere a constant is better as a constant",
     apply: (node) => {
       if (!is(node, "loop")) return undefined;
-      const constant = (x: Node): boolean => ["fill", "iota"].includes(withoutReshapes(x).op);
+      const { carries } = node.attributes;
+      // A carry may begin with one value everywhere: that is written where the carry lies.
+      const constant = (x: Node, i: number): boolean => {
+        const { op } = withoutReshapes(x);
+        return op === "iota" || (op === "fill" && i >= carries);
+      };
       if (!node.inputs.some(constant)) return undefined;
-      const inputs = node.inputs.map((x) => constant(x) ? build.unary("barrier", x) : x);
+      const inputs = node.inputs.map((x, i) => constant(x, i) ? build.unary("barrier", x) : x);
       return build.rebuild(node, inputs);
     },
   },

@@ -6,14 +6,14 @@
  * @module
  */
 import { storageBytes } from "../graph/dtype.ts";
-import type { Node } from "../graph/node.ts";
+import type { Aval, Node } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { footprint, placeIn, placesOf, type Region } from "../kernels/region.ts";
 import { indexKey } from "../kernels/views.ts";
 
 /** Bytes of a stored value. */
-export function bytesOf(node: Node): number {
-  return storageBytes(node.dtype, sizeOf(node.shape));
+export function bytesOf({ dtype, shape }: Aval): number {
+  return storageBytes(dtype, sizeOf(shape));
 }
 
 /** Inputs of a region that are read element by element exactly where `output` is written. */

@@ -9,6 +9,7 @@ import { isElementwise, kinds } from "../graph/primitive.ts";
 import { showShape } from "../graph/shape.ts";
 import { footprint, type Region } from "../kernels/region.ts";
 import type { Allocation } from "./allocate.ts";
+import type { PreparedLoop } from "./loop.ts";
 import { bytesOf } from "./order.ts";
 import type { MemoryPlan } from "./program.ts";
 
@@ -33,7 +34,11 @@ function layout({ frame }: Region): string {
 }
 
 /** One block a region: its frame, what it reads, computes and writes. */
-export function printRegions(regions: readonly Region[], nameOf: NameOf): string {
+export function printRegions(
+  regions: readonly Region[],
+  nameOf: NameOf,
+  loops: readonly (PreparedLoop | undefined)[],
+): string {
   const show = (node: Node): string => `${nameOf(node)} ${node.dtype}${showShape(node.shape)}`;
   return regions.map((region, i) => {
     const inputs = new Set(region.inputs);
@@ -43,6 +48,7 @@ export function printRegions(regions: readonly Region[], nameOf: NameOf): string
         `region ${i}: ${layout(region)}`,
         `  reads  ${region.inputs.map(show).join(", ") || "nothing"}`,
         `  runs   ${frame.loop.attributes.body.name}`,
+        ...loops[i]?.describe?.().map((line) => `  ${line}`) ?? [],
         `  writes ${region.outputs.map(show).join(", ")}`,
       ].join("\n");
     }

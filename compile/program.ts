@@ -73,6 +73,8 @@ export interface Program {
   readonly script: Script;
   /** Where its results lie. */
   readonly results: readonly Result[];
+  /** The script without what these results do not need. */
+  partial(results: readonly number[]): Script;
   /** The bytes it takes. */
   readonly memory: MemoryPlan;
   /** The stages of this compile as text, by name: graph, regions, wgsl, memory. */

@@ -9,10 +9,11 @@
  */
 
 /**
- * In which order dispatches run: by number, loops, whose rounds take turns, and steered parts. A
- * body that leaves its results where its arguments were has one round; others go back and forth.
+ * In which order dispatches run: by number; loops, whose rounds take turns (a body that leaves its
+ * results where its arguments were has one round, others go back and forth); schedules, whose parts
+ * come in an order of their own; and steered parts.
  */
-export type Script = readonly (number | ScriptLoop | Steered)[];
+export type Script = readonly (number | ScriptLoop | ScriptSchedule | Steered)[];
 
 /** Rounds run in turn, `length` in all. */
 export interface ScriptLoop {
@@ -20,6 +21,14 @@ export interface ScriptLoop {
   readonly length: number;
   /** What runs in step 0, 1 …, and then from the first again. */
   readonly rounds: readonly Script[];
+}
+
+/** Parts in an order that is made while it is played: it may be long, and is the same every time. */
+export interface ScriptSchedule {
+  /** What can run. */
+  readonly parts: readonly Script[];
+  /** The numbers of the parts in the order in which they run. */
+  readonly order: () => Iterable<number>;
 }
 
 /** Dispatches by number, in order: what reaches the device in one go. */
@@ -59,12 +68,15 @@ export function renumber(
   return script.map((entry) => {
     if (typeof entry === "number") return dispatch(entry);
     if ("rounds" in entry) return { ...entry, rounds: parts(entry.rounds) };
+    if ("order" in entry) return { ...entry, parts: parts(entry.parts) };
     return { ...entry, parts: parts(entry.parts), slots: entry.slots.map(slot) };
   });
 }
 
 function decides(entry: Script[number]): boolean {
-  return typeof entry !== "number" && (!("rounds" in entry) || entry.rounds.some(isSteered));
+  if (typeof entry === "number") return false;
+  if ("steer" in entry) return true;
+  return ("rounds" in entry ? entry.rounds : entry.parts).some(isSteered);
 }
 
 const steeredScripts = new WeakMap<Script, boolean>();
@@ -87,6 +99,10 @@ export function* played(script: Script): Generator<number, void, undefined> {
   for (const entry of script) {
     if (typeof entry === "number") {
       yield entry;
+      continue;
+    }
+    if ("order" in entry) {
+      for (const part of entry.order()) yield* played(entry.parts[part]!);
       continue;
     }
     if (!("rounds" in entry)) {
@@ -119,6 +135,8 @@ export async function* steered(
       for (let step = 0; step < entry.length; step++) {
         yield* steered(entry.rounds[step % entry.rounds.length]!, host);
       }
+    } else if ("order" in entry) {
+      for (const part of entry.order()) yield* steered(entry.parts[part]!, host);
     } else {
       const { parts, slots } = entry;
       const play = (part: number, times: number): AsyncIterable<Course> =>

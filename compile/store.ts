@@ -117,7 +117,12 @@ export function chooseStored(
     }
     if (is(node, "scatterAdd")) { for (const operand of node.inputs) store(operand); }
     // A loop reads its operands from memory, as they are, and leaves its results there.
-    if (is(node, "loop")) { for (const operand of node.inputs) store(withoutReshapes(operand)); }
+    if (is(node, "loop")) {
+      for (const operand of node.inputs) {
+        const base = withoutReshapes(operand);
+        if (!is(base, "fill")) store(base);
+      }
+    }
     if (is(node, "project")) store(node);
   }
   // What would be computed again, per element; and upper bounds of loads (shared parts count

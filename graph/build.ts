@@ -334,7 +334,9 @@ export function call(graph: Graph, inputs: readonly Node[], rule?: CustomRule): 
 }
 
 /** How a loop runs: see the primitive. */
-export type LoopOptions = Omit<Attributes["loop"], "body">;
+export type LoopOptions =
+  & Pick<Attributes["loop"], "length" | "carries" | "stacked" | "reverse">
+  & Partial<Pick<Attributes["loop"], "running" | "kept" | "plan" | "invert" | "replay">>;
 
 /**
  * The parameter of a loop's body by its place. All bodies share these, because bodies are closed:
@@ -344,16 +346,21 @@ export function slot(index: number, { shape, dtype }: Aval): Node<"parameter"> {
   return makeNode("parameter", [], shape, dtype, { index, unique: 0 });
 }
 
-/** The results of a body run over inputs: final carries, then stacked results. */
+/** The results of a body run over inputs: final carries, stacked results, kept carries. */
 export function loop(body: Graph, inputs: readonly Node[], options: LoopOptions): Node[] {
-  const { length, carries, stacked, reverse, running } = options;
-  const attributes = {
+  const { length, carries, stacked, reverse, running, kept = [], plan, replay } = options;
+  const invert = options.invert && canonical(options.invert);
+  const attributes: Attributes["loop"] = {
     body: canonical(body),
     length,
     carries,
     stacked,
     reverse,
-    ...(running !== undefined && { running }),
+    running,
+    kept,
+    plan,
+    invert,
+    replay,
   };
   const results = loopResults(inputs, attributes);
   const node = makeNode("loop", inputs, [], "f32", attributes, results);

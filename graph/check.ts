@@ -14,8 +14,22 @@ import { sizeOf } from "./shape.ts";
 import { nodeOf } from "./methods/base.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** What an error says: a text, or one made of the flag's value. */
-export type CheckMessage = string | ((value: number) => string);
+/** A number that the device finds out and nobody is blamed for: the largest so far. */
+export class Gauge {
+  /** Not known before the first await after a run. */
+  value: number | undefined;
+
+  /** A gauge of what the label says. */
+  constructor(readonly label: string) {}
+
+  /** Takes the bits of a float that is no less than 0. */
+  read(bits: number): void {
+    this.value = new Float32Array(Uint32Array.of(bits).buffer)[0]!;
+  }
+}
+
+/** What an error says: a text, or one made of the flag's value. A gauge is no error, but keeps it. */
+export type CheckMessage = string | ((value: number) => string) | Gauge;
 
 /** A condition as the graph knows it. */
 export interface Check {

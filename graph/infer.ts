@@ -8,6 +8,7 @@
  * @module
  */
 import { type DType, dtypes } from "./dtype.ts";
+import type { Replay } from "./loops/replay.ts";
 import type { Aval } from "./node.ts";
 import { type Attributes, type Domain, type Primitive, signatures } from "./primitive.ts";
 import { broadcastShapes, type Shape, showShape, sizeOf } from "./shape.ts";
@@ -363,19 +364,21 @@ const show = ({ dtype, shape }: Aval): string => dtype + showShape(shape);
 const same = (a: Aval, b: Aval): boolean => show(a) === show(b);
 
 /**
- * The results of a loop over inputs: final carries, then the stacked results.
+ * The results of a loop over inputs: final carries, the stacked results, kept carries.
  *
  * @throws {TypeError} where body, inputs and attributes do not fit each other.
  */
 export function loopResults(inputs: readonly Aval[], attributes: Attributes["loop"]): Aval[] {
-  const { body, length, carries, stacked, running } = attributes;
+  const { body, length, carries, stacked, running, kept, replay } = attributes;
   const { parameters, results, name } = body;
   const action = `loop ${name}`;
   if (!Number.isInteger(length) || length < 0) {
     throw new RangeError(`Cannot ${action}: the length is ${length}, expected an integer ≥ 0`);
   }
-  const enough = carries >= 0 && stacked >= 0 && carries + stacked <= inputs.length;
-  if (!enough || carries > results.length || inputs.length !== parameters.length) {
+  const plain = parameters.length - (replay?.states ?? 0);
+  const wanted = replay === undefined ? plain : plain + extraInputs(replay);
+  const enough = carries >= 0 && stacked >= 0 && carries + stacked <= plain;
+  if (!enough || carries > results.length || inputs.length !== wanted) {
     fail(
       action,
       `${inputs.length} inputs (${carries} carries, ${stacked} stacked) for a body of ` +
@@ -383,7 +386,7 @@ export function loopResults(inputs: readonly Aval[], attributes: Attributes["loo
       "as many inputs as parameters, and a result for each carry",
     );
   }
-  inputs.forEach((input, i) => {
+  inputs.slice(0, plain).forEach((input, i) => {
     const wanted = parameters[i]!;
     if (i < carries || i >= carries + stacked) {
       if (same(input, wanted)) return;
@@ -396,6 +399,16 @@ export function loopResults(inputs: readonly Aval[], attributes: Attributes["loo
       `${length} rows of ${show(wanted)}`,
     );
   });
+  if (replay !== undefined) {
+    parameters.slice(plain).forEach(({ shape, dtype }, i) => {
+      const { plan, live } = replay;
+      const wanted: Aval = { shape: plan === undefined ? [length, ...shape] : shape, dtype };
+      for (const input of inputs.slice(plain + i * live, plain + (i + 1) * live)) {
+        if (same(input, wanted)) continue;
+        fail(action, `a value of state ${i} is ${show(input)}`, show(wanted));
+      }
+    });
+  }
   for (let i = 0; i < carries; i++) {
     if (same(parameters[i]!, results[i]!)) continue;
     fail(
@@ -414,10 +427,26 @@ export function loopResults(inputs: readonly Aval[], attributes: Attributes["loo
       fail(action, "it may end early and has stacked operands or results", "carries only");
     }
   }
-  return results.map(({ shape, dtype }, i) => ({
-    shape: i < carries ? shape : [length, ...shape],
-    dtype,
-  }));
+  const stack = ({ shape, dtype }: Aval): Aval => ({ shape: [length, ...shape], dtype });
+  return [
+    ...results.map((result, i) => i < carries ? avalOf(result) : stack(result)),
+    ...kept.map(([carry, step]) => {
+      const whole = carry >= 0 && carry < carries && (step === "every" || step <= length);
+      if (!whole) fail(action, `it keeps carry ${carry} before step ${step}`, "one that it has");
+      return step === "every" ? stack(parameters[carry]!) : avalOf(parameters[carry]!);
+    }),
+    ...replay !== undefined && replay.checks > 0
+      ? [{ shape: [replay.checks], dtype: "u32" } as const]
+      : [],
+  ];
+}
+
+const avalOf = ({ shape, dtype }: Aval): Aval => ({ shape, dtype });
+
+/** Inputs of a way back after those of its body: states at the turn, operands of other bodies. */
+function extraInputs({ states, live, invert, forward }: Replay): number {
+  const inverse = invert === undefined ? 0 : invert.parameters.length - states;
+  return states * live + inverse + (forward?.body.parameters.length ?? 0);
 }
 
 /** The broadcast shape of operands, or an error in the name of the operation. */

@@ -9,6 +9,7 @@
  * @module
  */
 import type { DType } from "./dtype.ts";
+import type { Kept, Plan, Replay } from "./loops/replay.ts";
 import type { Graph } from "./node.ts";
 import type { Storage } from "./storage.ts";
 
@@ -151,8 +152,8 @@ export interface Attributes {
   /** A body run `length` times: carries go round, stacked operands are read and written by rows. */
   loop: {
     /**
-     * Parameters: carries…, rows of stacked operands…, constants…; results: carries…, rows of
-     * stacked results…
+     * Parameters: carries…, rows of stacked operands…, constants…, and of a way back the state…;
+     * results: carries…, rows of stacked results…
      */
     readonly body: Graph;
     readonly length: number;
@@ -167,6 +168,14 @@ export interface Attributes {
      * they change none of the results, so that whoever runs the loop may leave them out.
      */
     readonly running?: number | undefined;
+    /** Further results: carries as they were before a step, or before every step, stacked. */
+    readonly kept: readonly Kept[];
+    /** How its gradient gets the states; undefined if by stacking them. */
+    readonly plan: Plan | undefined;
+    /** The inverse of the body, over the same parameters, for plans that invert. */
+    readonly invert: Graph | undefined;
+    /** Set if it is the way back of another loop. */
+    readonly replay: Replay | undefined;
   };
   /** One result of a `call` or a `loop`. */
   project: { readonly index: number };

@@ -4,18 +4,30 @@
  *
  * @module
  */
+import type { Plan, Replay } from "./loops/replay.ts";
 import { bodyOf, type Graph, is, type Node } from "./node.ts";
 import type { Primitive } from "./primitive.ts";
 import { showShape } from "./shape.ts";
 import { topological } from "./walk.ts";
 
 /** Attributes that say nothing to a reader, because they are identities or printed elsewhere. */
-const hidden: ReadonlySet<string> = new Set(["storage", "unique", "graph", "body", "rule"]);
+const hidden: ReadonlySet<string> = new Set([
+  "storage",
+  "unique",
+  "graph",
+  "body",
+  "rule",
+  "invert",
+]);
 
 function showAttributes(node: Node): string {
   let text = "";
   for (const [name, value] of Object.entries(node.attributes as Record<string, unknown>)) {
-    if (hidden.has(name)) continue;
+    if (hidden.has(name) || value === undefined) continue;
+    if (name === "kept" && (value as unknown[]).length === 0) continue;
+    if (name === "plan") text += ` plan=${(value as Plan).name}`;
+    if (name === "replay") text += ` replay=${(value as Replay).plan?.name ?? "store"}`;
+    if (name === "plan" || name === "replay") continue;
     const shown = Array.isArray(value)
       ? `[${value.join(",")}]`
       : Object.is(value, -0)

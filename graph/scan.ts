@@ -8,10 +8,26 @@
 import { avalOf, iota, loop as loopNode, parameter } from "./build.ts";
 import { carryChecks, collectChecks } from "./check.ts";
 import { closeOver } from "./close.ts";
+import type { Plan } from "./loops/replay.ts";
+import type { Node } from "./node.ts";
 import { sameShape, type Shape, showShape } from "./shape.ts";
 import type { Tensor } from "./tensor.ts";
 import { difference } from "./tree.ts";
 import { handle, leafName, nameOf, type Parts, partsOf, run, treeOf } from "./transforms/trace.ts";
+
+/**
+ * How the gradient of a loop gets the states that its steps went through; made by `revolve`,
+ * `online` and `reverse`.
+ */
+export interface Strategy {
+  /** What is kept, and what is computed again. */
+  readonly plan: Plan;
+  /** The state before a step from the one after it, for strategies that run backwards. */
+  readonly inverse?: (carry: never, x: never) => unknown;
+}
+
+/** How the gradient of a loop gets its states: `"store"` keeps all of them. */
+export type Backward = "store" | Strategy;
 
 /** How a scan runs. */
 export interface ScanOptions {
@@ -23,6 +39,14 @@ export interface ScanOptions {
    * @default {false}
    */
   readonly reverse?: boolean;
+  /**
+   * What the way back keeps of the states that the steps go through: all of them, or as a strategy
+   * says. It decides about memory and time; the gradient is the same to the bit, but for `reverse`
+   * with an inverse that is not exact.
+   *
+   * @default {"store"}
+   */
+  readonly backward?: Backward;
   /** What the loop is called in printed graphs and errors; the body's name by default. */
   readonly name?: string;
 }
@@ -138,18 +162,24 @@ export function scan<C, X = null, Y = null>(
   const next = partsOf(returned[0], "the carry"), y = partsOf(returned[1], "y");
   checkCarry(action, first, next);
   const carried = carryChecks(checks);
-  const { graph, captured } = closeOver(
-    name,
-    [...before, ...carried.parameters, ...rows],
-    [...next.nodes, ...carried.next, ...y.nodes],
-  );
+  const { plan, inverse } = strategyOf(action, options.backward);
+  const parameters = [...before, ...carried.parameters, ...rows];
+  const undone = inverse && [
+    ...invert(action, inverse, first, before, treeOf(stacked.structure, rows)),
+    ...carried.parameters,
+  ];
+  const own = [...next.nodes, ...carried.next, ...y.nodes];
+  const { graph, captured } = closeOver(name, parameters, [...own, ...undone ?? []]);
+  const { results: all } = graph;
   const inputs = [...first.nodes, ...carried.values, ...stacked.nodes, ...captured];
   const carries = before.length + checks.length;
-  const results = loopNode(graph, inputs, {
+  const results = loopNode({ ...graph, results: all.slice(0, own.length) }, inputs, {
     length,
     carries,
     stacked: rows.length,
     reverse: options.reverse ?? false,
+    plan,
+    invert: undone && { ...graph, name: `${name} inverse`, results: all.slice(own.length) },
   });
   carried.note(results.slice(before.length, carries));
   return [
@@ -158,10 +188,42 @@ export function scan<C, X = null, Y = null>(
   ];
 }
 
+/** The strategy taken apart, or an error that says what there is. */
+function strategyOf(action: string, backward: unknown): Partial<Strategy> {
+  if (backward === undefined || backward === "store") return {};
+  const { plan, inverse } = (backward ?? {}) as Partial<Strategy>;
+  if (typeof plan?.atTurn === "function") return { plan, ...(inverse && { inverse }) };
+  throw new TypeError(
+    `Cannot ${action}: backward is ${
+      typeof backward === "string" ? JSON.stringify(backward) : show(backward)
+    }, expected "store" or what revolve, online or reverse returns`,
+  );
+}
+
+/** What an inverse makes of the state after a step: a state like the one before. */
+function invert(
+  action: string,
+  inverse: NonNullable<Strategy["inverse"]>,
+  carry: Parts,
+  parameters: readonly Node[],
+  row: unknown,
+): readonly Node[] {
+  const returned = run("invert", inverse, [treeOf(carry.structure, parameters), row]);
+  const before = partsOf(returned, `what ${nameOf(inverse)} returned`);
+  checkCarry(`${action}, inverse ${nameOf(inverse)}`, carry, before);
+  return before.nodes;
+}
+
 /** How a loop runs. */
 export interface LoopOptions {
   /** Number of steps. */
   readonly length: number;
+  /**
+   * What the way back keeps of the states: see {@linkcode ScanOptions.backward}.
+   *
+   * @default {"store"}
+   */
+  readonly backward?: Backward;
   /** What the loop is called in printed graphs and errors; the body's name by default. */
   readonly name?: string;
 }
@@ -188,13 +250,13 @@ export interface LoopOptions {
 export function loop<C>(
   body: (carry: C, step: Tensor) => C,
   carry: C,
-  { length, name }: LoopOptions,
+  { length, name, backward }: LoopOptions,
 ): C {
   const called = name ?? (body.name === "" ? "loop" : body.name);
   checkLength(`loop ${called}`, length);
   const steps = handle(iota([length], 0, "u32"));
   const step = (carry: C, i: Tensor): [C, null] => [body(carry, i), null];
-  return scan(step, carry, steps, { name: called })[0];
+  return scan(step, carry, steps, { name: called, ...(backward && { backward }) })[0];
 }
 
 function show(value: unknown): string {

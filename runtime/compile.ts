@@ -25,7 +25,7 @@ import {
   structureKey,
   unflatten,
 } from "../graph/tree.ts";
-import { type Flag, makeFlag } from "./flags.ts";
+import { type Flag, makeFlag, type Measured, measuredBy } from "./flags.ts";
 import { type Context, context } from "./context.ts";
 import { beginTrace, endTrace, type Print, printable, printStages, verifying } from "./debug.ts";
 import { explain } from "./explain.ts";
@@ -65,6 +65,11 @@ export interface Compiled<A extends readonly unknown[], R> {
   (...args: { [K in keyof A]: A[K] | Passed<A[K]> }): R;
   /** What was compiled: for each signature the regions, and memory predicted and counted. */
   explain(): string;
+  /**
+   * What runs found out on the device and an await brought back, the largest value so far: how far
+   * states drifted that the inverse of a loop's step computed, see `reverse`.
+   */
+  measured(): Measured[];
   /** The programs compiled so far, in the order of their signatures' first calls. */
   programs(): Program[];
   /** Gives back what the programs hold; the next call compiles anew. Never necessary. */
@@ -187,6 +192,7 @@ export function compile<A extends readonly unknown[], R>(
   };
   const members = {
     explain: () => explain(name, [...signatures.values()]),
+    measured: () => [...signatures.values()].flatMap(({ flags }) => measuredBy(flags)),
     programs: () => [...signatures.values()].map(({ loaded }) => loaded.program),
     dispose: () => {
       for (const { loaded } of signatures.values()) loaded.dispose();

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type Flag, measuredBy } from "./flags.ts";
 import type { LoadedProgram, RunMemory } from "./loaded.ts";
 
 /** Bytes for people. */
@@ -28,10 +29,10 @@ const rows: readonly (keyof RunMemory)[] = [
 /** The text of `explain()`. */
 export function explain(
   name: string,
-  signatures: readonly { readonly loaded: LoadedProgram }[],
+  signatures: readonly { readonly loaded: LoadedProgram; readonly flags: readonly Flag[] }[],
 ): string {
   if (signatures.length === 0) return `${name}: not called yet`;
-  return signatures.map(({ loaded }, i) => {
+  return signatures.map(({ loaded, flags }, i) => {
     const { program, counted } = loaded;
     const predicted = loaded.predicted ?? { ...program.memory, copied: 0 };
     const avals = program.arguments.map(({ dtype, shape }) => `${dtype}[${shape.join(",")}]`);
@@ -45,6 +46,9 @@ export function explain(
     for (const row of rows) {
       const seen = counted === undefined ? "not run" : String(counted[row]);
       lines.push(row.padEnd(10) + String(predicted[row]).padStart(13) + seen.padStart(13));
+    }
+    for (const { label, value } of measuredBy(flags)) {
+      lines.push(`${label}: ${value ?? "not read yet"}`);
     }
     lines.push("", program.print("regions"));
     return lines.join("\n");

@@ -7,7 +7,7 @@
  * @module
  */
 import { apply, leaf } from "../graph/build.ts";
-import type { Check, CheckMessage } from "../graph/check.ts";
+import { type Check, type CheckMessage, Gauge } from "../graph/check.ts";
 import { is, type Node } from "../graph/node.ts";
 import { Storage } from "../graph/storage.ts";
 import { topological } from "../graph/walk.ts";
@@ -20,6 +20,21 @@ export interface Flag {
   readonly message: CheckMessage;
   /** Where it is now. */
   storage: Storage;
+}
+
+/** A number that the device found out. */
+export interface Measured {
+  /** What it is. */
+  readonly label: string;
+  /** The largest so far; undefined until it was read with an await after a run. */
+  readonly value: number | undefined;
+}
+
+/** The gauges among flags. */
+export function measuredBy(flags: readonly Flag[]): Measured[] {
+  return flags.flatMap(({ message }) =>
+    message instanceof Gauge ? [{ label: message.label, value: message.value }] : []
+  );
 }
 
 /** A flag that is not raised. */
@@ -94,14 +109,20 @@ export class Flags {
     for (const flag of flags) this.#raised.add(flag);
   }
 
-  /** Throws the first of the flags that is raised, and lowers them all. */
+  /** Throws the first of the flags that is raised, and lowers them all. Gauges stay where they are. */
   judge(flags: readonly Flag[], values: readonly number[]): void {
-    const failed = flags.flatMap((flag, i) => values[i] === 0 ? [] : [{ flag, value: values[i]! }]);
+    const failed: { readonly flag: Flag; readonly what: string }[] = [];
+    flags.forEach((flag, i) => {
+      const { message } = flag, value = values[i]!;
+      if (message instanceof Gauge) message.read(value);
+      else if (value !== 0) {
+        failed.push({ flag, what: typeof message === "string" ? message : message(value) });
+      }
+    });
     if (failed.length === 0) return;
     for (const { flag } of failed) flag.storage = lowered();
-    const { flag: { action, message }, value } = failed[0]!;
+    const { flag: { action }, what } = failed[0]!;
     const more = failed.length > 1 ? ` (and ${failed.length - 1} more after it)` : "";
-    const what = typeof message === "string" ? message : message(value);
     throw new CheckError(`Cannot ${action}: ${what}${more}`);
   }
 }

@@ -6,7 +6,10 @@
  *
  * @module
  */
+import { assertEquals } from "@std/assert";
+import { loop as loopNode } from "../graph/build.ts";
 import { type DType, isFloat } from "../graph/dtype.ts";
+import { forwardOf, replayInputs } from "../graph/loops/replay.ts";
 import { is, type Node } from "../graph/node.ts";
 import type { Primitive } from "../graph/primitive.ts";
 import { type Shape, sizeOf, stridesOf } from "../graph/shape.ts";
@@ -51,7 +54,8 @@ export function evaluate(
       continue;
     }
     if (is(node, "loop")) {
-      ofCalls.set(node, runLoop(node, node.inputs.map((input) => values.get(input)!), options));
+      const inputs = node.inputs.map((input) => values.get(input)!);
+      ofCalls.set(node, runLoop(node, inputs, statesOf(node, values, options), options));
       continue;
     }
     if (is(node, "project")) {
@@ -68,22 +72,78 @@ export function evaluate(
   return nodes.map((node) => values.get(node)!);
 }
 
+/** What the steps of a way back read of the way forward: every state, stacked. */
+function statesOf(
+  node: Node<"loop">,
+  values: ReadonlyMap<Node, Value>,
+  options: OracleOptions,
+): Value[] {
+  const { replay } = node.attributes;
+  if (replay === undefined || replay.states === 0) return [];
+  const { own, states } = replayInputs(node.attributes, replay, node.inputs);
+  if (replay.plan === undefined) return states.map(([stack]) => values.get(stack!)!);
+  const { loop, state } = forwardOf(node);
+  const { body, carries, stacked, length, reverse } = loop.attributes;
+  const all = loopNode(body, loop.inputs, {
+    length,
+    carries,
+    stacked,
+    reverse,
+    kept: state.map((carry) => [carry, "every"]),
+  });
+  const feeds = new Map(loop.inputs.map((input) => [input, values.get(input)!.data]));
+  const stacks = evaluate(all.slice(body.results.length), feeds, options);
+  // The values that a plan starts with are those of the steps it says, to the bit.
+  const steps = replay.plan.atTurn(length);
+  states.forEach((live, i) =>
+    live.forEach((value, k) => {
+      const size = sizeOf(value.shape), { data } = stacks[i]!, at = steps[k]! * size;
+      const wanted = steps[k] === length
+        ? evaluate([all[state[i]!]!], feeds, options)[0]!.data
+        : data.slice(at, at + size);
+      assertEquals(values.get(value)!.data, wanted, `state ${i} before step ${steps[k]}`);
+    })
+  );
+  assertEquals(node.attributes.body.parameters.length, own.length + stacks.length);
+  return stacks;
+}
+
 /** A loop, step by step. Its body is closed: it sees nothing but its parameters. */
 function runLoop(
-  { attributes: { body, length, carries, stacked, reverse, running }, results }: Node<"loop">,
+  { attributes: { body, length, carries, stacked, reverse, running, kept }, results }: Node<"loop">,
   inputs: readonly Value[],
+  states: readonly Value[],
   options: OracleOptions,
 ): Value[] {
   let carry = inputs.slice(0, carries);
-  const rows = results!.slice(carries).map(({ shape }) => {
+  const own = body.results.length, plain = body.parameters.length - states.length;
+  const rows = results!.slice(carries, own).map(({ shape }) => {
     return { shape, data: new Float64Array(sizeOf(shape)) };
   });
+  // What was found of inverted states is that nothing differs: the oracle inverts nothing.
+  const saved = results!.slice(own).map(({ shape }) => {
+    return { shape, data: new Float64Array(sizeOf(shape)) };
+  });
+  const keep = (i: number): void =>
+    kept.forEach(([from, step], k) => {
+      if (step !== "every" && step !== i) return;
+      if (step === "every" && i === length) return;
+      const { data } = carry[from]!;
+      saved[k]!.data.set(data, step === "every" ? i * data.length : 0);
+    });
   for (let i = 0; i < length; i++) {
     if (running !== undefined && carry[running]!.data[0] === 0) break;
+    keep(i);
     const step = reverse ? length - 1 - i : i;
     const feeds = new Map<Node, ArrayLike<number>>();
     body.parameters.forEach((p, k) => {
-      const { data } = k < carries ? carry[k]! : inputs[k]!, size = sizeOf(p.shape);
+      const size = sizeOf(p.shape);
+      if (k >= plain) {
+        const at = (length - 1 - i) * size;
+        feeds.set(p, states[k - plain]!.data.subarray(at, at + size));
+        return;
+      }
+      const { data } = k < carries ? carry[k]! : inputs[k]!;
       const isRow = k >= carries && k < carries + stacked;
       feeds.set(p, isRow ? data.subarray(step * size, (step + 1) * size) : data);
     });
@@ -94,7 +154,8 @@ function runLoop(
       data.set(row, step * row.length);
     });
   }
-  return [...carry, ...rows];
+  keep(length);
+  return [...carry, ...rows, ...saved];
 }
 
 function rounded(x: number, dtype: DType): number {

@@ -4,9 +4,10 @@
  *
  * @module
  */
-import { broadcastTo, cast, loop, parameter, permute, reshape } from "../build.ts";
+import { broadcastTo, cast, loop, mark, parameter, permute, reshape } from "../build.ts";
 import { anyFlag } from "../check.ts";
 import type { Node } from "../node.ts";
+import { openReplay } from "./replay.ts";
 
 /** A value, and whether its first axis is the batch. */
 interface Batched {
@@ -39,7 +40,12 @@ export function batchLoop(
   size: number,
   batch: Batch,
 ): Batched[] {
-  const { body, ...options } = node.attributes, { carries, stacked, running } = options;
+  if (node.attributes.replay !== undefined) {
+    const sources = node.inputs.map(mark);
+    return batch(openReplay(node, sources), sources, operands, size);
+  }
+  const { body, invert, ...options } = node.attributes;
+  const { carries, stacked, running, kept } = options;
   const flags = operands.map((operand) => operand.batched);
   for (;;) {
     const parameters = body.parameters.map((p, i) =>
@@ -47,9 +53,10 @@ export function batchLoop(
     );
     const inside = parameters.map((p, i) => ({ node: p, batched: flags[i]! }));
     const results = batch(body.results, body.parameters, inside, size);
+    const undone = invert && batch(invert.results, invert.parameters, inside, size);
     let grew = false;
     for (let i = 0; i < carries; i++) {
-      if (flags[i] || !results[i]!.batched) continue;
+      if (flags[i] || !(results[i]!.batched || undone?.[i]?.batched)) continue;
       flags[i] = grew = true;
     }
     if (grew) continue;
@@ -57,9 +64,9 @@ export function batchLoop(
       if (i < carries) return flags[i] ? spread(operand, size) : operand.node;
       return i < carries + stacked && operand.batched ? swap(operand.node) : operand.node;
     });
-    const after = results.map((result, i) =>
-      i < carries && flags[i] ? spread(result, size) : result.node
-    );
+    const spreadAll = (results: readonly Batched[]): Node[] =>
+      results.map((result, i) => i < carries && flags[i] ? spread(result, size) : result.node);
+    const after = spreadAll(results);
     if (running !== undefined && flags[running]) {
       // Each example ends when it will; the loop, when the last of them has.
       const any = (each: Node): Node => cast(anyFlag(each), "bool");
@@ -74,8 +81,14 @@ export function batchLoop(
         .map((result, i) => ({ node: result, batched: flags[i]! }));
     }
     const graph = { name: body.name, parameters, results: after };
-    return loop(graph, inputs, options).map((result, i) => {
+    const inverse = undone && { name: invert!.name, parameters, results: spreadAll(undone) };
+    const count = results.length;
+    return loop(graph, inputs, { ...options, invert: inverse }).map((result, i) => {
       if (i < carries) return { node: result, batched: flags[i]! };
+      if (i >= count) {
+        const [carry, step] = kept[i - count]!, batched = flags[carry]!;
+        return { node: batched && step === "every" ? swap(result) : result, batched };
+      }
       const { batched } = results[i]!;
       return { node: batched ? swap(result) : result, batched };
     });

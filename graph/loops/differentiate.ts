@@ -1,18 +1,21 @@
 /**
  * Derivatives of loops, themselves loops. The way back runs the steps in the other order: its
  * carries are the cotangents of the carries and sums of those of the constants; the states before
- * each step come from a forward loop that stacks them. Both compute what the given loop computes,
- * too, and simplification makes one loop of the two.
+ * each step come from the loop forward, which keeps them, or as many as a plan asks for: see
+ * replay.ts. It is the loop that is there already with more results, and simplification makes one
+ * of the two.
  *
  * The transforms of bodies are given as arguments, since they in turn ask here for inner loops.
  *
  * @module
  */
-import { apply, avalOf, fill, loop, parameter } from "../build.ts";
-import { carryChecks, collectChecks } from "../check.ts";
+import { apply, avalOf, canonical, fill, loop, mark, parameter, reshape, slice } from "../build.ts";
+import { carryChecks, collectChecks, Gauge, noteCheck } from "../check.ts";
 import { isFloat } from "../dtype.ts";
 import type { Graph, Node } from "../node.ts";
 import { activeNodes, topological } from "../walk.ts";
+import { type Kept, makeReplay, openReplay, type Replay } from "./replay.ts";
+import { carriesBehind } from "./tidy.ts";
 
 /** Cotangents of sources from those of results, or tangents of results from those of sources. */
 type Transform = (
@@ -79,8 +82,14 @@ export function pullLoop(
 ): readonly (Node | undefined)[] {
   const { body, length, carries, stacked, reverse } = node.attributes;
   const { parameters, results } = body;
+  if (node.attributes.replay !== undefined) {
+    const sources = node.inputs.map(mark);
+    return pullback(openReplay(node, sources), sources, parts);
+  }
   const varies = varyingParameters(node, active);
-  const given = parts.map((g, i) => g !== undefined && (i >= carries || varies.parameters[i]!));
+  const given = results.map((_, i) =>
+    parts[i] !== undefined && (i >= carries || varies.parameters[i]!)
+  );
   const reached = reachedFrom(node, varies.parameters, given);
   const asked = parameters.map((_, i) => varies.parameters[i]! && reached.parameters[i]!);
   if (!asked.some((is) => is)) return node.inputs.map(() => undefined);
@@ -130,26 +139,34 @@ export function pullLoop(
       constants.push({ value: node.inputs[i]!, parameter: p });
     } else saved.push(i);
   });
-  const states = saved.length === 0 ? [] : forwardStates(node, saved);
   const inputs = [
     ...around.values(),
     ...checks.map((_, i) => ({ value: carried.values[i]!, parameter: carried.parameters[i]! })),
-    ...saved.map((i, k) => ({ value: states[k]!, parameter: parameters[i]! })),
     ...rows,
     ...rowsOfCotangents.filter((row) => used.has(row.parameter)),
     ...constants,
   ];
+  const before = savedStates(node, saved);
   const back = loop(
-    { name: `${body.name} back`, parameters: inputs.map((i) => i.parameter), results: bodyResults },
-    inputs.map((input) => input.value),
+    {
+      name: `${body.name} back`,
+      parameters: [
+        ...inputs.map((input) => input.parameter),
+        ...before.state.map((i) => parameters[i]!),
+      ],
+      results: bodyResults,
+    },
+    [...inputs.map((input) => input.value), ...before.inputs],
     {
       length,
       carries: around.size + checks.length,
       stacked: inputs.length - around.size - checks.length - constants.length,
       reverse: !reverse,
+      replay: before.replay,
     },
   );
   carried.note(back.slice(around.size, around.size + checks.length));
+  if (before.replay !== undefined) noteReversal(node, before.replay, back);
   const places = [...around.keys(), ...checks.map(() => -1), ...rowIndices];
   return node.inputs.map((_, i) => {
     const place = places.indexOf(i);
@@ -157,12 +174,81 @@ export function pullLoop(
   });
 }
 
-/** Carries before each step, stacked: the loop again, with more results. */
-function forwardStates(node: Node<"loop">, saved: readonly number[]): Node[] {
-  const { body, ...options } = node.attributes;
-  const results = [...body.results, ...saved.map((i) => body.parameters[i]!)];
-  const all = loop({ ...body, results }, node.inputs, options);
-  return all.slice(body.results.length);
+/** Where a way back gets its states from, and the inputs that it needs for that. */
+interface SavedStates {
+  readonly replay: Replay | undefined;
+  /** The carries that make a state. */
+  readonly state: readonly number[];
+  readonly inputs: readonly Node[];
+}
+
+/** What keeping carries of a loop takes: the loop again with more results, as its plan says. */
+function savedStates(node: Node<"loop">, saved: readonly number[]): SavedStates {
+  if (saved.length === 0) return { replay: undefined, state: [], inputs: [] };
+  const { body, length, carries, stacked, reverse, invert, kept } = node.attributes;
+  // Of one step there is nothing to choose.
+  const plan = length < 2 ? undefined : node.attributes.plan;
+  const turn = plan?.atTurn(length);
+  // Who runs the steps again needs all that they take, who reads them only what is pulled.
+  const state = plan === undefined ? saved : carriesBehind(body, carries, saved);
+  const asked = state.flatMap((carry): Kept[] =>
+    (turn ?? ["every" as const]).map((step) => [carry, step])
+  );
+  const isKept = ([, step]: Kept): boolean => step !== 0 && step !== length;
+  const results = loop(body, node.inputs, {
+    ...node.attributes,
+    kept: [...kept, ...asked.filter(isKept)],
+  });
+  let next = body.results.length + kept.length;
+  const states = asked.map((one) => {
+    if (isKept(one)) return results[next++]!;
+    return one[1] === 0 ? node.inputs[one[0]]! : results[one[0]]!;
+  });
+  const inverse = plan?.inverts ? invert : undefined;
+  const used = new Set(
+    topological(inverse === undefined ? [] : state.map((i) => inverse.results[i]!)),
+  );
+  const operands = body.parameters.flatMap((_, i) =>
+    i >= carries && inverse !== undefined && used.has(inverse.parameters[i]!) ? [i] : []
+  );
+  const replay = makeReplay({
+    plan,
+    states: state.length,
+    live: turn?.length ?? 1,
+    invert: inverse && canonical({
+      name: inverse.name,
+      parameters: [...state, ...operands].map((i) => inverse.parameters[i]!),
+      results: state.map((i) => inverse.results[i]!),
+    }),
+    invertedRows: operands.filter((i) => i < carries + stacked).length,
+    checks: plan?.check === undefined ? 0 : state.length,
+    checked: plan?.check === undefined ? [] : state.map((_, k) => k),
+    forward: { body, carries, stacked, reverse, state },
+  });
+  return {
+    replay,
+    state,
+    inputs: [...states, ...operands.map((i) => node.inputs[i]!), ...node.inputs],
+  };
+}
+
+/** Has looked at what a way back found out about the states that it inverted. */
+function noteReversal(node: Node<"loop">, { plan, checks }: Replay, back: readonly Node[]): void {
+  const { name } = node.attributes.body, found = back.at(-1)!;
+  for (let i = 0; i < checks; i++) {
+    const flag = reshape(slice(found, [i], [1]), []);
+    const which = checks > 1 ? `, carry ${i + 1} of ${checks}` : "";
+    noteCheck(
+      plan!.check === "drift"
+        ? { flag, message: new Gauge(`drift of ${name} on the way back${which}`) }
+        : {
+          flag,
+          message:
+            `going back over ${name}, the inverse gave other bits than the state had${which}, ` +
+            "expected an inverse that is exact",
+        },
+    );
+  }
 }
 
 /** Tangents of a loop's results from those of its inputs; undefined where zero. */
@@ -171,8 +257,12 @@ export function pushLoop(
   tangents: readonly (Node | undefined)[],
   pushforward: Transform,
 ): readonly (Node | undefined)[] {
-  const { body, ...options } = node.attributes, { carries, stacked } = options;
+  const { body, ...options } = node.attributes, { carries, stacked, plan } = options;
   const { parameters, results } = body;
+  if (node.attributes.replay !== undefined) {
+    const sources = node.inputs.map(mark);
+    return pushforward(openReplay(node, sources), sources, tangents);
+  }
   const varies = varyingParameters(node, (i) => tangents[i] !== undefined);
   const partner = parameters.map((p, i) =>
     varies.parameters[i] ? parameter(i, avalOf(p)) : undefined
@@ -220,6 +310,10 @@ export function pushLoop(
     ...options,
     carries: counts[0],
     stacked: counts[1],
+    kept: [],
+    invert: undefined,
+    // An inverse of the values says nothing of tangents.
+    plan: plan?.inverts ? undefined : plan,
   });
   carried.note(all.slice(own, counts[0]));
   const after = counts[0] + results.length - carries;

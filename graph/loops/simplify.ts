@@ -7,9 +7,10 @@
  */
 import { avalOf, broadcastTo, canonical, fill, loop, parameter, reshape } from "../build.ts";
 import { type Graph, is, type Node } from "../node.ts";
-import { sizeOf } from "../shape.ts";
+import { type Shape, sizeOf } from "../shape.ts";
 import { substitute } from "../substitute.ts";
 import { topological } from "../walk.ts";
+import { makeReplay, type Replay, replayInputs } from "./replay.ts";
 
 /** An input of a loop and the parameter of its body that it is read by. */
 interface Input {
@@ -36,9 +37,18 @@ function isInvariant({ attributes: { body }, inputs }: Node<"loop">, i: number):
 
 /** The value that a result of a loop has without running it, if it has. */
 export function projected(node: Node<"loop">, index: number): Node | undefined {
-  const { attributes: { body, length, carries, stacked }, inputs } = node;
-  const result = body.results[index]!;
+  const { attributes: { body, length, carries, stacked, kept, replay }, inputs } = node;
   const { shape, dtype } = node.results![index]!;
+  if (index >= body.results.length + kept.length) {
+    return replay!.states === 0 ? fill(0, shape, dtype) : undefined;
+  }
+  if (index >= body.results.length) {
+    const [carry, step] = kept[index - body.results.length]!, first = inputs[carry]!;
+    if (step === "every" && sizeOf(shape) === 0) return fill(0, shape, dtype);
+    if (step === 0 || isInvariant(node, carry)) return repeated(first, shape);
+    return length === 1 ? reshape(first, shape) : undefined;
+  }
+  const result = body.results[index]!;
   if (index < carries && (length === 0 || isInvariant(node, index))) return inputs[index];
   if (sizeOf(shape) === 0) return fill(0, shape, dtype);
   if (length === 1) return reshape(openStep(node)[index]!, shape);
@@ -49,10 +59,16 @@ export function projected(node: Node<"loop">, index: number): Node | undefined {
   const value = inputs[read]!;
   // What is read by rows is written by rows again, or is the same in all of them.
   if (read < carries + stacked) return value;
+  return repeated(value, shape);
+}
+
+/** The value in every row of a stack of that shape, or itself where that is its shape. */
+function repeated(value: Node, shape: Shape): Node {
+  if (shape.length === value.shape.length) return value;
   return broadcastTo(reshape(value, [1, ...value.shape]), shape);
 }
 
-/** The results of a body over the inputs of a loop of one step. */
+/** The results of a body over the inputs of a loop of one step; a state then is one row. */
 function openStep({ attributes: { body }, inputs }: Node<"loop">): Node[] {
   const values = body.parameters.map((p, i) => [p as Node, reshape(inputs[i]!, p.shape)] as const);
   return substitute(body.results, new Map(values));
@@ -60,19 +76,44 @@ function openStep({ attributes: { body }, inputs }: Node<"loop">): Node[] {
 
 /** The loop with a simpler body or fewer inputs, or undefined where it is as simple as it can be. */
 export function simplifyLoop(node: Node<"loop">, simplify: Simplify): Node | undefined {
-  const { attributes: { body, ...options }, inputs } = node, { carries, stacked } = options;
+  const { attributes: { body, carries, stacked, plan, replay }, inputs: all } = node;
   const { parameters, results } = body;
+  const { own: inputs, states, inverse } = replay === undefined
+    ? { own: all, states: [], inverse: [] }
+    : replayInputs(node.attributes, replay, all);
   const users = results.filter((result, i) => i >= carries || result !== parameters[i]);
   const read = new Set(topological(users));
   const constants: Input[] = [], rows: Input[] = [];
   const replaced = new Map<Node, Node>();
+  const stays = states.map(() => true);
   /** Reads `value` in every step, where there was `p`, widened by `widen`. */
   const constantFor = (p: Node, value: Node, widen = (x: Node): Node => x): void => {
     const fresh = parameter(0, avalOf(value));
     constants.push({ value, parameter: fresh });
     replaced.set(p, widen(fresh));
   };
+  /** Reads what every row is instead of the rows, if that is known. */
+  const sameInEveryRow = (p: Node, value: Node): boolean => {
+    if (is(value, "fill")) replaced.set(p, fill(value.attributes.value, p.shape, p.dtype));
+    else if (is(value, "broadcast") && value.inputs[0]!.shape[0] === 1) {
+      const row = value.inputs[0]!;
+      const shape = row.shape.slice(1);
+      constantFor(p, reshape(row, shape), (x) => broadcastTo(x, p.shape));
+    } else return false;
+    return true;
+  };
   parameters.forEach((p, i) => {
+    if (i >= inputs.length) {
+      const values = states[i - inputs.length]!, [value] = values as [Node];
+      if (replay!.plan === undefined) {
+        stays[i - inputs.length] = read.has(p) && !sameInEveryRow(p, value);
+      } else if (values.every((other) => other === value)) {
+        stays[i - inputs.length] = false;
+        if (isConstant(value)) replaced.set(p, value);
+        else constantFor(p, value);
+      }
+      return;
+    }
     const value = inputs[i]!;
     if (!read.has(p)) return;
     if (i < carries) {
@@ -80,16 +121,10 @@ export function simplifyLoop(node: Node<"loop">, simplify: Simplify): Node | und
       if (isConstant(value)) replaced.set(p, value);
       else constantFor(p, value);
     } else if (i < carries + stacked) {
-      if (is(value, "fill")) replaced.set(p, fill(value.attributes.value, p.shape, p.dtype));
-      else if (is(value, "broadcast") && value.inputs[0]!.shape[0] === 1) {
-        const row = value.inputs[0]!;
-        const shape = row.shape.slice(1);
-        constantFor(p, reshape(row, shape), (x) => broadcastTo(x, p.shape));
-      } else {
-        const same = rows.find((row) => row.value === value);
-        if (same !== undefined) replaced.set(p, same.parameter);
-        else rows.push({ value, parameter: p });
-      }
+      if (sameInEveryRow(p, value)) return;
+      const same = rows.find((row) => row.value === value);
+      if (same !== undefined) replaced.set(p, same.parameter);
+      else rows.push({ value, parameter: p });
     } else if (isConstant(value)) {
       replaced.set(p, value);
     } else if (is(value, "broadcast")) {
@@ -100,29 +135,79 @@ export function simplifyLoop(node: Node<"loop">, simplify: Simplify): Node | und
       else constants.push({ value, parameter: p });
     }
   });
-  const all = [
+  const ofStates = parameters.slice(inputs.length);
+  // A state that no step back reads is none, whatever it is made of.
+  if (!ofStates.some((p, i) => stays[i] && read.has(p))) stays.fill(false);
+  const kept = [
     ...parameters.slice(0, carries).map((p, i) => ({ value: inputs[i]!, parameter: p })),
     ...rows,
     ...constants,
   ];
-  const changed = replaced.size > 0 || all.length < inputs.length;
+  const changed = replaced.size > 0 || kept.length < inputs.length || stays.includes(false) ||
+    plan !== undefined || replay?.forward !== undefined;
   if (!changed && simple.has(body)) return undefined;
   const substituted = replaced.size === 0 ? results : substitute(results, replaced);
-  // A carry that stays goes on being one, for its place; nothing in the body reads it any more.
-  const kept = substituted.map((result, i) =>
-    i < carries && results[i] === parameters[i] ? parameters[i]! : result
-  );
   const better = canonical({
     name: body.name,
-    parameters: all.map((input) => input.parameter),
-    results: simplify(kept),
+    parameters: [
+      ...kept.map((input) => input.parameter),
+      ...ofStates.filter((_, i) => stays[i]),
+    ],
+    // A carry that stays goes on being one, for its place; nothing in the body reads it any more.
+    results: simplify(
+      substituted.map((result, i) =>
+        i < carries && results[i] === parameters[i] ? parameters[i]! : result
+      ),
+    ),
   });
   simple.add(better);
   if (!changed && better.results.every((result, i) => result === results[i])) {
     simple.add(body);
     return undefined;
   }
-  const values = all.map((input) => input.value);
-  const projects = loop(better, values, { ...options, stacked: rows.length });
+  const left = replay && simplifyReplay(replay, states, inverse, stays, simplify);
+  const projects = loop(better, [...kept.map((input) => input.value), ...left?.inputs ?? []], {
+    ...node.attributes,
+    stacked: rows.length,
+    plan: undefined,
+    invert: undefined,
+    replay: left?.replay,
+  });
   return projects[0]?.inputs[0];
+}
+
+/** A way back's states and inverse without the parts of the state that do not change, or are no use. */
+function simplifyReplay(
+  replay: Replay,
+  states: readonly (readonly Node[])[],
+  operands: readonly Node[],
+  stays: readonly boolean[],
+  simplify: Simplify,
+): { readonly replay: Replay; readonly inputs: readonly Node[] } | undefined {
+  if (!stays.includes(true) && replay.checks === 0) return undefined;
+  const { invert, invertedRows, checked } = replay;
+  const kept = states.filter((_, i) => stays[i]), gone = states.filter((_, i) => !stays[i]);
+  const inputs = [
+    ...kept.flat(),
+    ...operands,
+    ...invert === undefined ? [] : gone.map((x) => x[0]!),
+  ];
+  const parameters = invert?.parameters.slice(0, states.length) ?? [];
+  const left = makeReplay({
+    ...replay,
+    states: kept.length,
+    invert: invert && canonical({
+      name: invert.name,
+      parameters: [
+        ...parameters.filter((_, i) => stays[i]),
+        ...invert.parameters.slice(states.length),
+        ...parameters.filter((_, i) => !stays[i]),
+      ],
+      results: simplify(invert.results.slice(0, states.length).filter((_, i) => stays[i])),
+    }),
+    invertedRows,
+    checked: checked.filter((_, i) => stays[i]),
+    forward: undefined,
+  });
+  return { replay: left, inputs };
 }

@@ -11,10 +11,11 @@
  * @module
  */
 import { avalOf, loop, parameter, rebuild } from "../build.ts";
-import { is, type Node } from "../node.ts";
+import { type Graph, is, type Node } from "../node.ts";
 import { standingFor } from "../source.ts";
 import { substitute } from "../substitute.ts";
 import { topological } from "../walk.ts";
+import type { Kept } from "./replay.ts";
 
 /** The results that take the places of a loop's own. */
 type Results = readonly (Node | undefined)[];
@@ -74,48 +75,72 @@ function prune(roots: readonly Node[]): Node[] {
   return replaceResults(roots, (original, { inputs, attributes }) => {
     const kept = plans.get(original);
     if (kept === undefined) return undefined;
-    const { body, ...options } = attributes, { carries, running } = options;
+    const { body, carries, running } = attributes, own = body.results.length;
+    const ofBody = kept.filter((i) => i < own);
     const places = new Map<Node, number>();
-    kept.forEach((i, place) => i >= carries && places.set(body.results[i]!, place));
+    ofBody.forEach((i, place) => i >= carries && places.set(body.results[i]!, place));
     const stays = (i: number): boolean => i >= carries || kept.includes(i);
     const left = loop(
       {
         name: body.name,
         parameters: body.parameters.filter((_, i) => stays(i)),
-        results: kept.map((i) => body.results[i]!),
+        results: ofBody.map((i) => body.results[i]!),
       },
       inputs.filter((_, i) => stays(i)),
       {
-        ...options,
+        ...attributes,
         carries: kept.filter((i) => i < carries).length,
         running: running === undefined ? undefined : kept.indexOf(running),
+        kept: kept.filter((i) => i >= own && i < own + attributes.kept.length).map((i): Kept => {
+          const [carry, step] = attributes.kept[i - own]!;
+          return [kept.indexOf(carry), step];
+        }),
       },
     );
-    return body.results.map((result, i) => {
+    return original.results!.map((_, i) => {
       const place = kept.indexOf(i);
+      if (place >= 0 || i < carries || i >= own) return left[place];
       // Rows that are written twice are read from where they stand once.
-      return left[place >= 0 ? place : i >= carries ? places.get(result) ?? -1 : -1];
+      return left[places.get(body.results[i]!) ?? -1];
     });
   });
 }
 
 /** Places of the results that are read, by users or by what they need in the next step. */
 function neededResults({ attributes }: Node<"loop">, used: ReadonlySet<number>): number[] {
-  const { body, carries, running } = attributes;
+  const { body, carries, running, kept } = attributes, own = body.results.length;
   const needed = new Set<number>();
   if (running !== undefined && used.size > 0) needed.add(running);
   const rows = new Set<Node>();
   for (const i of used) {
-    if (i >= carries && rows.has(body.results[i]!)) continue;
-    if (i >= carries) rows.add(body.results[i]!);
-    needed.add(i);
+    if (i >= own + kept.length) continue;
+    if (i >= own) needed.add(i).add(kept[i - own]![0]);
+    else if (i < carries) needed.add(i);
+    else if (!rows.has(body.results[i]!)) {
+      rows.add(body.results[i]!);
+      needed.add(i);
+    }
   }
+  const ofBody = [...needed].filter((i) => i < own);
+  for (const i of carriesBehind(body, carries, ofBody)) needed.add(i);
+  if (attributes.replay !== undefined && attributes.replay.checks > 0) needed.add(own);
+  return [...needed].sort((a, b) => a - b);
+}
+
+/** The carries that some results of a body need, in the same step or in the next. */
+export function carriesBehind(
+  { parameters, results }: Graph,
+  carries: number,
+  wanted: readonly number[],
+): number[] {
+  const needed = new Set(wanted);
   for (;;) {
     const before = needed.size;
-    const read = new Set(topological([...needed].map((i) => body.results[i]!), inputsRead));
-    for (let i = 0; i < carries; i++) if (read.has(body.parameters[i]!)) needed.add(i);
-    if (needed.size === before) return [...needed].sort((a, b) => a - b);
+    const read = new Set(topological([...needed].map((i) => results[i]!), inputsRead));
+    for (let i = 0; i < carries; i++) if (read.has(parameters[i]!)) needed.add(i);
+    if (needed.size === before) break;
   }
+  return [...needed].filter((i) => i < carries).sort((a, b) => a - b);
 }
 
 /** A loop's body over parameters that loops share: carries by class, other inputs by value. */
@@ -174,11 +199,14 @@ function shareBodies(loops: readonly Node<"loop">[]): Shared[] {
 function inputsRead(node: Node): readonly Node[] {
   const { inputs: [loop] } = node;
   if (!is(node, "project") || !is(loop!, "loop")) return node.inputs;
-  const { body, carries } = loop.attributes;
+  const { body, carries, replay } = loop.attributes;
   const needed = neededResults(loop, new Set([node.attributes.index]));
-  const read = new Set(topological(needed.map((i) => body.results[i]!), inputsRead));
+  const ofBody = needed.filter((i) => i < body.results.length);
+  const read = new Set(topological(ofBody.map((i) => body.results[i]!), inputsRead));
+  // A way back reads what its states are made of, whatever is asked of it.
+  const plain = body.parameters.length - (replay?.states ?? 0);
   return loop.inputs.filter((_, i) =>
-    read.has(body.parameters[i]!) || (i < carries && needed.includes(i))
+    i >= plain || read.has(body.parameters[i]!) || (i < carries && needed.includes(i))
   );
 }
 
@@ -186,8 +214,9 @@ function inputsRead(node: Node): readonly Node[] {
 function mergeOnce(roots: readonly Node[]): Node[] | undefined {
   const groups = new Map<string, Node<"loop">[]>();
   for (const node of loopsBelow(roots)) {
-    const { length, reverse, running } = node.attributes;
+    const { length, reverse, running, replay } = node.attributes;
     const key = `${length} ${reverse} ${running === undefined}`;
+    if (replay !== undefined) continue;
     const group = groups.get(key);
     if (group === undefined) groups.set(key, [node]);
     else group.push(node);
@@ -216,16 +245,29 @@ function merge(roots: readonly Node[], small: Shared, large: Shared): Node[] {
   const { body, ...options } = large.node.attributes;
   const own = new Map<Node, Node>();
   large.parameters.forEach((p, i) => own.has(p) || own.set(p, body.parameters[i]!));
-  const rows = small.results.slice(small.node.attributes.carries);
+  const { carries: count, kept: smallKept } = small.node.attributes;
+  const rows = small.results.slice(count);
   const results = [...body.results, ...substitute(rows, own)];
-  const bigger = loop({ ...body, results }, large.node.inputs, options);
-  const fromLarge = small.results.map((_, i) => {
-    const carry = i < small.classes.length ? large.classes.indexOf(small.classes[i]!) : -1;
-    return bigger[carry >= 0 ? carry : body.results.length + i - small.classes.length];
-  });
+  const carryOf = (i: number): number => large.classes.indexOf(small.classes[i]!);
+  const kept: Kept[] = [
+    ...options.kept,
+    ...smallKept.map(([carry, step]): Kept => [carryOf(carry), step]),
+  ];
+  const bigger = loop({ ...body, results }, large.node.inputs, { ...options, kept });
+  const after = results.length + options.kept.length;
+  const fromLarge = [
+    ...small.results.map((_, i) =>
+      bigger[i < count ? carryOf(i) : body.results.length + i - count]
+    ),
+    ...bigger.slice(after),
+  ];
+  const fromOwn = [
+    ...bigger.slice(0, body.results.length),
+    ...bigger.slice(results.length, after),
+  ];
   // Whatever `large` reads does not depend on `small`, so both can be replaced at once.
   return replaceResults(roots, (original) => {
     if (original === small.node) return fromLarge;
-    return original === large.node ? bigger.slice(0, body.results.length) : undefined;
+    return original === large.node ? fromOwn : undefined;
   });
 }

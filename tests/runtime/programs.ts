@@ -72,6 +72,7 @@ export function programOf(
     arguments: parts.arguments,
     donated: parts.donated ?? [],
     slots,
+    partial: () => [],
     script: parts.dispatches.map((_, i) => i),
     dispatches: parts.dispatches.map(([kernel, ...slots]) => ({
       kernel,

@@ -1,0 +1,426 @@
+/**
+ * The way back of a loop: a schedule played over up to three programs. `advance` is what its loop
+ * runs forward, the same kernels without those that the state does not need; `pull` takes cotangents
+ * over one step; `invert` goes a step back. All of them work on one state, the working state, and
+ * snapshots are copies of it. Each combination of where things can lie has its dispatches; which of
+ * them run in what order is the schedule's affair, and is made while it is played. So compiling does
+ * not grow with the length, and every plan, storing everything included, gives the same bits.
+ *
+ * @module
+ */
+import { extraSteps, scheduleOf, type SchedulePlan } from "../checkpoint/strategy.ts";
+import { forwardOf, type Replay, replayInputs } from "../graph/loops/replay.ts";
+import type { Node } from "../graph/node.ts";
+import { sizeOf } from "../graph/shape.ts";
+import { compareKernel, fillKernel, placeKernel, setKernel, takeKernel } from "../kernels/copy.ts";
+import { beginIn, copyAll, type Memory, playRounds, type PreparedLoop } from "./loop.ts";
+import { type Scratch, startingIn } from "./loop.ts";
+import type { Dispatch } from "./program.ts";
+import type { Script, ScriptLoop, ScriptSchedule } from "./script.ts";
+import {
+  assemble,
+  bodyPart,
+  bytesOfCarry,
+  type Compile,
+  compileSteps,
+  type Make,
+  makerFor,
+  Names,
+  onlyResults,
+  type Part,
+  type Placed,
+  placeStep,
+  sparesOf,
+  type Steps,
+  together,
+  withoutIdleCounter,
+} from "./steps.ts";
+import { bytesOf } from "./order.ts";
+
+/** A program that changes the working state. */
+interface Mover {
+  readonly steps: Steps;
+  /** For each of its carries the part of the state, 0 being the counter; undefined if it is none. */
+  readonly parts: readonly (number | undefined)[];
+  /** What it reads besides: its arguments after the carries. */
+  readonly operands: readonly Node[];
+}
+
+/** A place of the working state: memory of the counter and of each of its parts. */
+interface Place {
+  readonly names: readonly string[];
+  /** For each mover, how it runs from here, and the number of the place where it ends. */
+  readonly moves: readonly { readonly placed: Placed; readonly to: number }[];
+}
+
+/** Every place where the working state can come to lie, the first first. */
+function placesOf(movers: readonly Mover[], names: Names, first: readonly string[]): Place[] {
+  const spares = sharedSpares(movers).map((bytes, i) => names.of(`spare ${i}`, bytes));
+  const numbers = new Map([[first.join(), 0]]);
+  const waiting = [first], places: Place[] = [];
+  for (const here of waiting) {
+    const moves = movers.map(({ steps, parts }, m) => {
+      const current = parts.map((part) => part === undefined ? undefined : here[part]);
+      const placed = placeStep(steps, names, `mover ${m}`, current, [...first, ...spares]);
+      const next = here.map((name, part) => {
+        const carry = parts.indexOf(part);
+        return carry < 0 ? name : placed.next[carry]!;
+      });
+      let to = numbers.get(next.join());
+      if (to === undefined) {
+        numbers.set(next.join(), to = waiting.length);
+        waiting.push(next);
+      }
+      return { placed, to };
+    });
+    places.push({ names: here, moves });
+    if (places.length > 256) throw new Error("Cannot compile a way back: its state never settles");
+  }
+  return places;
+}
+
+/** Bytes of the memory that parts of the state change places with, enough for each mover. */
+function sharedSpares(movers: readonly Mover[]): number[] {
+  const most = new Map<number, number>();
+  for (const { steps, parts } of movers) {
+    const counts = new Map<number, number>();
+    for (const bytes of sparesOf(steps, (carry) => parts[carry] !== undefined)) {
+      counts.set(bytes, (counts.get(bytes) ?? 0) + 1);
+    }
+    for (const [bytes, count] of counts) most.set(bytes, Math.max(count, most.get(bytes) ?? 0));
+  }
+  return [...most].flatMap(([bytes, count]) => new Array<number>(count).fill(bytes));
+}
+
+/** A way back; `forward` gives the steps of the loop that it belongs to. */
+export function prepareBack(
+  node: Node<"loop">,
+  outputs: readonly Node[],
+  pull: Steps,
+  forward: (loop: Node<"loop">) => Steps,
+  compile: Compile,
+  maxBindings: number,
+): PreparedLoop {
+  const replay = node.attributes.replay!;
+  const source = replay.plan === undefined ? undefined : moversOf(node, replay, forward, compile);
+  const { body, carries } = node.attributes;
+  const stacks = body.results.length > carries || replay.plan === undefined;
+  return new Back(
+    node,
+    outputs,
+    withoutIdleCounter(pull, stacks),
+    replay,
+    source,
+    maxBindings,
+  );
+}
+
+function moversOf(
+  node: Node<"loop">,
+  replay: Replay,
+  forward: (loop: Node<"loop">) => Steps,
+  compile: Compile,
+): Mover[] {
+  const { loop, state } = forwardOf(node);
+  const { inverse } = replayInputs(node.attributes, replay, node.inputs);
+  const { carries, length, reverse } = loop.attributes;
+  const whole = forward(loop);
+  const parts = Array.from({ length: carries + 1 }, (_, i) => {
+    const part = i === 0 ? 0 : state.indexOf(i - 1) + 1;
+    return i > 0 && part === 0 ? undefined : part;
+  });
+  const advance = onlyResults(whole, state.map((carry) => carry + 1), false);
+  const movers: Mover[] = [{ steps: advance, parts, operands: loop.inputs.slice(carries) }];
+  const { invert, invertedRows, states } = replay;
+  if (invert !== undefined) {
+    const body = { ...invert, carries: states, stacked: invertedRows };
+    const steps = withoutIdleCounter(
+      compileSteps({ ...body, length, reverse, backwards: true }, compile),
+      false,
+    );
+    movers.push({ steps, parts: steps.program.results.map((_, i) => i), operands: inverse });
+  }
+  return movers;
+}
+
+/** See {@linkcode prepareBack}. */
+class Back implements PreparedLoop {
+  readonly scratch: readonly Scratch[];
+  private readonly own: readonly string[];
+  private readonly names = new Names();
+  private readonly starts: ReadonlyMap<string, Node>;
+  private readonly ends = new Map<string, Node>();
+  private readonly rounds: ReturnType<typeof playRounds>["rounds"];
+  private readonly places: readonly Place[];
+  private readonly states: readonly (readonly Node[])[];
+  private readonly wanted: ReadonlyMap<number, Node>;
+  private readonly plan: SchedulePlan | undefined;
+  private readonly make: Make;
+
+  constructor(
+    private readonly node: Node<"loop">,
+    outputs: readonly Node[],
+    private readonly pull: Steps,
+    replay: Replay,
+    private readonly movers: readonly Mover[] | undefined,
+    private readonly maxBindings: number,
+  ) {
+    const { length, carries } = node.attributes;
+    this.make = makerFor(node);
+    this.plan = replay.plan && scheduleOf(replay.plan);
+    this.states = replayInputs(node.attributes, replay, node.inputs).states;
+    const around = playRounds(pull, this.names, "around");
+    this.rounds = around.rounds;
+    this.wanted = new Map(
+      outputs.map((output) => [(output as Node<"project">).attributes.index, output]),
+    );
+    const starts = new Map<string, Node>();
+    for (let i = 0; i < carries; i++) starts.set(around.initial[i + 1]!, node.inputs[i]!);
+    this.rounds[length % this.rounds.length]!.carries.forEach((name, i) => {
+      const result = i === 0 ? undefined : this.wanted.get(i - 1);
+      if (result !== undefined) this.ends.set(name, result);
+    });
+    const ofState = this.states.map((_, i) =>
+      this.names.of(`state ${i}`, bytesOfCarry(pull, pullArgument(pull, this.states.length, i)))
+    );
+    if (this.plan === undefined || movers === undefined) {
+      this.places = [{ names: ["", ...ofState], moves: [] }];
+    } else {
+      const first = [this.names.of("counter", bytesOfCarry(pull, 0)), ...ofState];
+      this.places = placesOf(movers, this.names, first);
+      this.states.forEach((values, i) => starts.set(ofState[i]!, values[0]!));
+      this.#nameSnapshots(length, starts);
+    }
+    this.starts = starts;
+    this.own = [...this.names.all.keys()].filter((name) => !this.ends.has(name));
+    const operands = [...node.inputs, ...(movers ?? []).flatMap((mover) => mover.operands)];
+    this.scratch = this.own.map((name) => {
+      const bytes = this.names.all.get(name)!, value = starts.get(name);
+      return value === undefined ? { bytes } : { bytes, ...startingIn(value, operands) };
+    });
+  }
+
+  /** Names the memory of snapshots; the initial state is one that stays where it lies. */
+  #nameSnapshots(length: number, starts: Map<string, Node>): void {
+    const plan = this.plan!, held = plan.held(length);
+    for (let slot = 0; slot < plan.slots(length); slot++) {
+      const index = held.findIndex((snapshot) => snapshot.slot === slot);
+      this.names.of(snapshotName(slot, 0), bytesOfCarry(this.pull, 0));
+      this.states.forEach((values, i) => {
+        const value = index < 0 ? undefined : values[index + 1]!;
+        if (held[index]?.step === 0) return;
+        const name = this.names.of(snapshotName(slot, i + 1), bytesOf(values[0]!));
+        if (value !== undefined) starts.set(name, value);
+      });
+    }
+  }
+
+  describe(): string[] {
+    const { length, body } = this.node.attributes, { plan, states } = this;
+    const bytes = states.reduce((sum, [value]) => sum + bytesOf(value!), 0);
+    if (plan === undefined) {
+      return [`states stored: ${bytes} B for ${length} steps of ${body.name}`];
+    }
+    const { advances, inversions } = extraSteps(plan, length);
+    return [
+      `states ${plan.name}: ${plan.slots(length)} snapshots, ${bytes} B a state, ` +
+      `${advances - plan.atTurn(length)[0]!} steps of ${length} run again, ` +
+      `${inversions} run backwards`,
+    ];
+  }
+
+  place({ slotOf, scratch }: Memory): Part {
+    const { node, make, maxBindings } = this;
+    const { length } = node.attributes;
+    const memory = new Map(this.own.map((name, i) => [name, scratch[i]!]));
+    for (const [name, result] of this.ends) memory.set(name, slotOf(result));
+    const initial = this.plan?.held(length).findIndex(({ step }) => step === 0) ?? -1;
+    if (initial >= 0) {
+      const { slot } = this.plan!.held(length)[initial]!;
+      this.states.forEach((values, i) =>
+        memory.set(snapshotName(slot, i + 1), slotOf(values[initial + 1]!))
+      );
+    }
+    const at = (name: string): number => memory.get(name)!;
+    const counter = this.pull.program.arguments[0]!;
+    const set = (name: string, value: number): Dispatch =>
+      make(setKernel(value), [at(name)], [counter]);
+    const starts: Dispatch[] = [
+      set(this.rounds[0]!.carries[0]!, 0),
+      ...beginIn(
+        [...this.starts].map(([name, value]) => ({ to: at(name), value })),
+        slotOf,
+        make,
+        maxBindings,
+      ),
+    ];
+    if (length === 0) return assemble(starts);
+    const found = this.wanted.get(node.attributes.body.results.length);
+    if (found !== undefined) {
+      starts.push(make(fillKernel("u32", found.shape[0]!, 0), [slotOf(found)], [found]));
+    }
+    const stage: Stage = { at, slotOf, counter, found };
+    if (this.plan === undefined) return assemble([...starts, this.#stored(stage)]);
+    const [working, ...held] = this.plan.atTurn(length);
+    starts.push(set(this.places[0]!.names[0]!, working!));
+    this.plan.held(length).forEach(({ slot }, i) =>
+      starts.push(set(snapshotName(slot, 0), held[i]!))
+    );
+    return assemble([...starts, this.#scheduled(stage)]);
+  }
+
+  /** Every state is a row of a stack: it is taken from there, and pulled. */
+  #stored(stage: Stage): Part {
+    const { length } = this.node.attributes;
+    const parts = this.rounds.map((round): Part => {
+      const rows = this.states.flatMap(([stack], i) => {
+        const shape = stack!.shape.slice(1), size = sizeOf(shape), { dtype } = stack!;
+        if (size === 0) return [];
+        const slots = [
+          stage.slotOf(stack!),
+          stage.at(this.places[0]!.names[i + 1]!),
+          stage.at(round.carries[0]!),
+        ];
+        const kernel = takeKernel(dtype, size, { from: length - 1 });
+        return [this.make(kernel, slots, [stack!, { shape, dtype }, stage.counter])];
+      });
+      return assemble([...rows, this.#pulled(stage, round, this.places[0]!)]);
+    });
+    const { dispatches, scripts } = together(parts);
+    const loop: ScriptLoop = { length, rounds: scripts };
+    return { dispatches, script: [loop] };
+  }
+
+  /** The pull of a step whose state lies at `place`. */
+  #pulled(stage: Stage, round: (typeof this.rounds)[number], place: Place): Part {
+    const { node, pull } = this, { carries, length, reverse, body } = node.attributes;
+    const plain = body.parameters.length - this.states.length;
+    const slotIn = (slot: number): number => {
+      const where = round.slots[slot]!;
+      if (typeof where === "string") return stage.at(where);
+      if (where <= plain) return stage.slotOf(node.inputs[where - 1]!);
+      return stage.at(place.names[where - plain]!);
+    };
+    const rows = pull.program.results.slice(pull.carries).flatMap(({ slot }, r) => {
+      const stack = this.wanted.get(carries + r);
+      if (stack === undefined || slot < 0) return [];
+      const shape = stack.shape.slice(1), { dtype } = stack;
+      const kernel = placeKernel(dtype, sizeOf(shape), reverse ? { from: length } : { plus: -1 });
+      const slots = [slotIn(slot), stage.slotOf(stack), stage.at(round.next[0]!)];
+      return [this.make(kernel, slots, [{ shape, dtype }, stack, stage.counter])];
+    });
+    return assemble([bodyPart(pull, slotIn), ...rows]);
+  }
+
+  /** The working state compared with the same state as it was. */
+  #compared({ at, found, slotOf }: Stage, place: Place, was: (part: number) => number): Part {
+    const { plan, checked } = this.node.attributes.replay!;
+    if (found === undefined) return { dispatches: [], script: [] };
+    return assemble(this.states.flatMap(([value], i) => {
+      const { dtype, shape } = value!;
+      if (sizeOf(shape) === 0) return [];
+      const kernel = compareKernel(dtype, sizeOf(shape), checked[i]!, plan!.check === "bits");
+      const slots = [at(place.names[i + 1]!), was(i), slotOf(found)];
+      return [this.make(kernel, slots, [value!, value!, found])];
+    }));
+  }
+
+  /** All that can run, and the order in which the plan's schedule runs it. */
+  #scheduled(stage: Stage): Part {
+    const { places, rounds, states } = this, movers = this.movers!;
+    const plan = this.plan!, { length } = this.node.attributes, slots = plan.slots(length);
+    const parts: Part[] = [];
+    const add = (part: Part): number => parts.push(part) - 1;
+    const values = [undefined, ...states.map(([value]) => value!)];
+    const copies = (place: Place, slot: number, restore: boolean): Part => {
+      const pairs = place.names.map((name, i) => {
+        const ends = [stage.at(name), stage.at(snapshotName(slot, i))] as const;
+        const [from, to] = restore ? [ends[1], ends[0]] : ends;
+        return { from, to, value: values[i] ?? stage.counter };
+      });
+      return assemble(copyAll(pairs, this.make, this.maxBindings));
+    };
+    const moved = places.map((place) =>
+      movers.map(({ steps, operands }, m) =>
+        add(bodyPart(steps, (slot) => {
+          const where = place.moves[m]!.placed.slots[slot]!;
+          return typeof where === "string"
+            ? stage.at(where)
+            : stage.slotOf(operands[where - steps.carries]!);
+        }))
+      )
+    );
+    const everySlot = Array.from({ length: slots }, (_, slot) => slot);
+    // The initial state lies where it was given: no schedule writes over it.
+    const first = plan.held(length).find(({ step }) => step === 0)?.slot;
+    const saved = places.map((place) =>
+      everySlot.map((slot) => slot === first ? undefined : add(copies(place, slot, false)))
+    );
+    const restored = places.map((place) => everySlot.map((slot) => add(copies(place, slot, true))));
+    const pulled = places.map((place) =>
+      rounds.map((round) => add(this.#pulled(stage, round, place)))
+    );
+    const compared = places.map((place) =>
+      everySlot.map((slot) =>
+        add(this.#compared(stage, place, (i) => stage.at(snapshotName(slot, i + 1))))
+      )
+    );
+    const initial = plan.atTurn(length).indexOf(0);
+    const ended = places.map((place) =>
+      add(this.#compared(stage, place, (i) => stage.slotOf(states[i]![initial]!)))
+    );
+    function* order(): Generator<number, void, undefined> {
+      let place = 0, round = 0;
+      // The steps that snapshots are of, and the one that the working state is of if it was inverted.
+      const kept = new Map(plan.held(length).map(({ slot, step }) => [slot, step]));
+      let at = -1;
+      const move = function* (mover: number, count: number): Generator<number, void, undefined> {
+        for (let i = 0; i < count; i++) {
+          yield moved[place]![mover]!;
+          place = places[place]!.moves[mover]!.to;
+        }
+      };
+      for (const action of plan.back(length)) {
+        if (action.do === "advance") yield* move(0, action.to - action.from);
+        else if (action.do === "invert") {
+          yield* move(1, action.from - action.to);
+          at = action.to;
+        } else if (action.do === "restore") yield restored[place]![action.slot]!;
+        else if (action.do === "snapshot") {
+          kept.set(action.slot, action.step);
+          yield saved[place]![action.slot]!;
+        } else if (action.do === "pull") {
+          yield pulled[place]![round]!;
+          round = (round + 1) % rounds.length;
+        } else if (action.do === "drop") {
+          if (kept.get(action.slot) === at) yield compared[place]![action.slot]!;
+          kept.delete(action.slot);
+        }
+        if (action.do === "advance" || action.do === "restore") at = -1;
+      }
+      if (at === 0 && slots === 0) yield ended[place]!;
+    }
+    const { dispatches, scripts } = together(parts);
+    const schedule: ScriptSchedule = { parts: scripts as readonly Script[], order };
+    return { dispatches, script: [schedule] };
+  }
+}
+
+/** What the parts of a way back are placed by. */
+interface Stage {
+  readonly at: (name: string) => number;
+  readonly slotOf: (node: Node) => number;
+  readonly counter: Steps["program"]["arguments"][number];
+  /** Where it is written how states that were inverted differ from what they were. */
+  readonly found: Node | undefined;
+}
+
+/** Memory of a part of a snapshot, 0 being the counter. */
+function snapshotName(slot: number, part: number): string {
+  return `snapshot ${slot} part ${part}`;
+}
+
+/** The argument of `pull` that is a part of the state. */
+function pullArgument({ program }: Steps, states: number, part: number): number {
+  return program.arguments.length - states + part;
+}

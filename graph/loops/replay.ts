@@ -1,0 +1,169 @@
+/**
+ * The way back of a loop, as a node: a loop over cotangents whose body also reads the state before
+ * the step that it pulls. Where those states come from is the affair of a {@linkcode Plan}: they
+ * were all stacked, or a few were kept and the others are computed again, or they are inverted. The
+ * values that a plan begins with are inputs of the way back and results of the loop it belongs to
+ * (`kept`), so the graph says which loop that is: {@linkcode forwardOf}. Compiling runs the kernels
+ * of that very loop again, and one program pulls whatever the plan, so that no plan changes a bit of
+ * the gradient.
+ *
+ * @module
+ */
+import { fill, loop } from "../build.ts";
+import { attributeKey, type Graph, is, type Node } from "../node.ts";
+
+/** How the way back of a loop gets its states. What plays it is in checkpoint/ and compile/. */
+export interface Plan {
+  /** The plan in words; equal plans are equal in words, and one object. */
+  readonly name: string;
+  /** True if states are computed by the inverse of the step, too. */
+  readonly inverts: boolean;
+  /**
+   * What to find out where a state that was computed by the inverse is at hand as it was: how far
+   * the two are apart, or whether their bits differ.
+   */
+  readonly check: "drift" | "bits" | undefined;
+  /**
+   * The steps of the states that are at hand when the loop of so many steps (2 at least) has ended:
+   * of the working state, of the snapshots in the order of their slots, and 0 if that is none of them.
+   */
+  atTurn(length: number): readonly number[];
+}
+
+/** A carry that a loop gives as it was before a step, or before `every` step, stacked. */
+export type Kept = readonly [carry: number, step: number | "every"];
+
+/** What makes a loop the way back of another. Its states are the last parameters of its body. */
+export interface Replay {
+  /** Where states come from; undefined if all of them are inputs, stacked. */
+  readonly plan: Plan | undefined;
+  /** How many carries make a state. */
+  readonly states: number;
+  /** How many inputs come for each of them: what {@linkcode Plan.atTurn} says, or one stack. */
+  readonly live: number;
+  /** Parameters: a state, rows, constants; results: the state before it. */
+  readonly invert: Graph | undefined;
+  /** How many of the inverse's operands are rows. */
+  readonly invertedRows: number;
+  /** Length of the last result, which says what {@linkcode Plan.check} found; 0 if there is none. */
+  readonly checks: number;
+  /** For each part of the state its place in there. */
+  readonly checked: readonly number[];
+  /**
+   * The loop that the states are of, whose inputs are the last inputs here: what derivatives of the
+   * way back are derived from. Simplification drops it.
+   */
+  readonly forward: Forward | undefined;
+}
+
+/** A loop without its inputs, and which of its carries make a state. */
+export interface Forward {
+  readonly body: Graph;
+  readonly carries: number;
+  readonly stacked: number;
+  readonly reverse: boolean;
+  readonly state: readonly number[];
+}
+
+const known = new Map<string, Replay>();
+
+/** One object for equal parts, as nodes are. */
+export function makeReplay({ forward, ...parts }: Replay): Replay {
+  const key = attributeKey(parts) + (forward === undefined ? "" : attributeKey(forward));
+  let replay = known.get(key);
+  if (replay === undefined) {
+    // Keys name graphs by identity, so that old entries are only weight.
+    if (known.size >= 4096) known.clear();
+    known.set(key, replay = { ...parts, forward });
+  }
+  return replay;
+}
+
+/** The inputs of a way back by what they are for. */
+export interface ReplayInputs {
+  /** Those of its body's parameters that are no states: carries, rows, constants. */
+  readonly own: readonly Node[];
+  /** For each part of a state its values at the turn. */
+  readonly states: readonly (readonly Node[])[];
+  /** Rows and constants of the inverse. */
+  readonly inverse: readonly Node[];
+  /** Inputs of the loop forward, while it is known. */
+  readonly forward: readonly Node[];
+}
+
+/** Takes the inputs of a way back apart. */
+export function replayInputs(
+  { body }: { readonly body: Graph },
+  { states, live, invert, forward }: Replay,
+  inputs: readonly Node[],
+): ReplayInputs {
+  let at = 0;
+  const take = (count: number): readonly Node[] => inputs.slice(at, at += count);
+  const own = take(body.parameters.length - states);
+  return {
+    own,
+    states: Array.from({ length: states }, () => take(live)),
+    inverse: take(invert === undefined ? 0 : invert.parameters.length - states),
+    forward: take(forward === undefined ? 0 : forward.body.parameters.length),
+  };
+}
+
+/** The loop that the states of a way back are of, and which of its carries they are. */
+export function forwardOf(node: Node<"loop">): {
+  readonly loop: Node<"loop">;
+  readonly state: readonly number[];
+} {
+  const { replay } = node.attributes;
+  const { states } = replayInputs(node.attributes, replay!, node.inputs);
+  let found: Node<"loop"> | undefined;
+  const state = states.map(([working], i) => {
+    const from = is(working!, "project") ? working.inputs[0]! : undefined;
+    if (from === undefined || !is(from, "loop") || (found ?? from) !== from) {
+      throw new Error(`Cannot run ${node.attributes.body.name}: state ${i} is of no loop`);
+    }
+    found = from;
+    const { body, carries, kept } = from.attributes;
+    const { index } = (working as Node<"project">).attributes;
+    return index < carries ? index : kept[index - body.results.length]![0];
+  });
+  return { loop: found!, state };
+}
+
+/** What a way back with a plan reads besides its inputs: the rows and constants of its loop. */
+export function replayedOperands(node: Node): readonly Node[] {
+  if (!is(node, "loop")) return [];
+  const { replay } = node.attributes;
+  if (replay?.plan === undefined || replay.states === 0) return [];
+  const { loop } = forwardOf(node);
+  return loop.inputs.slice(loop.attributes.carries);
+}
+
+/** Carries before each step as plain rows, which have derivatives: the loop with more results. */
+function stackStates(forward: Forward, inputs: readonly Node[], length: number): Node[] {
+  const { body, state, ...options } = forward;
+  const results = [...body.results, ...state.map((i) => body.parameters[i]!)];
+  return loop({ ...body, results }, inputs, { ...options, length }).slice(body.results.length);
+}
+
+/**
+ * A way back with other inputs as what it means: every state stacked by a loop forward, and a loop
+ * backward that reads them as rows. This is what derivatives of it are derived from.
+ */
+export function openReplay({ attributes }: Node<"loop">, inputs: readonly Node[]): Node[] {
+  const { body, length, carries, stacked, reverse, replay } = attributes;
+  const { own, forward } = replayInputs(attributes, replay!, inputs);
+  const first = carries + stacked, last = own.length;
+  const order = <T>(x: readonly T[], states: readonly T[]): T[] => [
+    ...x.slice(0, first),
+    ...states,
+    ...x.slice(first, last),
+  ];
+  const { name, parameters, results } = body;
+  const opened = loop(
+    { name, parameters: order(parameters, parameters.slice(last)), results },
+    order(own, stackStates(replay!.forward!, forward, length)),
+    { length, carries, stacked: stacked + replay!.states, reverse },
+  );
+  // Nothing is inverted, so nothing differs.
+  return replay!.checks === 0 ? opened : [...opened, fill(0, [replay!.checks], "u32")];
+}
