@@ -14,7 +14,15 @@ import { carryChecks, collectChecks, Gauge, noteCheck } from "../check.ts";
 import { isFloat } from "../dtype.ts";
 import type { Graph, Node } from "../node.ts";
 import { activeNodes, topological } from "../walk.ts";
-import { type Kept, makeReplay, openReplay, type Replay } from "./replay.ts";
+import {
+  carryOf,
+  type Kept,
+  makeReplay,
+  openReplay,
+  type Replay,
+  replayInputs,
+  statesAt,
+} from "./replay.ts";
 import { carriesBehind } from "./tidy.ts";
 
 /** Cotangents of sources from those of results, or tangents of results from those of sources. */
@@ -185,25 +193,12 @@ interface SavedStates {
 /** What keeping carries of a loop takes: the loop again with more results, as its plan says. */
 function savedStates(node: Node<"loop">, saved: readonly number[]): SavedStates {
   if (saved.length === 0) return { replay: undefined, state: [], inputs: [] };
-  const { body, length, carries, stacked, reverse, invert, kept } = node.attributes;
+  const { body, length, carries, stacked, reverse, invert } = node.attributes;
   // Of one step there is nothing to choose.
   const plan = length < 2 ? undefined : node.attributes.plan;
-  const turn = plan?.atTurn(length);
   // Who runs the steps again needs all that they take, who reads them only what is pulled.
   const state = plan === undefined ? saved : carriesBehind(body, carries, saved);
-  const asked = state.flatMap((carry): Kept[] =>
-    (turn ?? ["every" as const]).map((step) => [carry, step])
-  );
-  const isKept = ([, step]: Kept): boolean => step !== 0 && step !== length;
-  const results = loop(body, node.inputs, {
-    ...node.attributes,
-    kept: [...kept, ...asked.filter(isKept)],
-  });
-  let next = body.results.length + kept.length;
-  const states = asked.map((one) => {
-    if (isKept(one)) return results[next++]!;
-    return one[1] === 0 ? node.inputs[one[0]]! : results[one[0]]!;
-  });
+  const { live, states } = statesAt(node, state, plan);
   const inverse = plan?.inverts ? invert : undefined;
   const used = new Set(
     topological(inverse === undefined ? [] : state.map((i) => inverse.results[i]!)),
@@ -214,7 +209,7 @@ function savedStates(node: Node<"loop">, saved: readonly number[]): SavedStates 
   const replay = makeReplay({
     plan,
     states: state.length,
-    live: turn?.length ?? 1,
+    live,
     invert: inverse && canonical({
       name: inverse.name,
       parameters: [...state, ...operands].map((i) => inverse.parameters[i]!),
@@ -251,19 +246,60 @@ function noteReversal(node: Node<"loop">, { plan, checks }: Replay, back: readon
   }
 }
 
+/** The states of a way back with their tangents, which are carries of the loop forward like them. */
+function pushStates(
+  node: Node<"loop">,
+  tangents: readonly (Node | undefined)[],
+  varies: readonly boolean[],
+): { readonly replay: Replay; readonly inputs: readonly Node[] } {
+  const replay = node.attributes.replay!, { plan } = replay;
+  const rates = replayInputs(node.attributes, replay, tangents).states;
+  const moved = rates.flatMap(([working], i) => {
+    if (!varies[i]) return [];
+    // The initial state may stand still, but none behind it does unless it never moves.
+    return [carryOf(working!)!];
+  });
+  const [first] = moved;
+  if (first === undefined) {
+    return {
+      replay,
+      inputs: node.inputs.slice(node.attributes.body.parameters.length - replay.states),
+    };
+  }
+  // The loop that has tangents has what they are tangents of, under the same numbers.
+  const { body, carries, stacked, reverse } = first.loop.attributes;
+  const state = [...replay.forward!.state, ...moved.map(({ carry }) => carry)];
+  const { live, states } = statesAt(first.loop, state, plan);
+  return {
+    replay: makeReplay({
+      ...replay,
+      states: state.length,
+      live,
+      forward: { body, carries, stacked, reverse, state },
+    }),
+    inputs: [...states, ...first.loop.inputs],
+  };
+}
+
 /** Tangents of a loop's results from those of its inputs; undefined where zero. */
 export function pushLoop(
   node: Node<"loop">,
   tangents: readonly (Node | undefined)[],
   pushforward: Transform,
 ): readonly (Node | undefined)[] {
-  const { body, ...options } = node.attributes, { carries, stacked, plan } = options;
+  const { body, ...options } = node.attributes, { carries, stacked, plan, kept, replay } = options;
   const { parameters, results } = body;
-  if (node.attributes.replay !== undefined) {
+  if (replay?.plan?.inverts) {
+    // What inverts the values does not invert tangents to the bit.
     const sources = node.inputs.map(mark);
     return pushforward(openReplay(node, sources), sources, tangents);
   }
-  const varies = varyingParameters(node, (i) => tangents[i] !== undefined);
+  const plain = parameters.length - (replay?.states ?? 0);
+  const rates = replay && replayInputs(node.attributes, replay, tangents).states;
+  const varies = varyingParameters(
+    node,
+    (i) => i < plain ? tangents[i] !== undefined : rates![i - plain]![0] !== undefined,
+  );
   const partner = parameters.map((p, i) =>
     varies.parameters[i] ? parameter(i, avalOf(p)) : undefined
   );
@@ -288,7 +324,9 @@ export function pushLoop(
     inputs.push({ value: carried.values[i]!, parameter: carried.parameters[i]! })
   );
   const counts = [own + checks.length, take(carries, carries + stacked)] as const;
-  take(carries + stacked, parameters.length);
+  take(carries + stacked, plain);
+  const before = replay && pushStates(node, tangents, varies.parameters.slice(plain));
+  const ofStates = [...parameters.slice(plain), ...partner.slice(plain).filter((p) => !!p)];
   const has = results.map((result, i) =>
     i < carries ? partner[i] !== undefined : varies.nodes.has(result)
   );
@@ -297,7 +335,7 @@ export function pushLoop(
   const rows = indices.filter((i) => i >= carries && has[i]);
   const forward: Graph = {
     name: `${body.name} forward`,
-    parameters: inputs.map((input) => input.parameter),
+    parameters: [...inputs.map((input) => input.parameter), ...ofStates],
     results: [
       ...results.slice(0, carries),
       ...around.map((i) => pushed[i]!),
@@ -306,19 +344,27 @@ export function pushLoop(
       ...rows.map((i) => pushed[i]!),
     ],
   };
-  const all = loop(forward, inputs.map((input) => input.value), {
+  const keeps = kept.flatMap(([carry, step]): Kept[] =>
+    has[carry] ? [[carries + around.indexOf(carry), step]] : []
+  );
+  const all = loop(forward, [...inputs.map((input) => input.value), ...before?.inputs ?? []], {
     ...options,
     carries: counts[0],
     stacked: counts[1],
-    kept: [],
+    kept: keeps,
     invert: undefined,
     // An inverse of the values says nothing of tangents.
     plan: plan?.inverts ? undefined : plan,
+    replay: before?.replay,
   });
   carried.note(all.slice(own, counts[0]));
   const after = counts[0] + results.length - carries;
-  return indices.map((i) => {
-    if (!has[i]) return undefined;
-    return i < carries ? all[carries + around.indexOf(i)] : all[after + rows.indexOf(i)];
-  });
+  let next = forward.results.length;
+  return [
+    ...indices.map((i) => {
+      if (!has[i]) return undefined;
+      return i < carries ? all[carries + around.indexOf(i)] : all[after + rows.indexOf(i)];
+    }),
+    ...kept.map(([carry]) => has[carry] ? all[next++] : undefined),
+  ];
 }

@@ -79,26 +79,26 @@ export function makeReplay({ forward, ...parts }: Replay): Replay {
   return replay;
 }
 
-/** The inputs of a way back by what they are for. */
-export interface ReplayInputs {
+/** The inputs of a way back, or what goes with each, by what they are for. */
+export interface ReplayInputs<T> {
   /** Those of its body's parameters that are no states: carries, rows, constants. */
-  readonly own: readonly Node[];
+  readonly own: readonly T[];
   /** For each part of a state its values at the turn. */
-  readonly states: readonly (readonly Node[])[];
+  readonly states: readonly (readonly T[])[];
   /** Rows and constants of the inverse. */
-  readonly inverse: readonly Node[];
+  readonly inverse: readonly T[];
   /** Inputs of the loop forward, while it is known. */
-  readonly forward: readonly Node[];
+  readonly forward: readonly T[];
 }
 
 /** Takes the inputs of a way back apart. */
-export function replayInputs(
+export function replayInputs<T>(
   { body }: { readonly body: Graph },
   { states, live, invert, forward }: Replay,
-  inputs: readonly Node[],
-): ReplayInputs {
+  inputs: readonly T[],
+): ReplayInputs<T> {
   let at = 0;
-  const take = (count: number): readonly Node[] => inputs.slice(at, at += count);
+  const take = (count: number): readonly T[] => inputs.slice(at, at += count);
   const own = take(body.parameters.length - states);
   return {
     own,
@@ -117,16 +117,50 @@ export function forwardOf(node: Node<"loop">): {
   const { states } = replayInputs(node.attributes, replay!, node.inputs);
   let found: Node<"loop"> | undefined;
   const state = states.map(([working], i) => {
-    const from = is(working!, "project") ? working.inputs[0]! : undefined;
-    if (from === undefined || !is(from, "loop") || (found ?? from) !== from) {
+    const at = carryOf(working!);
+    if (at === undefined || (found ?? at.loop) !== at.loop) {
       throw new Error(`Cannot run ${node.attributes.body.name}: state ${i} is of no loop`);
     }
-    found = from;
-    const { body, carries, kept } = from.attributes;
-    const { index } = (working as Node<"project">).attributes;
-    return index < carries ? index : kept[index - body.results.length]![0];
+    found = at.loop;
+    return at.carry;
   });
   return { loop: found!, state };
+}
+
+/** The loop and the carry of it that a value is at the end, or was before some step. */
+export function carryOf(
+  value: Node,
+): { readonly loop: Node<"loop">; readonly carry: number } | undefined {
+  const loop = is(value, "project") ? value.inputs[0]! : undefined;
+  if (loop === undefined || !is(loop, "loop")) return undefined;
+  const { body, carries, kept } = loop.attributes,
+    { index } = (value as Node<"project">).attributes;
+  const carry = index < carries ? index : kept[index - body.results.length]?.[0];
+  return carry === undefined ? undefined : { loop, carry };
+}
+
+/** Values of a loop's carries at the steps that a plan asks for; all of them without one. */
+export function statesAt(
+  loop: Node<"loop">,
+  state: readonly number[],
+  plan: Plan | undefined,
+): { readonly live: number; readonly states: readonly Node[] } {
+  const { body, length, kept } = loop.attributes;
+  const steps: readonly Kept[1][] = plan === undefined ? ["every"] : plan.atTurn(length);
+  const asked = state.flatMap((carry) => steps.map((step): Kept => [carry, step]));
+  const isKept = ([, step]: Kept): boolean => step !== 0 && step !== length;
+  const results = again(loop, [...kept, ...asked.filter(isKept)]);
+  let next = body.results.length + kept.length;
+  const states = asked.map((one) => {
+    if (isKept(one)) return results[next++]!;
+    return one[1] === 0 ? loop.inputs[one[0]]! : results[one[0]]!;
+  });
+  return { live: steps.length, states };
+}
+
+/** The loop that keeps other carries besides. */
+function again({ inputs, attributes }: Node<"loop">, kept: readonly Kept[]): Node[] {
+  return loop(attributes.body, inputs, { ...attributes, kept });
 }
 
 /** What a way back with a plan reads besides its inputs: the rows and constants of its loop. */
