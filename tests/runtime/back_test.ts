@@ -123,23 +123,105 @@ const cell = (w: rg.Tensor) => (h: rg.Tensor, x: rg.Tensor): [rg.Tensor, rg.Tens
   return [next, next.sum(1)];
 };
 
-Deno.test("second derivatives and tangents go through every strategy", async () => {
-  const [w, h, xs] = await rg.realize([normal(1, [4, 4]), normal(2, [2, 4]), normal(3, [6, 2, 4])]);
-  const f = (backward: rg.Backward) => (w: rg.Tensor): rg.Tensor => {
-    const [last, ys] = rg.scan(cell(w), h!, xs!, { backward });
-    return last.square().sum().add(ys.sin().sum());
+/** Functions of a 4 × 4 tensor that go back over a loop in one of many ways. */
+type Way = (backward: rg.Backward) => (w: rg.Tensor) => readonly rg.Tensor[];
+
+const [h0, rows] = await rg.realize([normal(2, [2, 4]), normal(3, [11, 2, 4])]);
+const last = (backward: rg.Backward) => (w: rg.Tensor): rg.Tensor =>
+  rg.scan(cell(w), h0!, rows!, { backward })[0];
+const loss = (backward: rg.Backward) => (w: rg.Tensor): rg.Tensor =>
+  last(backward)(w).square().sum();
+
+const ways: { readonly [name: string]: Way } = {
+  "two pulls of one loop": (backward) => (w) => {
+    const [y, pull] = rg.vjp(last(backward), w);
+    return [y, ...pull(rg.ones([2, 4])), ...pull(h0!)];
+  },
+  "a Jacobian": (backward) => (w) => [rg.jacobian(last(backward))(w)],
+  "a Hessian-vector product": (backward) => (w) => [rg.hvp(loss(backward), w, w.mul(2))],
+  "the gradient of a gradient": (backward) => (w) => [
+    rg.grad((w: rg.Tensor) => rg.grad(loss(backward))(w).square().sum())(w),
+  ],
+  "gradients of examples": (backward) => (w) => [
+    rg.vmap(rg.grad(loss(backward)))(rg.stack([w, w.mul(0.5), w.neg()])),
+  ],
+  "Hessian-vector products of examples": (backward) => (w) => [
+    rg.vmap((w: rg.Tensor) => rg.hvp(loss(backward), w, w))(rg.stack([w, w.mul(0.5)])),
+  ],
+  "carries of every dtype, and of none": (backward) => (w) => [
+    rg.grad((w: rg.Tensor) => {
+      type C = { x: rg.Tensor; flag: rg.Tensor; n: rg.Tensor; none: rg.Tensor; half: rg.Tensor };
+      const step = ({ x, flag, n, none, half }: C, i: rg.Tensor): C => ({
+        x: rg.where(flag, x.sin().mul(1.25), x.cos().add(n.cast("f32").mul(0.125))),
+        flag: flag.logicalNot(),
+        n: n.add(i.cast("i32")),
+        none: none.mul(2),
+        half: half.sin().add(x.sum().cast("f16")),
+      });
+      const start: C = {
+        x: w,
+        flag: rg.tensor(1, { dtype: "bool" }),
+        n: rg.tensor(3, { dtype: "i32" }),
+        none: rg.zeros([0, 3]),
+        half: rg.ones([3]).cast("f16"),
+      };
+      const { x, half } = rg.loop(step, start, { length: 9, backward });
+      return x.square().sum().add(half.cast("f32").sum());
+    })(w),
+  ],
+  "carries that change places": (backward) => (w) => [
+    rg.grad((w: rg.Tensor) => {
+      type C = { a: rg.Tensor; b: rg.Tensor; c: rg.Tensor };
+      const step = ({ a, b, c }: C): C => ({ a: b, b: a.sin().add(c), c: a });
+      const { a, b, c } = rg.loop(step, { a: w, b: w.mul(2), c: w.mul(3) }, {
+        length: 8,
+        backward,
+      });
+      return a.mul(b).add(c).sum();
+    })(w),
+  ],
+  "a loop that begins where another ended": (backward) => (w) => [
+    rg.grad((w: rg.Tensor) => {
+      const y = rg.loop((y) => y.sin().mul(1.25), w, { length: 7, backward });
+      return rg.loop((y) => y.cos().mul(1.125), y, { length: 7, backward }).square().sum();
+    })(w),
+  ],
+  "checks in the body": (backward) => (w) => [
+    rg.grad((w: rg.Tensor) =>
+      rg.loop(
+        (y) => {
+          rg.check(y.less(100), "a value is large");
+          return y.sin().mul(1.5);
+        },
+        w,
+        { length: 6, backward },
+      ).sum()
+    )(w),
+  ],
+};
+
+for (const [name, way] of Object.entries(ways)) {
+  Deno.test(`${name}: the same bits with every strategy`, async () => {
+    const [w] = await rg.realize([normal(1, [4, 4])]);
+    const run = (backward: rg.Backward) => rg.compile(way(backward))(w!);
+    const stored = await bitsOf(run("store"));
+    assertEquals(await bitsOf(run(rg.revolve({ snapshots: 2 }))), stored);
+    assertEquals(await bitsOf(run(rg.revolve({ snapshots: 2, segment: 4 }))), stored);
+  });
+}
+
+Deno.test("tangents and batches of a way back take no more memory for more steps", () => {
+  const peak = (way: Way): number => {
+    const run = rg.compile(way(rg.revolve({ snapshots: 3 })));
+    run(rg.ones([64]));
+    return run.programs()[0]!.memory.workspace;
   };
-  const all = (backward: rg.Backward) =>
-    rg.compile((w: rg.Tensor) => [
-      rg.grad((w: rg.Tensor) => rg.grad(f(backward))(w).square().sum())(w),
-      rg.hvp(f(backward), w, w),
-      rg.vmap(rg.grad(f(backward)))(rg.stack([w, w.mul(0.5)])),
-    ])(w!);
-  const stored = all("store"), other = all(rg.revolve({ snapshots: 2 }));
-  for (const [i, x] of stored.entries()) {
-    const [a, b] = [await x.data(), await other[i]!.data()];
-    a.forEach((v, j) => assertAlmostEquals(b[j]!, v, 1e-5 * (1 + Math.abs(v)), `result ${i}`));
-  }
+  const far = (length: number): Way => (backward) => (x) => {
+    const f = (x: rg.Tensor): rg.Tensor =>
+      rg.loop((x) => x.sin().mul(1.25), x, { length, backward }).square().sum();
+    return [rg.hvp(f, x, x), rg.vmap(rg.grad(f))(rg.stack([x, x]))];
+  };
+  assertEquals(peak(far(200)), peak(far(20)));
 });
 
 Deno.test("strategies nest: a loop in a loop, each with its own", async () => {
