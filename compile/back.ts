@@ -30,7 +30,6 @@ import {
   type Part,
   type Placed,
   placeStep,
-  sparesOf,
   type Steps,
   together,
   withoutIdleCounter,
@@ -55,13 +54,16 @@ interface Place {
 
 /** Every place where the working state can come to lie, the first first. */
 function placesOf(movers: readonly Mover[], names: Names, first: readonly string[]): Place[] {
-  const spares = sharedSpares(movers).map((bytes, i) => names.of(`spare ${i}`, bytes));
   const numbers = new Map([[first.join(), 0]]);
   const waiting = [first], places: Place[] = [];
   for (const here of waiting) {
     const moves = movers.map(({ steps, parts }, m) => {
+      const other = (carry: number): string => {
+        const part = parts[carry]!, home = first[part]!;
+        return here[part] === home ? names.of(`${home} beside`, names.all.get(home)!) : home;
+      };
       const current = parts.map((part) => part === undefined ? undefined : here[part]);
-      const placed = placeStep(steps, names, `mover ${m}`, current, [...first, ...spares]);
+      const placed = placeStep(steps, names, `mover ${m}`, current, other);
       const next = here.map((name, part) => {
         const carry = parts.indexOf(part);
         return carry < 0 ? name : placed.next[carry]!;
@@ -74,22 +76,8 @@ function placesOf(movers: readonly Mover[], names: Names, first: readonly string
       return { placed, to };
     });
     places.push({ names: here, moves });
-    if (places.length > 256) throw new Error("Cannot compile a way back: its state never settles");
   }
   return places;
-}
-
-/** Bytes of the memory that parts of the state change places with, enough for each mover. */
-function sharedSpares(movers: readonly Mover[]): number[] {
-  const most = new Map<number, number>();
-  for (const { steps, parts } of movers) {
-    const counts = new Map<number, number>();
-    for (const bytes of sparesOf(steps, (carry) => parts[carry] !== undefined)) {
-      counts.set(bytes, (counts.get(bytes) ?? 0) + 1);
-    }
-    for (const [bytes, count] of counts) most.set(bytes, Math.max(count, most.get(bytes) ?? 0));
-  }
-  return [...most].flatMap(([bytes, count]) => new Array<number>(count).fill(bytes));
 }
 
 /** A way back; `forward` gives the steps of the loop that it belongs to. */

@@ -43,6 +43,8 @@ const writers: { readonly [F in Exclude<Frame["is"], "loop">]: (job: Job) => Bod
 export interface CompileOptions {
   /** Indices of parameters whose memory may be overwritten. */
   readonly donate?: readonly number[];
+  /** Whether a result takes over only the argument of its own number: a loop's carries stay apart. */
+  readonly inPlace?: boolean;
   /** Checks every graph after every pass. @default false */
   readonly verify?: boolean;
   /** Operations in one kernel, at most; 1 turns fusion off, for tests. */
@@ -77,8 +79,12 @@ export function compileGraph(
   // An argument that is itself a result is passed on, not overwritten.
   const donated = (options.donate ?? []).map((i) => args[i]!)
     .filter((n) => sizeOf(n.shape) > 0 && !roots.includes(n));
-  const { regions, takeovers } = order(fuse(results, limits), donated, results);
-  const compile: Compile = (body, donate) => compileGraph(body, { ...options, donate }, target);
+  const heirs = options.inPlace
+    ? new Map(donated.map((x) => [roots[args.indexOf(x)]!, x]))
+    : undefined;
+  const { regions, takeovers } = order(fuse(results, limits), donated, results, heirs);
+  const compile: Compile = (body, donate) =>
+    compileGraph(body, { ...options, donate, inPlace: true }, target);
   const bodies = new Map<Node, Steps>();
   const loops = regions.map(({ frame, outputs }) => {
     if (frame.is !== "loop") return undefined;

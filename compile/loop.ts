@@ -1,9 +1,9 @@
 /**
  * Loops: the body compiles once, whatever the length (steps.ts), and the host replays it. Rows of
  * stacked results are copied to their place after each step, and carries that the loop keeps before
- * the steps that they are kept of. Nothing is asked of the device while a loop runs. After a few
- * rounds memory is as in the beginning, so the script has that many rounds, and the last step ends
- * in the memory of the result.
+ * the steps that they are kept of. Nothing is asked of the device while a loop runs. After one round
+ * or two memory is as in the beginning, so the script has as many, and the last step ends in the
+ * memory of the result.
  *
  * @module
  */
@@ -24,7 +24,6 @@ import {
   type Part,
   type Placed,
   placeStep,
-  sparesOf,
   type Steps,
   together,
   withoutIdleCounter,
@@ -57,7 +56,7 @@ export interface Round extends Placed {
   readonly carries: readonly string[];
 }
 
-/** Steps that run one after the other until memory is as in the beginning. */
+/** Steps that run one after the other until memory is as in the beginning: one, or two. */
 export function playRounds(
   steps: Steps,
   names: Names,
@@ -67,17 +66,16 @@ export function playRounds(
     { length: steps.carries },
     (_, i) => names.of(`${prefix} ${i}`, bytesOfCarry(steps, i)),
   );
-  const spares = sparesOf(steps, () => true).map((bytes, i) =>
-    names.of(`${prefix} spare ${i}`, bytes)
-  );
   const rounds: Round[] = [];
   let carries: readonly string[] = initial;
   do {
-    if (rounds.length > 4 * steps.carries + 4) {
-      throw new Error("Cannot compile a loop: its carries never come back to their memory");
-    }
-    const placed = placeStep(steps, names, prefix, carries, [...initial, ...spares]);
-    rounds.push({ ...placed, carries });
+    const from = carries;
+    const other = (i: number): string =>
+      from[i] === initial[i]
+        ? names.of(`${prefix} ${i} beside`, bytesOfCarry(steps, i))
+        : initial[i]!;
+    const placed = placeStep(steps, names, prefix, from, other);
+    rounds.push({ ...placed, carries: from });
     carries = placed.next;
   } while (carries.join() !== initial.join());
   return { rounds, initial };

@@ -44,11 +44,15 @@ export interface Ordered {
   readonly takeovers: ReadonlyMap<Node, Node>;
 }
 
-/** Orders regions (given producers first) so that little is alive at once. */
+/**
+ * Orders regions (given producers first) so that little is alive at once. With `heirs`, a result takes
+ * over the memory of the argument that is named there, and of no other.
+ */
 export function order(
   regions: readonly Region[],
   donated: readonly Node[],
   results: readonly Node[],
+  heirs?: ReadonlyMap<Node, Node>,
 ): Ordered {
   const home = new Map<Node, number>();
   regions.forEach((r, i) => r.outputs.forEach((o) => home.set(o, i)));
@@ -60,7 +64,7 @@ export function order(
     }
     return set;
   });
-  const takeovers = chooseTakeovers(regions, before, home, donated, results);
+  const takeovers = chooseTakeovers(regions, before, home, donated, results, heirs);
   return { regions: schedule(regions, before, home, new Set(results)), takeovers };
 }
 
@@ -70,6 +74,7 @@ function chooseTakeovers(
   home: ReadonlyMap<Node, number>,
   donated: readonly Node[],
   results: readonly Node[],
+  heirs: ReadonlyMap<Node, Node> | undefined,
 ): Map<Node, Node> {
   const takeovers = new Map<Node, Node>();
   const readers = new Map<Node, number[]>();
@@ -85,7 +90,7 @@ function chooseTakeovers(
     if (takeovers.has(result)) return;
     const writer = home.get(result)!;
     for (const argument of candidates) {
-      if (!free.has(argument)) continue;
+      if (!free.has(argument) || (heirs !== undefined && heirs.get(result) !== argument)) continue;
       const others = (readers.get(argument) ?? []).filter((r) => r !== writer);
       if (others.some((r) => leadsTo(before, writer, r))) continue;
       for (const r of others) before[writer]!.add(r);

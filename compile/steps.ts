@@ -1,8 +1,7 @@
 /**
  * Steps of loops: the body as a program over a step counter and the carries, which it may overwrite.
  * Rows of stacked operands are gathered by the counter inside the kernels that use them. Where a
- * body can't overwrite a carry it writes beside it, so carries change places: which memory is whose
- * after a step follows from whose it was before, and is played through at compile time.
+ * body can't overwrite a carry it writes beside it, and such a carry has two places that take turns.
  *
  * @module
  */
@@ -166,35 +165,31 @@ export interface Placed {
 }
 
 /**
- * Where a program's slots lie when its carries lie there. `spares` is memory that carries change
- * places with; `prefix` names what belongs to this program alone; what it needs within a step it
- * shares with all programs that run in turn with it.
+ * Where a program's slots lie when its carries lie there; those that are not there are garbage that
+ * nobody wants. A carry that is not written over goes to its `other` memory; `prefix` names what
+ * belongs to this program alone; what it needs within a step it shares with all programs that run in
+ * turn with it.
  */
 export function placeStep(
   { program, carries, script }: Steps,
   names: Names,
   prefix: string,
   current: readonly (string | undefined)[],
-  spares: readonly string[],
+  other: (carry: number) => string,
 ): Placed {
-  const free = spares.filter((name) => !current.includes(name));
   const touched = touchedBy(program, script);
   const workspace = rankOf(program, touched);
   const slots = program.slots.map(({ role, bytes }, slot): string | number | undefined => {
     if (!touched.has(slot)) return undefined;
     if (role.is === "argument") {
       if (role.index >= carries) return role.index;
-      const own = current[role.index];
-      if (own !== undefined) return own;
+      return current[role.index] ?? names.of(`${prefix} idle ${role.index}`, bytes);
     }
-    if (resultOf(program, carries, slot, (i) => current[i] !== undefined)) {
-      const at = free.findIndex((name) => names.all.get(name) === bytes);
-      if (at < 0) throw new Error(`Cannot place ${program.name}: no memory for slot ${slot}`);
-      return free.splice(at, 1)[0]!;
-    }
-    if (role.is === "argument") return names.of(`${prefix} idle ${role.index}`, bytes);
     if (role.is === "workspace") return names.of(`work ${workspace.indexOf(slot)}`, bytes);
-    return names.of(`${prefix} result ${slot}`, bytes);
+    const carry = program.results.findIndex((r, i) => i < carries && r.slot === slot);
+    return current[carry] === undefined
+      ? names.of(`${prefix} result ${slot}`, bytes)
+      : other(carry);
   });
   const next = current.map((own, i) => {
     const { slot } = program.results[i]!;
@@ -223,27 +218,6 @@ function touchedBy({ dispatches }: Program, script: Script): Set<number> {
 function rankOf({ slots }: Program, touched: ReadonlySet<number>): number[] {
   const workspace = [...touched].filter((slot) => slots[slot]!.role.is === "workspace");
   return workspace.sort((a, b) => slots[b]!.bytes - slots[a]!.bytes || a - b);
-}
-
-/** True where a slot ends as the memory of a carry that is there. */
-function resultOf(
-  { results }: Program,
-  carries: number,
-  slot: number,
-  isThere: (carry: number) => boolean,
-): boolean {
-  return results.some((result, i) => i < carries && result.slot === slot && isThere(i));
-}
-
-/** Bytes of the spares that a program needs for those of its carries that are there. */
-export function sparesOf(
-  { program, carries }: Steps,
-  isThere: (carry: number) => boolean,
-): number[] {
-  return program.slots.flatMap(({ role, bytes }, slot) => {
-    if (role.is === "argument" && (role.index >= carries || isThere(role.index))) return [];
-    return resultOf(program, carries, slot, isThere) ? [bytes] : [];
-  });
 }
 
 /** Bytes of a program's carry. */

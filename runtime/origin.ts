@@ -9,6 +9,7 @@
  */
 import { closedLeaves, compileGraph } from "../compile/compile.ts";
 import { leaf, loop, slice } from "../graph/build.ts";
+import { openReplay } from "../graph/loops/replay.ts";
 import { isFloat, storageBytes, type TypedArray } from "../graph/dtype.ts";
 import { type Aval, type Graph, is, type Node } from "../graph/node.ts";
 import { expression } from "../graph/print.ts";
@@ -109,8 +110,9 @@ class Search {
 
   /** The operation in the body of a loop whose inputs are finite and whose result is not. */
   async #findInside(result: Node<"project">, { at }: Bad): Promise<Operation | undefined> {
-    const node = result.inputs[0]!;
-    if (!is(node, "loop")) return undefined;
+    const looped = result.inputs[0]!;
+    if (!is(looped, "loop")) return undefined;
+    const node = plainLoop(looped);
     const { body, length, carries, stacked, reverse } = node.attributes;
     const data = await this.#compute(node.inputs);
     const inputs = node.inputs.map(({ dtype, shape }, i) => leafOf(data[i]!, dtype, shape));
@@ -125,8 +127,8 @@ class Search {
     const after = async (steps: number): Promise<readonly TypedArray[]> => {
       if (steps === 0) return data.slice(0, carries);
       const given = inputs.map((x, i) => isRow(i) ? rows(i, 0, steps) : x);
-      const { length: _, ...how } = node.attributes;
-      return await this.#compute(loop(body, given, { ...how, length: steps }).slice(0, carries));
+      const how = { ...node.attributes, length: steps, kept: [] };
+      return await this.#compute(loop(body, given, how).slice(0, carries));
     };
     const isBad = (values: readonly TypedArray[]): boolean =>
       values.some((x, i) => this.scan(x, body.parameters[i]!) !== undefined);
@@ -178,6 +180,12 @@ class Search {
       loaded.dispose();
     }
   }
+}
+
+/** A way back as a loop that reads states as rows, which can be run for some of its steps. */
+function plainLoop(node: Node<"loop">): Node<"loop"> {
+  if (node.attributes.replay === undefined) return node;
+  return openReplay(node, node.inputs)[0]!.inputs[0] as Node<"loop">;
 }
 
 /** An operation in words: a derivative by what it is the derivative of. */
