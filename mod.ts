@@ -27,6 +27,7 @@ export type { DType, TypedArray } from "./graph/dtype.ts";
 export * from "./graph/operations.ts";
 export * as random from "./graph/random.ts";
 export { realize } from "./graph/realize.ts";
+export * as linalg from "./graph/linalg.ts";
 export * from "./graph/spatial.ts";
 export { check } from "./graph/check.ts";
 export type { Aval } from "./graph/node.ts";
