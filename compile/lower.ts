@@ -37,11 +37,36 @@ export const identities = {
   reduceMin: (node: Node) => dtypes[node.dtype].highest,
 } as const;
 
-/** x[…] over `axes`, as [rows, cols]. */
-function asRows(x: Node, axes: readonly number[]): Node {
-  const kept = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
+/** Pieces of a long row: all of one length where one divides it, else the last is filled up. */
+function piecesOf(
+  cols: number,
+  longest: number,
+): { readonly parts: number; readonly length: number } {
+  const least = Math.ceil(cols / longest);
+  for (let parts = least; parts < 2 * least; parts++) {
+    if (cols % parts === 0) return { parts, length: cols / parts };
+  }
+  return { parts: least, length: longest };
+}
+
+/**
+ * x with the axes in one, [before, cols, after]: as it lies where they are neighbours, so that what
+ * makes x may be in the same kernel; else with them moved to the end.
+ */
+function gathered(x: Node, axes: readonly number[]): Node {
+  const long = axes.filter((axis) => x.shape[axis] !== 1);
+  const first = long[0] ?? 0, last = long.at(-1) ?? 0;
+  const between = x.shape.slice(first, last + 1);
   const cols = axes.reduce((n, axis) => n * x.shape[axis]!, 1);
-  return build.reshape(build.permute(x, [...kept, ...axes]), [sizeOf(x.shape) / cols, cols]);
+  if (sizeOf(between) === cols) {
+    return build.reshape(x, [
+      sizeOf(x.shape.slice(0, first)),
+      cols,
+      sizeOf(x.shape.slice(last + 1)),
+    ]);
+  }
+  const kept = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
+  return build.reshape(build.permute(x, [...kept, ...axes]), [sizeOf(x.shape) / cols, cols, 1]);
 }
 
 /** A new node over inputs that are lowered. */
@@ -82,15 +107,18 @@ const lowerings: readonly Lowering[] = [
       const rows = sizeOf(x!.shape) / Math.max(1, cols);
       const longest = longestRow(rows);
       if (cols <= longest) return undefined;
-      const parts = Math.ceil(cols / longest);
-      const flat = build.pad(
-        build.cast(asRows(x!, axes), wide(node)),
-        [0, 0],
-        [0, parts * longest - cols],
+      const { parts, length } = piecesOf(cols, longest);
+      const line = gathered(build.cast(x!, wide(node)), axes);
+      const [before, , after] = line.shape as [number, number, number];
+      const filled = build.pad(
+        line,
+        [0, 0, 0],
+        [0, parts * length - cols, 0],
         identities[op](node),
       );
-      const pieces = build.reduce(op, build.reshape(flat, [rows, parts, longest]), [2]);
-      const whole = build.reduce(op, build.reshape(pieces, [rows, parts]), [1]);
+      const cut = build.reshape(filled, [before, parts, length, after]);
+      const pieces = build.reduce(op, cut, [2]);
+      const whole = build.reduce(op, pieces, [1]);
       return build.reshape(build.cast(lower([whole])[0]!, node.dtype), node.shape);
     },
   },
@@ -115,7 +143,7 @@ const lowerings: readonly Lowering[] = [
       const [batch, m, k] = a.shape as [number, number, number], n = b.shape[2]!;
       const few = batch * m * n <= 8192;
       if (k < 1024 || (k <= longestProduct && !few)) return undefined;
-      const depth = few ? 256 : longestProduct / 2;
+      const depth = few ? pieceOf(k) : longestProduct / 2;
       const parts = Math.ceil(k / depth), filled = parts * depth - k;
       const left = build.permute(
         build.reshape(build.pad(a, [0, 0, 0], [0, 0, filled]), [batch, m, parts, depth]),
@@ -190,6 +218,12 @@ const lowerings: readonly Lowering[] = [
     },
   },
 ];
+
+/** Steps of k in a piece: 256, or a bit less where that divides k and nothing has to be filled up. */
+function pieceOf(k: number): number {
+  for (let depth = 256; depth >= 128; depth -= 4) if (k % depth === 0) return depth;
+  return 256;
+}
 
 /** Steps of k that one kernel takes, at most. */
 const longestProduct = 32768;

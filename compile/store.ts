@@ -11,6 +11,7 @@ import { sizeOf } from "../graph/shape.ts";
 import { factorOf, flatten, type Index, variable } from "../kernels/index.ts";
 import { isAnchor, type Limits, mostPairs, operationsOf } from "../kernels/legal.ts";
 import { footprint, frameOf } from "../kernels/region.ts";
+import { contiguousAlong } from "../kernels/dot/product.ts";
 import { operandIndices } from "../kernels/views.ts";
 
 /** Rough cost of an element-wise primitive against an addition. */
@@ -64,18 +65,20 @@ export function affineBase(node: Node): Node | undefined {
 }
 
 /**
- * What a product reads an operand from: what lies below an affine view; or below windows, which
- * hold every element many times over, and are better looked up than written out.
+ * What a product reads an operand from: what lies below its views, if they are affine or leave
+ * vectors along one of the axes; and always below windows, which hold every element many times over
+ * and are better looked up than written out.
  */
 function operandBase(operand: Node): Node {
-  const base = affineBase(operand);
-  if (base !== undefined) return isConstant(base) ? operand : base;
-  let below = operand, windows = false;
-  while (kinds[below.op] === "movement" && below.op !== "concatenate") {
-    windows ||= below.op === "window";
-    below = below.inputs[0]!;
+  const affine = affineBase(operand);
+  if (affine !== undefined) return isConstant(affine) ? operand : affine;
+  let base = operand, windows = false;
+  while (kinds[base.op] === "movement" && base.op !== "concatenate") {
+    windows ||= base.op === "window";
+    base = base.inputs[0]!;
   }
-  return windows && below.op !== "concatenate" && !isConstant(below) ? below : operand;
+  const inPlace = windows || contiguousAlong(operand, 1) || contiguousAlong(operand, 2);
+  return inPlace && base.op !== "concatenate" && !isConstant(base) ? base : operand;
 }
 
 const isConstant = (node: Node): boolean => node.op === "fill" || node.op === "iota";

@@ -7,11 +7,14 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import * as b from "../../graph/build.ts";
-import type { Node } from "../../graph/node.ts";
+import type { Graph, Node } from "../../graph/node.ts";
 import { sizeOf } from "../../graph/shape.ts";
+import { conv, maxPool } from "../../graph/spatial.ts";
+import { Tensor } from "../../graph/tensor.ts";
 import { pullback } from "../../graph/vjp.ts";
 import {
   assertOracle,
+  compileFor,
   constantOf,
   firstDifference,
   firstWrong,
@@ -149,4 +152,40 @@ Deno.test("the gradient of a wide sliding window is gathered in one dispatch", a
   assertEquals(program.dispatches.length, 1);
   const wrong = firstWrong(values[0]!, expected!.data, "f32", { ulp: 4, absolute: 1e-5 });
   assertEquals(wrong, undefined);
+});
+
+/** Two convolutions with bias, activation and pooling, a dense layer, and momentum. */
+function trainingStep(batch: number): Graph {
+  const shapes = [[3, 3, 1, 32], [32], [3, 3, 32, 64], [64], [3136, 10], [10]];
+  const weights = shapes.map((shape, i) => b.parameter(i, { shape, dtype: "f32" }));
+  const means = shapes.map((shape, i) => b.parameter(6 + i, { shape, dtype: "f32" }));
+  const x = b.parameter(12, { shape: [batch, 28, 28, 1], dtype: "f32" });
+  const y = b.parameter(13, { shape: [batch], dtype: "i32" });
+  const loss = (weights: readonly Tensor[]): Tensor => {
+    let h = new Tensor(x);
+    for (const i of [0, 2]) {
+      h = conv(h, weights[i]!, { padding: "same" }).add(weights[i + 1]!).relu();
+      h = maxPool(h, 2);
+    }
+    const logits = h.reshape(batch, -1).matmul(weights[4]!).add(weights[5]!);
+    return logits.logSoftmax().mul(new Tensor(y).oneHot(10)).sum().div(-batch);
+  };
+  const value = loss(weights.map((w) => new Tensor(w))).node;
+  const gradients = pullback([value], weights, [b.fill(1)]);
+  const next = means.map((m, i) => b.binary("add", b.binary("mul", m, 0.9), gradients[i]!));
+  const moved = weights.map((w, i) => b.binary("sub", w, b.binary("mul", next[i]!, 0.05)));
+  return {
+    name: "step",
+    parameters: [...weights, ...means, x, y],
+    results: [value, ...moved, ...next],
+  };
+}
+
+Deno.test("a step of a convolutional network takes 20 dispatches, and no copies", async () => {
+  const graph = trainingStep(64);
+  const donate = Array.from({ length: 12 }, (_, i) => i);
+  const program = await compileFor(graph, { donate });
+  assert(program.dispatches.length <= 20, program.print("regions"));
+  // Two activations, their gradients, and what pooling leaves of them.
+  assert(program.memory.workspace <= 24e6, `${program.memory.workspace} bytes of workspace`);
 });

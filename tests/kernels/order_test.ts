@@ -28,8 +28,12 @@ function sumOf(
 function longSumOf(row: readonly number[], rows: number): number {
   const longest = rows >= 256 ? 16384 : 4096;
   if (row.length <= longest) return sumOf(row);
+  const least = Math.ceil(row.length / longest);
+  const counts = Array.from({ length: least }, (_, i) => least + i);
+  const even = counts.find((count) => row.length % count === 0);
+  const length = even === undefined ? longest : row.length / even;
   const pieces: number[] = [];
-  for (let i = 0; i < row.length; i += longest) pieces.push(sumOf(row.slice(i, i + longest)));
+  for (let i = 0; i < row.length; i += length) pieces.push(sumOf(row.slice(i, i + length)));
   return longSumOf(pieces, rows);
 }
 
@@ -140,6 +144,9 @@ for (const [way, part] of ways) {
       [[5000, 4], [0]],
       [[4100, 3], [0]],
       [[17000, 256], [0]],
+      [[12544, 3], [0]],
+      [[2, 4099, 3], [1]],
+      [[3, 2, 5000], [0, 2]],
     ];
     for (const [shape, axes] of shapes) {
       const values = uneven(sizeOf(shape));
@@ -197,12 +204,14 @@ function dotOf(a: readonly number[], b: readonly number[]): number {
   return acc;
 }
 
-/** Deep products of few results are sums of products of depth 256. */
+/** Deep products of few results are sums of products of depth 256, or what divides k evenly. */
 function deepDotOf(a: readonly number[], b: readonly number[], results: number): number {
   if (results > 8192 || a.length < 1024) return dotOf(a, b);
+  const depths = Array.from({ length: 33 }, (_, i) => 256 - 4 * i);
+  const depth = depths.find((depth) => a.length % depth === 0) ?? 256;
   const pieces: number[] = [];
-  for (let k = 0; k < a.length; k += 256) {
-    pieces.push(dotOf(a.slice(k, k + 256), b.slice(k, k + 256)));
+  for (let k = 0; k < a.length; k += depth) {
+    pieces.push(dotOf(a.slice(k, k + depth), b.slice(k, k + depth)));
   }
   return sumOf(pieces);
 }
@@ -265,6 +274,7 @@ const products: readonly Operands[] = [
   { b: 3, m: 5, k: 7, n: 6, shared: true, right: true },
   { b: 1, m: 3, k: 1024, n: 5 },
   { b: 1, m: 2, k: 1500, n: 8, right: true },
+  { b: 1, m: 2, k: 1568, n: 3 },
 ];
 
 for (
