@@ -98,6 +98,29 @@ export function mlpData(batch: number): {
   return { weights, x, labels: source.integers(batch, mlp.classes) };
 }
 
+/** Numbers of the convolutional network. */
+export const convnet = { side: 28, classes: 10, rate: 0.05, momentum: 0.9 } as const;
+
+/** Weights (He) of the convolutional network, channels last, images and labels. */
+export function convnetData(batch: number): {
+  readonly weights: Weights;
+  readonly x: Values;
+  readonly labels: Int32Array<ArrayBuffer>;
+} {
+  const source = numbers(2), { side, classes } = convnet;
+  const zeros = (n: number): Values => ({ data: new Float32Array(n), shape: [n] });
+  const weights = {
+    w0: normals(source, [3, 3, 1, 32], Math.sqrt(2 / 9)),
+    b0: zeros(32),
+    w1: normals(source, [3, 3, 32, 64], Math.sqrt(2 / 288)),
+    b1: zeros(64),
+    w2: normals(source, [3136, classes], Math.sqrt(1 / 3136)),
+    b2: zeros(classes),
+  };
+  const x = normals(source, [batch, side, side, 1]);
+  return { weights, x, labels: source.integers(batch, classes) };
+}
+
 /** Weights and input of the residual chain. */
 export function chainData(depth: number): { readonly weights: Weights; readonly x: Values } {
   const source = numbers(4);

@@ -94,8 +94,12 @@ const quantities: readonly Quantity[] = [
     name: "peak",
     unit: "MB",
     values: ({ peakBytes }) => [peakBytes / 1e6],
-    bar: ({ peakBytes }) =>
-      peakBytes === undefined ? undefined : atMost(peakBytes / 1e6, `${peakBytes / 1e6} MB`),
+    bar: ({ peakBytes, peakShare }) => {
+      if (peakShare !== undefined) {
+        return ratioAtLeast(1 / peakShare, `≥ ${number(1 / peakShare)}×`);
+      }
+      return peakBytes === undefined ? undefined : atMost(peakBytes / 1e6, `${peakBytes / 1e6} MB`);
+    },
   },
 ];
 

@@ -19,6 +19,11 @@ export interface Sizes {
   layerNorm: readonly [rows: number, columns: number];
   /** A step of Adam for the multilayer perceptron, with cross-entropy; the loss is read back. */
   mlp: readonly [batch: number];
+  /**
+   * A step of momentum for a convolutional network on images of 28×28 (two convolutions of 3×3 with
+   * pooling, 32 and 64 channels, and a dense layer), with cross-entropy; the loss is read back.
+   */
+  convnet: readonly [batch: number];
   /** So many products of 16×16 matrices, each with the result of the last. */
   tinyMatmuls: readonly [count: number];
   /** So many element-wise operations on a 16×16 matrix, each on the result of the last. */
@@ -39,6 +44,8 @@ export interface Bar {
   readonly dispatches?: number;
   /** At most so many bytes of device buffers are alive at once. */
   readonly peakBytes?: number;
+  /** The peer's peak over ours is at least the inverse of this. */
+  readonly peakShare?: number;
 }
 
 /** How far values may differ, by the name that the contestants give them. */
@@ -117,6 +124,11 @@ export const workloads: Readonly<Record<string, Workload>> = {
     dispatches: 20,
     peakBytes: 12e6,
   }, { launches: 3, tolerances: { "loss at step 0": 1e-5, "loss at step 9": 1e-3 } }),
+  convnet: workload("convolutional network, batch 64, momentum", "convnet", [64], {
+    faster: 3,
+    dispatches: 20,
+    peakShare: 1 / 3,
+  }, { tolerances: { "loss at step 0": 1e-5, "loss at step 9": 1e-3 } }),
   tinyMatmuls: workload("300 tiny matmuls", "tinyMatmuls", [300], { faster: 6 }, {
     inner: 20,
     // Rounding adds up over the products, whatever their order of sums.

@@ -7,9 +7,11 @@
 export {
   type Axes,
   hessian,
+  jacfwd,
   type Jacobian,
   jacobian,
   type JacobianOptions,
+  jacrev,
   vmap,
   type VmapOptions,
 } from "./transforms/batching.ts";

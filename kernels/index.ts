@@ -85,15 +85,36 @@ function recombine(terms: Map<string, Term>, offset: number): Index {
   for (const t of terms.values()) {
     if (t.atom.is !== "remainder") continue;
     const { of, by } = t.atom;
-    const quotient = div(of, by);
-    const [only] = quotient.terms;
-    if (quotient.terms.length !== 1 || quotient.constant !== 0 || only!.factor !== 1) continue;
-    if (terms.get(only!.key)?.factor !== t.factor * by) continue;
+    const whole = dividedBeside(terms, t, of, by);
+    if (whole === undefined) continue;
     terms.delete(t.key);
-    terms.delete(only!.key);
-    return add(make([...terms.values()], offset), scale(of, t.factor));
+    terms.delete(whole.quotient.key);
+    return add(make([...terms.values()], offset), scale(whole.of, t.factor));
   }
   return make([...terms.values()], offset);
+}
+
+/** The quotient that a remainder needs beside it, and what both together are. */
+function dividedBeside(
+  terms: ReadonlyMap<string, Term>,
+  remainder: Term,
+  of: Index,
+  by: number,
+): { readonly quotient: Term; readonly of: Index } | undefined {
+  const factor = remainder.factor * by;
+  const expected = div(of, by), [only] = expected.terms;
+  if (expected.terms.length === 1 && expected.constant === 0 && only!.factor === 1) {
+    const quotient = terms.get(only!.key);
+    if (quotient?.factor === factor) return { quotient, of };
+  }
+  // The remainder of x mod 28 by 2 is written as that of x: its quotient is still of x mod 28.
+  const own = make([{ ...remainder, factor: 1 }], 0).key;
+  for (const quotient of terms.values()) {
+    const { atom } = quotient;
+    if (atom.is !== "quotient" || atom.by !== by || quotient.factor !== factor) continue;
+    if (mod(atom.of, by).key === own) return { quotient, of: atom.of };
+  }
+  return undefined;
 }
 
 /** a · factor. */

@@ -106,6 +106,49 @@ export async function load(): Promise<Contestant> {
       });
     },
 
+    convnet(batch) {
+      const { weights, x: images, labels } = data.convnetData(batch);
+      const { side, classes, rate, momentum } = data.convnet;
+      // Channels first, which is what the library's convolutions and pooling are written for.
+      const last = arrays(weights);
+      const quarter = side / 4, kernels = (w: JaxArray) => w.transpose([3, 2, 0, 1]);
+      const dense = last["w2"]!.reshape([quarter, quarter, 64, classes]).transpose([2, 0, 1, 3]);
+      let params: JaxTree = {
+        ...last,
+        w0: kernels(last["w0"]!),
+        w1: kernels(last["w1"]!),
+        w2: dense.reshape([quarter * quarter * 64, classes]),
+      };
+      let velocity = mapTree(({ shape }) => np.zeros(shape), params);
+      const x = array(images).reshape([batch, 1, side, side]);
+      const y = nn.oneHot(np.array(labels), classes);
+      // Pooling as a reduction of what is cut into windows: faster than the library's reduceWindow.
+      const pooled = (h: JaxArray) => {
+        const [b, c, n] = h.shape as [number, number, number];
+        return np.max(h.reshape([b, c, n / 2, 2, n / 2, 2]), [3, 5]);
+      };
+      const layer = (h: JaxArray, w: JaxArray, b: JaxArray) => {
+        const y = jax.lax.convGeneralDilated(h, w, [1, 1], "SAME");
+        return pooled(nn.relu(y.add(b.reshape([b.shape[0]!, 1, 1]))));
+      };
+      const loss = (params: JaxTree, x: JaxArray, y: JaxArray) => {
+        const h = layer(x, params["w0"]!, params["b0"]!);
+        const flat = layer(h, params["w1"]!, params["b1"]!).reshape([batch, -1]);
+        const logits = np.matmul(flat, params["w2"]!).add(params["b2"]!);
+        return nn.logSoftmax(logits).mul(y).sum().mul(-1 / batch);
+      };
+      const step = jit((params: JaxTree, velocity: JaxTree, x: JaxArray, y: JaxArray) => {
+        const [value, gradient] = jax.valueAndGrad(loss)(tree.ref(params), x, y);
+        const next = mapTree((v, k) => v.mul(momentum).add(gradient[k]!), velocity);
+        return [value, mapTree((p, k) => p.sub(next[k]!.ref.mul(rate)), params), next] as const;
+      });
+      return training(async () => {
+        let value: JaxArray;
+        [value, params, velocity] = step(params, velocity, x.ref, y.ref);
+        return (await value.data())[0]!;
+      });
+    },
+
     tinyMatmuls(count) {
       const [x, w] = data.tinyData().map(array) as [JaxArray, JaxArray];
       const f = jit((x: JaxArray, w: JaxArray) => {

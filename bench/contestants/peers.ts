@@ -17,6 +17,7 @@ export interface JaxArray {
   sum(): JaxArray;
   mean(): JaxArray;
   reshape(shape: readonly number[]): JaxArray;
+  transpose(axes: readonly number[]): JaxArray;
   data(): Promise<Float32Array>;
   dispose(): void;
 }
@@ -36,6 +37,14 @@ export interface Jax {
     f: (params: JaxTree, ...rest: A) => JaxArray,
   ): (params: JaxTree, ...rest: A) => [JaxArray, JaxTree];
   readonly tree: { ref<T>(tree: T): T; dispose(tree: unknown): void };
+  readonly lax: {
+    convGeneralDilated(
+      x: JaxArray,
+      kernel: JaxArray,
+      strides: readonly number[],
+      padding: string,
+    ): JaxArray;
+  };
   readonly nn: {
     relu(x: JaxArray): JaxArray;
     softmax(x: JaxArray): JaxArray;
@@ -49,6 +58,7 @@ export interface Jax {
     zeros(shape: readonly number[]): JaxArray;
     ones(shape: readonly number[]): JaxArray;
     matmul(a: JaxArray, b: JaxArray): JaxArray;
+    max(x: JaxArray, axes: readonly number[]): JaxArray;
     maximum(a: JaxOperand, b: JaxOperand): JaxArray;
     power(a: JaxOperand, b: JaxOperand): JaxArray;
     subtract(a: JaxOperand, b: JaxOperand): JaxArray;

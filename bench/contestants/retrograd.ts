@@ -90,6 +90,31 @@ export async function load(): Promise<Contestant> {
       });
     },
 
+    async convnet(batch) {
+      const { weights, x: images, labels } = data.convnetData(batch);
+      const { rate, momentum } = data.convnet;
+      const x = await tensor(images), y = await rg.realize(rg.tensor(labels));
+      const loss = (params: Params, x: rg.Tensor, y: rg.Tensor) => {
+        let h = x;
+        for (let i = 0; i < 2; i++) {
+          h = rg.conv(h, params[`w${i}`]!, { padding: "same" }).add(params[`b${i}`]!).relu();
+          h = rg.maxPool(h, 2);
+        }
+        return rg.nn.crossEntropy(h.reshape(batch, -1).matmul(params["w2"]!).add(params["b2"]!), y);
+      };
+      const optimizer = rg.optim.sgd({ rate, momentum });
+      let state = await rg.realize(optimizer.init(await tensors(weights)));
+      const step = rg.compile((state: rg.optim.State<Params>, x: rg.Tensor, y: rg.Tensor) => {
+        const [value, gradient] = rg.valueAndGrad(loss)(state.params, x, y);
+        return [optimizer.update(state, gradient), value] as const;
+      }, { donate: [0] });
+      return training(async () => {
+        let value: rg.Tensor;
+        [state, value] = step(state, x, y);
+        return await value.item();
+      });
+    },
+
     async tinyMatmuls(count) {
       const [a, b] = data.tinyData();
       const [x, w] = [await tensor(a), await tensor(b)];

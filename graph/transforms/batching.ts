@@ -192,6 +192,11 @@ export interface JacobianOptions<N extends number | readonly number[]> {
    * @default {0}
    */
   readonly argnums?: N;
+  /**
+   * By columns, one for each element of the argument, or by rows, one for each of the result; by
+   * default whichever are fewer.
+   */
+  readonly mode?: "forward" | "reverse";
 }
 
 /**
@@ -217,9 +222,14 @@ export function jacobian<
   const N extends number | readonly number[] = 0,
 >(
   f: (...args: A) => R,
-  { argnums }: JacobianOptions<N> = {},
+  { argnums, mode }: JacobianOptions<N> = {},
 ): (...args: A) => Jacobian<R, Gradient<A, N>> {
   const action = "take the jacobian of";
+  if (mode !== undefined && mode !== "forward" && mode !== "reverse") {
+    throw new TypeError(
+      `Cannot ${action} ${nameOf(f)}: the mode is ${String(mode)}, expected "forward" or "reverse"`,
+    );
+  }
   const single = argnums === undefined || typeof argnums === "number";
   const positions: readonly number[] = argnums === undefined
     ? [0]
@@ -230,7 +240,7 @@ export function jacobian<
     const { args: marked, parts, marks } = markArguments(action, f, args, positions);
     const results = resultsOf(action, f, run(action, f, marked));
     checkFloats(`${action} ${nameOf(f)}`, `what ${nameOf(f)} returned`, results);
-    const blocks = blocksOf(results.nodes, marks);
+    const blocks = blocksOf(results.nodes, marks, mode);
     const rows = blocks.map((row) => {
       let next = 0;
       const trees = parts.map(({ structure, nodes: { length } }) =>
@@ -242,11 +252,49 @@ export function jacobian<
   };
 }
 
+/**
+ * {@linkcode jacobian} in forward mode: one column for each element of the argument, for functions
+ * of few numbers that return many.
+ *
+ * @throws {TypeError} on a call, if argument or result hold a tensor that is no float.
+ */
+export function jacfwd<
+  A extends readonly unknown[],
+  R,
+  const N extends number | readonly number[] = 0,
+>(
+  f: (...args: A) => R,
+  options: Omit<JacobianOptions<N>, "mode"> = {},
+): (...args: A) => Jacobian<R, Gradient<A, N>> {
+  return jacobian(f, { ...options, mode: "forward" });
+}
+
+/**
+ * {@linkcode jacobian} in reverse mode: one row for each element of the result, for functions of
+ * many numbers that return few.
+ *
+ * @throws {TypeError} on a call, if argument or result hold a tensor that is no float.
+ */
+export function jacrev<
+  A extends readonly unknown[],
+  R,
+  const N extends number | readonly number[] = 0,
+>(
+  f: (...args: A) => R,
+  options: Omit<JacobianOptions<N>, "mode"> = {},
+): (...args: A) => Jacobian<R, Gradient<A, N>> {
+  return jacobian(f, { ...options, mode: "reverse" });
+}
+
 /** The blocks of a Jacobian, by result and by source. */
-function blocksOf(results: readonly Node[], sources: readonly Node[]): Node[][] {
+function blocksOf(
+  results: readonly Node[],
+  sources: readonly Node[],
+  mode: "forward" | "reverse" | undefined,
+): Node[][] {
   const total = (nodes: readonly Node[]): number => nodes.reduce((n, x) => n + sizeOf(x.shape), 0);
   const shapeOf = (y: Node, x: Node): Shape => [...y.shape, ...x.shape];
-  if (total(results) < total(sources)) {
+  if ((mode ?? (total(results) < total(sources) ? "reverse" : "forward")) === "reverse") {
     return results.map((y) => {
       const cotangent = parameter(0, avalOf(y));
       const pulled = columns(() => pullback([y], sources, [cotangent]), cotangent);
