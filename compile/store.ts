@@ -109,6 +109,7 @@ export function chooseStored(
   limits: Limits,
 ): Set<Node> {
   const stored = new Set<Node>();
+  const uses = usesOf(order, results);
   const store = (node: Node): void => {
     if (!isArgument(node) && sizeOf(node.shape) > 0) stored.add(node);
   };
@@ -146,6 +147,7 @@ export function chooseStored(
       // A value that many elements share is better computed once than by each of them.
       const x = withoutReshapes(node.inputs[0]!);
       if (costBelow(x) >= 8 && sizeOf(node.shape) >= 16 * sizeOf(x.shape)) store(x);
+      else if (continuesProduct(x, uses)) store(x);
     }
     let bound = boundFrom(node, node.inputs.map(boundOf), limits);
     if (fullness(bound, limits) > 1) {
@@ -165,6 +167,29 @@ export function chooseStored(
     settled = stored.size === before;
   }
   return stored;
+}
+
+/** How often each value is an operand or a result. */
+function usesOf(order: readonly Node[], results: readonly Node[]): Map<Node, number> {
+  const uses = new Map<Node, number>();
+  for (const node of [...order.flatMap((n) => n.inputs), ...results]) {
+    uses.set(node, (uses.get(node) ?? 0) + 1);
+  }
+  return uses;
+}
+
+/**
+ * True if a value is computed element by element from a product that nobody else reads: stored, it
+ * takes the product's place in memory, and whoever shares it need not compute it again.
+ */
+function continuesProduct(x: Node, uses: ReadonlyMap<Node, number>): boolean {
+  const follow = (node: Node, depth: number): boolean => {
+    if (is(node, "dot")) return uses.get(node) === 1;
+    if (depth === 0 || (node !== x && uses.get(node) !== 1)) return false;
+    if (node.op !== "reshape" && !isElementwise(node.op)) return false;
+    return node.inputs.some((input) => follow(input, depth - 1));
+  };
+  return isElementwise(x.op) && follow(x, 16);
 }
 
 function boundFrom(node: Node, inputs: readonly Load[], limits: Limits): Load {
