@@ -15,6 +15,25 @@ import { Block, type MemoryReport } from "./memory.ts";
 import { finish } from "./queue.ts";
 
 let opening: Promise<DeviceInfo> | undefined;
+let waitsAtTheEnd = false;
+
+/**
+ * A program that has nothing more to do may have left the device much to do. Deno closes the device
+ * then, and the driver panics if that takes it too long, so the end waits.
+ */
+function waitAtTheEnd(): void {
+  if (waitsAtTheEnd) return;
+  waitsAtTheEnd = true;
+  let waited = false;
+  globalThis.addEventListener("beforeunload", (event) => {
+    const open = currentContext();
+    // What this wait wakes is the end once more.
+    if (waited || open === undefined || open.device.errors.lost) return;
+    event.preventDefault();
+    waited = true;
+    open.device.gpu.queue.onSubmittedWorkDone().catch(() => {});
+  });
+}
 
 /**
  * Opens the device that everything runs on. Calling it again gives the same device, as long as the
@@ -66,6 +85,7 @@ async function open(options: Required<InitOptions>): Promise<DeviceInfo> {
   opened.collector.jobEnded();
   setContext(opened);
   installExecutor(new DeviceExecutor(opened));
+  waitAtTheEnd();
   return device.info;
 }
 
