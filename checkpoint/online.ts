@@ -27,6 +27,12 @@ export interface OnlineOptions {
   readonly every?: number;
 }
 
+/** A snapshot that is there. */
+export interface Held {
+  readonly step: number;
+  readonly slot: number;
+}
+
 /**
  * A schedule that is asked for its actions piece by piece: `forward` until the end, then `back`.
  */
@@ -34,7 +40,7 @@ export class Online {
   readonly #snapshots: number;
   readonly #every: number;
   /** Snapshots alive, in the order of their steps. */
-  #live: { readonly step: number; readonly slot: number }[] = [];
+  #live: Held[] = [];
   #at = 0;
 
   /**
@@ -52,6 +58,25 @@ export class Online {
   /** The step at which the working state is. */
   get at(): number {
     return this.#at;
+  }
+
+  /** Snapshots that are there. */
+  get live(): readonly Held[] {
+    return [...this.#live];
+  }
+
+  /** Says that steps from `length` on changed nothing: the working state is that state. */
+  stayed(length: number): void {
+    this.#at = length;
+    this.#live = this.#live.filter(({ step }) => step < Math.max(1, length));
+  }
+
+  /** A chain that has come to state `at`, with these snapshots. */
+  static resumed(options: OnlineOptions, at: number, live: readonly Held[]): Online {
+    const chain = new Online(options);
+    chain.#at = at;
+    chain.#live = [...live];
+    return chain;
   }
 
   /** Actions that advance the working state by `steps`. */

@@ -7,16 +7,10 @@
  */
 import type { Plan } from "../graph/loops/replay.ts";
 import type { Strategy } from "../graph/scan.ts";
-import { Online } from "./online.ts";
+import { type Held, Online } from "./online.ts";
 import { keeping, type Leaf, nest, reverse as reverseAll, reversing, segments } from "./reverse.ts";
 import { demandInteger, leastAdvances, revolve as revolveAll } from "./revolve.ts";
 import { type Action, type Schedule, turn } from "./schedule.ts";
-
-/** A snapshot that is there when the way back begins. */
-export interface Held {
-  readonly slot: number;
-  readonly step: number;
-}
 
 /** A plan that has a schedule. */
 export class SchedulePlan implements Plan {
@@ -29,6 +23,8 @@ export class SchedulePlan implements Plan {
     readonly schedule: (length: number) => Schedule,
     /** Slots that the schedule uses: 0 to this, exclusive. */
     readonly slots: (length: number) => number,
+    /** See {@linkcode Plan}. */
+    readonly open?: number,
   ) {}
 
   /** See {@linkcode Plan}. */
@@ -230,6 +226,7 @@ export function online({ snapshots }: OnlineOptions): Strategy {
       undefined,
       (length) => playOnline(length, snapshots),
       (length) => Math.min(snapshots, Math.max(1, length)),
+      snapshots,
     ),
   };
 }

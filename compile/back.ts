@@ -8,6 +8,8 @@
  *
  * @module
  */
+import type { Held } from "../checkpoint/online.ts";
+import type { Action } from "../checkpoint/schedule.ts";
 import { extraSteps, scheduleOf, type SchedulePlan } from "../checkpoint/strategy.ts";
 import { forwardOf, type Replay, replayInputs } from "../graph/loops/replay.ts";
 import type { Node } from "../graph/node.ts";
@@ -16,7 +18,8 @@ import { compareKernel, fillKernel, placeKernel, setKernel, takeKernel } from ".
 import { beginIn, copyAll, type Memory, playRounds, type PreparedLoop } from "./loop.ts";
 import { type Scratch, startingIn } from "./loop.ts";
 import type { Dispatch } from "./program.ts";
-import type { Script, ScriptLoop, ScriptSchedule } from "./script.ts";
+import { backOpen } from "./open.ts";
+import type { ScriptLoop } from "./script.ts";
 import {
   assemble,
   bodyPart,
@@ -143,6 +146,8 @@ class Back implements PreparedLoop {
   private readonly states: readonly (readonly Node[])[];
   private readonly wanted: ReadonlyMap<number, Node>;
   private readonly plan: SchedulePlan | undefined;
+  /** Snapshots of a loop that ends when its data say so. */
+  private readonly open: number | undefined;
   private readonly make: Make;
 
   constructor(
@@ -155,7 +160,8 @@ class Back implements PreparedLoop {
   ) {
     const { length, carries } = node.attributes;
     this.make = makerFor(node);
-    this.plan = replay.plan && scheduleOf(replay.plan);
+    this.open = replay.open ? replay.live - 1 : undefined;
+    this.plan = replay.open ? undefined : replay.plan && scheduleOf(replay.plan);
     this.states = replayInputs(node.attributes, replay, node.inputs).states;
     const around = playRounds(pull, this.names, "around");
     this.rounds = around.rounds;
@@ -163,15 +169,17 @@ class Back implements PreparedLoop {
       outputs.map((output) => [(output as Node<"project">).attributes.index, output]),
     );
     const starts = new Map<string, Node>();
-    for (let i = 0; i < carries; i++) starts.set(around.initial[i + 1]!, node.inputs[i]!);
-    this.rounds[length % this.rounds.length]!.carries.forEach((name, i) => {
+    if (!replay.open) {
+      for (let i = 0; i < carries; i++) starts.set(around.initial[i + 1]!, node.inputs[i]!);
+    }
+    this.rounds[replay.open ? 0 : length % this.rounds.length]!.carries.forEach((name, i) => {
       const result = i === 0 ? undefined : this.wanted.get(i - 1);
       if (result !== undefined) this.ends.set(name, result);
     });
     const ofState = this.states.map((_, i) =>
       this.names.of(`state ${i}`, bytesOfCarry(pull, pullArgument(pull, this.states.length, i)))
     );
-    if (this.plan === undefined || movers === undefined) {
+    if (movers === undefined) {
       this.places = [{ names: ["", ...ofState], moves: [] }];
     } else {
       const first = [this.names.of("counter", bytesOfCarry(pull, 0)), ...ofState];
@@ -188,10 +196,22 @@ class Back implements PreparedLoop {
     });
   }
 
+  /** Snapshots at the turn; where the length is not known, any may be there, and the first is. */
+  #held(length: number): readonly Held[] {
+    const { open, plan } = this;
+    if (open === undefined) return plan?.held(length) ?? [];
+    return Array.from({ length: open }, (_, slot) => ({ slot, step: slot === 0 ? 0 : -1 }));
+  }
+
+  /** Slots for snapshots. */
+  #slots(length: number): number {
+    return this.open ?? this.plan!.slots(length);
+  }
+
   /** Names the memory of snapshots; the initial state is one that stays where it lies. */
   #nameSnapshots(length: number, starts: Map<string, Node>): void {
-    const plan = this.plan!, held = plan.held(length);
-    for (let slot = 0; slot < plan.slots(length); slot++) {
+    const held = this.#held(length);
+    for (let slot = 0; slot < this.#slots(length); slot++) {
       const index = held.findIndex((snapshot) => snapshot.slot === slot);
       this.names.of(snapshotName(slot, 0), bytesOfCarry(this.pull, 0));
       this.states.forEach((values, i) => {
@@ -222,9 +242,9 @@ class Back implements PreparedLoop {
     const { length } = node.attributes;
     const memory = new Map(this.own.map((name, i) => [name, scratch[i]!]));
     for (const [name, result] of this.ends) memory.set(name, slotOf(result));
-    const initial = this.plan?.held(length).findIndex(({ step }) => step === 0) ?? -1;
+    const initial = this.#held(length).findIndex(({ step }) => step === 0);
     if (initial >= 0) {
-      const { slot } = this.plan!.held(length)[initial]!;
+      const { slot } = this.#held(length)[initial]!;
       this.states.forEach((values, i) =>
         memory.set(snapshotName(slot, i + 1), slotOf(values[initial + 1]!))
       );
@@ -248,6 +268,7 @@ class Back implements PreparedLoop {
       starts.push(make(fillKernel("u32", found.shape[0]!, 0), [slotOf(found)], [found]));
     }
     const stage: Stage = { at, slotOf, counter, found };
+    if (this.open !== undefined) return assemble([...starts, this.#scheduled(stage)]);
     if (this.plan === undefined) return assemble([...starts, this.#stored(stage)]);
     const [working, ...held] = this.plan.atTurn(length);
     starts.push(set(this.places[0]!.names[0]!, working!));
@@ -316,7 +337,7 @@ class Back implements PreparedLoop {
   /** All that can run, and the order in which the plan's schedule runs it. */
   #scheduled(stage: Stage): Part {
     const { places, rounds, states } = this, movers = this.movers!;
-    const plan = this.plan!, { length } = this.node.attributes, slots = plan.slots(length);
+    const { plan, open } = this, { length } = this.node.attributes, slots = this.#slots(length);
     const parts: Part[] = [];
     const add = (part: Part): number => parts.push(part) - 1;
     const values = [undefined, ...states.map(([value]) => value!)];
@@ -340,7 +361,7 @@ class Back implements PreparedLoop {
     );
     const everySlot = Array.from({ length: slots }, (_, slot) => slot);
     // The initial state lies where it was given: no schedule writes over it.
-    const first = plan.held(length).find(({ step }) => step === 0)?.slot;
+    const first = this.#held(length).find(({ step }) => step === 0)?.slot;
     const saved = places.map((place) =>
       everySlot.map((slot) => slot === first ? undefined : add(copies(place, slot, false)))
     );
@@ -353,14 +374,20 @@ class Back implements PreparedLoop {
         add(this.#compared(stage, place, (i) => stage.at(snapshotName(slot, i + 1))))
       )
     );
-    const initial = plan.atTurn(length).indexOf(0);
-    const ended = places.map((place) =>
-      add(this.#compared(stage, place, (i) => stage.slotOf(states[i]![initial]!)))
-    );
-    function* order(): Generator<number, void, undefined> {
-      let place = 0, round = 0;
+    const initial = plan?.atTurn(length).indexOf(0) ?? -1;
+    const ended = initial < 0
+      ? []
+      : places.map((place) =>
+        add(this.#compared(stage, place, (i) => stage.slotOf(states[i]![initial]!)))
+      );
+    const held = this.#held(length);
+    function* order(
+      actions: Iterable<Action>,
+      round: number,
+    ): Generator<number, void, undefined> {
+      let place = 0;
       // The steps that snapshots are of, and the one that the working state is of if it was inverted.
-      const kept = new Map(plan.held(length).map(({ slot, step }) => [slot, step]));
+      const kept = new Map(held.map(({ slot, step }) => [slot, step]));
       let at = -1;
       const move = function* (mover: number, count: number): Generator<number, void, undefined> {
         for (let i = 0; i < count; i++) {
@@ -368,7 +395,7 @@ class Back implements PreparedLoop {
           place = places[place]!.moves[mover]!.to;
         }
       };
-      for (const action of plan.back(length)) {
+      for (const action of actions) {
         if (action.do === "advance") yield* move(0, action.to - action.from);
         else if (action.do === "invert") {
           yield* move(1, action.from - action.to);
@@ -388,9 +415,27 @@ class Back implements PreparedLoop {
       }
       if (at === 0 && slots === 0) yield ended[place]!;
     }
+    if (open === undefined) {
+      const { dispatches, scripts } = together(parts);
+      const schedule = { parts: scripts, order: () => order(plan!.back(length), 0) };
+      return { dispatches, script: [schedule] };
+    }
+    // In which round it begins is known when the number of steps is.
+    const begin = rounds.map(({ carries }) =>
+      add(assemble([
+        this.make(setKernel(0), [stage.at(carries[0]!)], [stage.counter]),
+        ...beginIn(
+          carries.slice(1).map((name, i) => ({ to: stage.at(name), value: this.node.inputs[i]! })),
+          stage.slotOf,
+          this.make,
+          this.maxBindings,
+        ),
+      ]))
+    );
+    const steer = backOpen(open, rounds.length, (round) => begin[round]!, order);
     const { dispatches, scripts } = together(parts);
-    const schedule: ScriptSchedule = { parts: scripts as readonly Script[], order };
-    return { dispatches, script: [schedule] };
+    const slotsKnown = [stage.slotOf(states[0]![0]!)];
+    return { dispatches, script: [{ parts: scripts, slots: slotsKnown, steer }] };
   }
 }
 

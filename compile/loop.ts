@@ -13,7 +13,8 @@ import { copyKernel, fillKernel, placeKernel, type Row, setKernel } from "../ker
 import { bytesOf } from "./order.ts";
 import { withoutReshapes } from "./store.ts";
 import type { Dispatch } from "./program.ts";
-import type { Script, ScriptLoop, Steered } from "./script.ts";
+import { forwardOpen } from "./open.ts";
+import type { Script, ScriptLoop } from "./script.ts";
 import {
   assemble,
   bodyPart,
@@ -137,7 +138,9 @@ export function prepareLoop(
   const { length, reverse, kept, carries, body, running } = loop.attributes;
   const names = new Names();
   const stacks = body.results.length > carries || kept.some(([, step]) => step === "every");
-  const steps = withoutIdleCounter(compiled, stacks);
+  // The way back of a loop that ends early asks how many steps there were.
+  const counted = stacks || running !== undefined;
+  const steps = withoutIdleCounter(compiled, counted);
   const { rounds, initial } = playRounds(steps, names, "carry");
   const before = (step: number): readonly string[] => rounds[step % rounds.length]!.carries;
   const wanted = new Map(
@@ -205,17 +208,38 @@ export function prepareLoop(
         });
         return assemble([...saves, bodyPart(steps, slotIn), ...rows]);
       });
-      const { dispatches, scripts } = together(parts);
       if (running !== undefined) {
-        const steps: Steered = {
-          parts: [[{ length: rounds.length, rounds: scripts }]],
-          slots: [at(initial[1 + running]!)],
-          steer: untilDone(length, rounds.length),
-        };
-        return assemble([...starts, { dispatches, script: [steps] }]);
+        const slots = keeps.map(({ step }) => Number(`${step}`.slice("slot ".length)));
+        const most = Math.max(0, ...slots);
+        // Rounds come first, then for each slot but the first, which is the beginning, each round.
+        for (let slot = 1; slot <= most; slot++) {
+          for (const round of rounds) {
+            const pairs = keeps.filter((_, i) => slots[i] === slot).map(({ carry, result }) => ({
+              from: at(round.carries[carry]!),
+              to: slotOf(result),
+              value: result,
+            }));
+            parts.push(assemble(copyAll(pairs, make, maxBindings)));
+          }
+        }
+        const { dispatches, scripts } = together(parts);
+        const steer = forwardOpen({
+          most: length,
+          rounds: rounds.length,
+          snapshots: keeps.length === 0 ? 0 : most + 1,
+          step: (round) => round,
+          keep: (slot, round) => slot === 0 ? undefined : slot * rounds.length + round,
+        });
+        const known = [...ends.values()].map(slotOf);
+        const asked = [at(initial[running + 1]!), at(initial[0]!)];
+        return assemble([...starts, {
+          dispatches,
+          script: [{ parts: scripts, slots: [...asked, ...known], steer }],
+        }]);
       }
+      const { dispatches, scripts } = together(parts);
       // The steps run in stretches, from one state that is kept to the next.
-      const stops = new Set(keeps.flatMap(({ step }) => step === "every" ? [] : [step]));
+      const stops = new Set(keeps.flatMap(({ step }) => typeof step === "number" ? [step] : []));
       const script: (number | ScriptLoop)[] = [], all = [...dispatches];
       let done = 0;
       const runTo = (step: number): void => {
@@ -244,30 +268,4 @@ export function prepareLoop(
 /** Rounds beginning with another than the first. */
 function turned(rounds: readonly Script[], by: number): Script[] {
   return rounds.map((_, i) => rounds[(i + by) % rounds.length]!);
-}
-
-/** Steps that run before the device is asked for the first time whether it was enough. */
-const firstChunk = 4;
-/** Milliseconds, about what an answer takes: as long as a chunk and its answer take less, it grows. */
-const shortChunk = 25;
-
-/**
- * Runs a part, which is so many steps, until the device says that no further step changes anything.
- * It is asked after every chunk of steps, and the next chunk is under way before it answers: so
- * one chunk runs too much, which is short, or no longer than what ran before.
- */
-function untilDone(most: number, steps: number): Steered["steer"] {
-  return async function* (play, host, [running]) {
-    let chunk = Math.ceil(firstChunk / steps), left = Math.ceil(most / steps);
-    let answer: Promise<number> | undefined;
-    while (left > 0) {
-      const start = performance.now(), times = Math.min(chunk, left);
-      yield* play(0, times);
-      left -= times;
-      if (answer !== undefined && await answer === 0) return;
-      answer = host.read(running!);
-      if (performance.now() - start < shortChunk) chunk *= 2;
-    }
-    await answer;
-  };
 }

@@ -36,8 +36,10 @@ export type Course = Iterable<number>;
 
 /** What a steered part may ask while the program runs. */
 export interface Host {
-  /** The first word of a slot, after everything that has run so far. */
-  read(slot: number): Promise<number>;
+  /** The first words of slots, after everything that has run so far. */
+  read(slots: readonly number[]): Promise<readonly number[]>;
+  /** What one steered part leaves for another, by a slot that both know. */
+  readonly notes: Map<number, unknown>;
 }
 
 /** A part of a script that decides while it runs. */
@@ -48,10 +50,10 @@ export interface Steered {
   readonly slots: readonly number[];
   /**
    * Yields what runs next, until it is done. What was yielded has been handed to the device when
-   * the next is asked for. `play` runs a part a number of times.
+   * the next is asked for. `play` runs parts in an order that is made meanwhile.
    */
   readonly steer: (
-    play: (part: number, times: number) => AsyncIterable<Course>,
+    play: (order: Iterable<number>) => AsyncIterable<Course>,
     host: Host,
     slots: readonly number[],
   ) => AsyncIterable<Course>;
@@ -139,9 +141,7 @@ export async function* steered(
       for (const part of entry.order()) yield* steered(entry.parts[part]!, host);
     } else {
       const { parts, slots } = entry;
-      const play = (part: number, times: number): AsyncIterable<Course> =>
-        steered([{ length: times, rounds: [parts[part]!] }], host);
-      yield* entry.steer(play, host, slots);
+      yield* entry.steer((order) => steered([{ parts, order: () => order }], host), host, slots);
     }
   }
   if (plain.length > 0) yield played(plain);

@@ -62,6 +62,8 @@ export interface Body extends Graph {
   readonly length: number;
   /** Steps take rows from the last to the first. */
   readonly reverse: boolean;
+  /** The carry that says whether a step changes anything, and counts. */
+  readonly running?: number | undefined;
   /** The counter counts down, from the number of steps that the carries have gone through. */
   readonly backwards?: boolean;
 }
@@ -96,7 +98,12 @@ export function compileSteps(body: Body, compile: Compile): Steps {
     replacements.set(p, isRow ? build.gather(own, row) : own);
     return own;
   });
-  const next = backwards ? step : build.binary("add", counter, number(1));
+  const after = build.binary("add", counter, number(1));
+  const next = backwards
+    ? step
+    : body.running === undefined
+    ? after
+    : build.where(parameters[body.running]!, after, counter);
   const all = [counter, ...parameters];
   const results = separate([next, ...substitute(body.results, replacements)], all, carries);
   const program = compile(

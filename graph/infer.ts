@@ -431,7 +431,7 @@ export function loopResults(inputs: readonly Aval[], attributes: Attributes["loo
   return [
     ...results.map((result, i) => i < carries ? avalOf(result) : stack(result)),
     ...kept.map(([carry, step]) => {
-      const whole = carry >= 0 && carry < carries && (step === "every" || step <= length);
+      const whole = carry >= 0 && carry < carries && (typeof step === "string" || step <= length);
       if (!whole) fail(action, `it keeps carry ${carry} before step ${step}`, "one that it has");
       return step === "every" ? stack(parameters[carry]!) : avalOf(parameters[carry]!);
     }),

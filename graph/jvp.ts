@@ -199,7 +199,7 @@ export function pushforward(
       continue;
     }
     if (is(node, "loop")) {
-      ofCalls.set(node, differentiating(node, () => pushLoop(node, parts, pushforward)));
+      ofCalls.set(node, differentiating(node, () => pushLoop(node, parts, pushforward, pullback)));
       continue;
     }
     if (!isFloat(node.dtype)) continue;

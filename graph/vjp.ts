@@ -27,6 +27,7 @@ import {
   where,
 } from "./build.ts";
 import { add, div, less, like, mul } from "./arithmetic.ts";
+import { pushforward } from "./jvp.ts";
 import { pullLoop } from "./loops/differentiate.ts";
 import { is, type Node } from "./node.ts";
 import { inputGradient, kernelGradient, spreadOut, unwindow } from "./windows.ts";
@@ -259,7 +260,7 @@ export function pullback(
       differentiating(node, () => {
         const pulled = is(node, "call")
           ? pullCall(node, parts, asked)
-          : pullLoop(node, parts, asked, pullback);
+          : pullLoop(node, parts, asked, pullback, pushforward);
         pulled.forEach((g, k) => accumulate(node.inputs[k]!, g));
       });
       continue;

@@ -33,7 +33,7 @@ import type { Primitive } from "./primitive.ts";
 import type { Shape } from "./shape.ts";
 import { standingFor } from "./source.ts";
 import { inlineCalls } from "./substitute.ts";
-import { type Boundary, type CustomPull, inRange } from "./vjp.ts";
+import { type Boundary, type CustomPull, inRange, pullback } from "./vjp.ts";
 import { topological } from "./walk.ts";
 
 /** An operand of a batched primitive. */
@@ -296,7 +296,7 @@ export function batch(
         ofCalls.set(node, results.map((result) => ({ node: result, batched: true })));
         done.set(node, { node, batched: true });
       } else if (is(node, "loop")) {
-        ofCalls.set(node, batchLoop(node, inputs, size, batch));
+        ofCalls.set(node, batchLoop(node, inputs, size, batch, pullback));
         done.set(node, { node, batched });
       } else if (batched) {
         const rule = batchRules[node.op as keyof typeof batchRules] as BatchRule<Primitive>;

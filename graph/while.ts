@@ -10,7 +10,8 @@ import { anyFlag, carryChecks, collectChecks, noteCheck } from "./check.ts";
 import { closeOver } from "./close.ts";
 import { describe } from "./describe.ts";
 import type { Node } from "./node.ts";
-import { checkCarry } from "./scan.ts";
+import type { Plan } from "./loops/replay.ts";
+import { checkCarry, type Strategy } from "./scan.ts";
 import type { Tensor } from "./tensor.ts";
 import { handle, isTensor, nameOf, partsOf, run, treeOf } from "./transforms/trace.ts";
 
@@ -22,11 +23,27 @@ export interface WhileOptions {
    * @default {2 ** 31 - 1}
    */
   readonly maximum?: number;
+  /**
+   * How its gradient gets the states before each step: `online({ snapshots })` keeps chosen ones
+   * while the loop runs, and computes the others again on the way back.
+   *
+   * @default {online({ snapshots: 16 })}
+   */
+  readonly backward?: Strategy;
   /** What the loop is called in printed graphs and errors; the body's name by default. */
   readonly name?: string;
 }
 
 const mostSteps = 2 ** 31 - 1;
+
+/** The plan of a loop that names none. */
+const usual: Plan = {
+  name: "online(16)",
+  inverts: false,
+  check: undefined,
+  open: 16,
+  atTurn: () => [],
+};
 
 /**
  * Runs `body(carry, step)` as long as `condition(carry, step)` is true, and returns the last carry
@@ -38,6 +55,9 @@ const mostSteps = 2 ** 31 - 1;
  * whether the one before was the last, and a step too much changes nothing. The program that
  * contains the loop returns at once like any other; what is called after it takes its turn behind
  * it. Under `vmap` each example ends by itself.
+ *
+ * Its gradient is that of a `loop` of as many steps, to the bit, and so are derivatives of any
+ * order and mode. The memory it takes does not grow with the number of steps.
  *
  * @throws {TypeError} if the condition is no bool scalar, or the carry changes its structure, shape
  * or dtype over a step; the message names the place.
@@ -71,6 +91,13 @@ export function whileLoop<C>(
   if (!Number.isInteger(maximum) || maximum < 1 || maximum > mostSteps) {
     throw new RangeError(
       `Cannot ${action}: maximum is ${maximum}, expected an integer from 1 to ${mostSteps}`,
+    );
+  }
+  const plan = options.backward === undefined ? usual : options.backward.plan;
+  if (plan?.open === undefined) {
+    throw new TypeError(
+      `Cannot ${action}: backward is ${plan?.name ?? describe(options.backward)}, expected ` +
+        "online({ snapshots }) where the number of steps is not known",
     );
   }
   const first = partsOf(carry, "the carry");
@@ -119,6 +146,7 @@ export function whileLoop<C>(
     stacked: 0,
     reverse: false,
     running: count + 1,
+    plan,
   });
   carried.note(results.slice(count + 2));
   return [treeOf(first.structure, results.slice(0, count)) as C, handle(results[count]!)];

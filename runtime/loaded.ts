@@ -10,7 +10,7 @@ import { dtypes } from "../graph/dtype.ts";
 import { showShape, sizeOf } from "../graph/shape.ts";
 import { Storage } from "../graph/storage.ts";
 import type { Dispatch, MemoryPlan, Program } from "../compile/program.ts";
-import { isSteered, played } from "../compile/script.ts";
+import { type Course, isSteered, played } from "../compile/script.ts";
 import type { Context } from "./context.ts";
 import { DeviceError } from "./errors.ts";
 import type { Block, Ledger } from "./memory.ts";
@@ -100,6 +100,8 @@ export class LoadedProgram {
   readonly #uniforms: Block | undefined;
   readonly #workspace = new Map<number, Block>();
   readonly #keep: boolean;
+  /** Whether the course of a run is decided while it runs, so that it is a task in the line. */
+  readonly isSteered: boolean;
   readonly #isDonated: readonly boolean[];
   /** For each result the argument whose kind of memory it continues, or -1. */
   readonly #heirs: readonly number[];
@@ -114,6 +116,7 @@ export class LoadedProgram {
   ) {
     const { pipelines, ledger, device } = context;
     this.#keep = keepWorkspace;
+    this.isSteered = isSteered(program.script);
     this.#isDonated = program.arguments.map((_, i) => program.donated.includes(i));
     this.#heirs = heirs(program);
     let end = 0;
@@ -192,13 +195,8 @@ export class LoadedProgram {
     return this.end(args, frame);
   }
 
-  /** Whether the device decides on the course of a run, so that a run is a task in the line. */
-  get isSteered(): boolean {
-    return isSteered(this.program.script);
-  }
-
   /** Runs a program that is steered; `watch` sees what runs. */
-  steer(frame: Frame, watch: (course: readonly number[]) => void = () => {}): Promise<void> {
+  steer(frame: Frame, watch: (dispatch: number) => void = () => {}): Promise<void> {
     const { name, script } = this.program;
     let copies = frame.copies;
     return steer(this.context, {
@@ -206,9 +204,7 @@ export class LoadedProgram {
       script,
       blocks: frame.blocks,
       submit: (course) => {
-        const dispatches = [...course];
-        watch(dispatches);
-        this.#submit({ ...frame, copies }, dispatches.values());
+        this.#submit({ ...frame, copies }, watched(course, watch));
         copies = [];
       },
     });
@@ -480,6 +476,13 @@ export function sparing<T>(loaded: LoadedProgram, args: readonly Storage[], f: (
   }
 }
 
+function* watched(course: Course, watch: (dispatch: number) => void): Generator<number> {
+  for (const dispatch of course) {
+    watch(dispatch);
+    yield dispatch;
+  }
+}
+
 /** What runs for these arguments, in order; a program that is steered is run to learn it. */
 export async function courseOf(
   context: Context,
@@ -491,9 +494,7 @@ export async function courseOf(
   const frame = sparing(loaded, args, () => loaded.begin(args));
   const ended = Promise.withResolvers<void>();
   context.line.task(() => {
-    const run = loaded.steer(frame, (piece) => {
-      for (const dispatch of piece) course.push(dispatch);
-    });
+    const run = loaded.steer(frame, (dispatch) => course.push(dispatch));
     run.then(ended.resolve, ended.reject);
     return run;
   });

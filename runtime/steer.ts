@@ -20,7 +20,7 @@ export interface SteeredRun {
   submit(course: Course): void;
 }
 
-/** Bytes that an answer takes: one word, in as much as a buffer has at least. */
+/** Bytes of one answer: a word, in as much as a buffer has at least. */
 const answerBytes = 16;
 
 /**
@@ -31,12 +31,13 @@ const answerBytes = 16;
 export async function steer(context: Context, run: SteeredRun): Promise<void> {
   const { errors } = context.device;
   const host: Host = {
-    read: (slot) => {
-      const answer = ask(context, run.blocks[slot]!);
+    read: (slots) => {
+      const answers = ask(context, slots.map((slot) => run.blocks[slot]!));
       // Whoever asked may have failed before it awaits the answer.
-      answer.catch(() => {});
-      return answer;
+      answers.catch(() => {});
+      return answers;
     },
+    notes: new Map(),
   };
   try {
     for await (const course of steered(run.script, host)) {
@@ -45,22 +46,27 @@ export async function steer(context: Context, run: SteeredRun): Promise<void> {
     }
   } catch (error) {
     errors.throwFirst();
-    throw new DeviceError(`Cannot run ${run.name}: ${(error as Error).message}`);
+    const { message } = error as Error;
+    throw new DeviceError(`Cannot run ${run.name}: ${message}`, { cause: error });
   }
 }
 
-/** The first word of a block, past the line: only for the task that stands in it. */
-async function ask(context: Context, block: Block): Promise<number> {
+/** The first words of blocks, past the line: only for the task that stands in it. */
+async function ask(context: Context, blocks: readonly Block[]): Promise<readonly number[]> {
   const { ledger, collector, device: { gpu, errors } } = context;
-  const staging = ledger.take(answerBytes, "staging", "staging");
+  const bytes = answerBytes * blocks.length;
+  const staging = ledger.take(bytes, "staging", "staging");
   try {
     const encoder = gpu.createCommandEncoder({ label: "ask" });
-    encoder.copyBufferToBuffer(block.gpu, 0, staging.gpu, 0, answerBytes);
+    blocks.forEach((block, i) =>
+      encoder.copyBufferToBuffer(block.gpu, 0, staging.gpu, answerBytes * i, answerBytes)
+    );
     gpu.queue.submit([encoder.finish()]);
     collector.refill();
-    await staging.gpu.mapAsync(GPUMapMode.READ, 0, answerBytes);
+    await staging.gpu.mapAsync(GPUMapMode.READ, 0, bytes);
     collector.jobEnded();
-    return new Uint32Array(staging.gpu.getMappedRange(0, answerBytes))[0]!;
+    const words = new Uint32Array(staging.gpu.getMappedRange(0, bytes));
+    return blocks.map((_, i) => words[answerBytes / 4 * i]!);
   } finally {
     if (staging.gpu.mapState === "mapped" && !errors.lost) staging.gpu.unmap();
     ledger.release(staging);

@@ -83,6 +83,7 @@ function statesOf(
   const { own, states } = replayInputs(node.attributes, replay, node.inputs);
   if (replay.plan === undefined) return states.map(([stack]) => values.get(stack!)!);
   const { loop, state } = forwardOf(node);
+  if (replay.open) return openStates(loop, state, values, options);
   const { body, carries, stacked, length, reverse } = loop.attributes;
   const all = loopNode(body, loop.inputs, {
     length,
@@ -108,13 +109,35 @@ function statesOf(
   return stacks;
 }
 
+/** The states before each step that a loop takes that ends when its data say so. */
+function openStates(
+  { inputs, attributes: { body, carries, running, length } }: Node<"loop">,
+  state: readonly number[],
+  values: ReadonlyMap<Node, Value>,
+  options: OracleOptions,
+): Value[] {
+  const rows = state.map((): number[] => []);
+  let all = inputs.map((input) => values.get(input)!), steps = 0;
+  for (; steps < length && all[running!]!.data[0] !== 0; steps++) {
+    state.forEach((carry, i) => rows[i]!.push(...all[carry]!.data));
+    const feeds = new Map(body.parameters.map((p, i) => [p as Node, all[i]!.data]));
+    all = [...evaluate(body.results, feeds, options).slice(0, carries), ...all.slice(carries)];
+  }
+  return rows.map((row, i) => ({
+    shape: [steps, ...inputs[state[i]!]!.shape],
+    data: Float64Array.from(row),
+  }));
+}
+
 /** A loop, step by step. Its body is closed: it sees nothing but its parameters. */
 function runLoop(
-  { attributes: { body, length, carries, stacked, reverse, running, kept }, results }: Node<"loop">,
+  { attributes, results }: Node<"loop">,
   inputs: readonly Value[],
   states: readonly Value[],
   options: OracleOptions,
 ): Value[] {
+  const { body, carries, stacked, reverse, running, kept, replay } = attributes;
+  const length = replay?.open ? states[0]!.shape[0]! : attributes.length;
   let carry = inputs.slice(0, carries);
   const own = body.results.length, plain = body.parameters.length - states.length;
   const rows = results!.slice(carries, own).map(({ shape }) => {

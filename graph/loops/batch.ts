@@ -7,6 +7,7 @@
 import { broadcastTo, canonical, cast, loop, parameter, permute, reshape } from "../build.ts";
 import { anyFlag } from "../check.ts";
 import type { Graph, Node } from "../node.ts";
+import { batchOpen } from "./open.ts";
 import { makeReplay, type Replay, type ReplayInputs, replayInputs } from "./replay.ts";
 
 /** A value, and whether its first axis is the batch. */
@@ -102,7 +103,9 @@ export function batchLoop(
   operands: readonly Batched[],
   size: number,
   batch: Batch,
+  pullback: Parameters<typeof batchOpen>[4],
 ): Batched[] {
+  if (node.attributes.replay?.open) return batchOpen(node, operands, size, batch, pullback);
   const { body, invert, ...options } = node.attributes;
   const { carries, stacked, running, kept, replay } = options;
   const of = replay === undefined
@@ -124,8 +127,11 @@ export function batchLoop(
       results: [...graph.results, any(graph.results[running]!)],
     };
     const changed = { ...options, carries: carries + 1, running: carries };
-    return loop(longer, inputs.toSpliced(carries, 0, goes), changed).slice(0, carries)
-      .map((result, i) => ({ node: result, batched: flags[i]! }));
+    const all = loop(longer, inputs.toSpliced(carries, 0, goes), changed);
+    return all.toSpliced(carries, 1).map((node, i) => {
+      const carry = i < carries ? i : kept[i - carries]![0];
+      return { node, batched: flags[carry]! };
+    });
   }
   const inverse = undone && graphOf(invert!.name, all, undone, carries, size);
   const changed = { ...options, invert: inverse, replay: of?.replay };
@@ -155,7 +161,7 @@ function batchReplay(
   readonly inputs: readonly Node[];
 } {
   const { plan, invert, invertedRows } = replay,
-    { body, carries, stacked, reverse, state } = replay.forward!;
+    { body, carries, stacked, state } = replay.forward!;
   // The loop forward knows which of its carries become batched; the states are of these.
   const begins = forward.map((operand, i) =>
     operand.batched || (states[state.indexOf(i)]?.some((live) => live.batched) ?? false)
@@ -170,11 +176,8 @@ function batchReplay(
       ...replay,
       invert: undo && canonical(graphOf(invert!.name, undo, undo.results, states.length, size)),
       forward: {
+        ...replay.forward!,
         body: canonical(graphOf(body.name, ahead, ahead.results, carries, size)),
-        carries,
-        stacked,
-        reverse,
-        state,
       },
     }),
     inputs: [

@@ -23,6 +23,7 @@ import {
   replayInputs,
   statesAt,
 } from "./replay.ts";
+import { pullOpen, pushOpen, unmasked } from "./open.ts";
 import { carriesBehind } from "./tidy.ts";
 
 /** Cotangents of sources from those of results, or tangents of results from those of sources. */
@@ -87,13 +88,17 @@ export function pullLoop(
   parts: readonly (Node | undefined)[],
   active: (input: number) => boolean,
   pullback: Transform,
+  pushforward: Transform,
 ): readonly (Node | undefined)[] {
-  const { body, length, carries, stacked, reverse } = node.attributes;
-  const { parameters, results } = body;
-  if (node.attributes.replay !== undefined) {
+  const { body, length, carries, stacked, reverse, running, replay } = node.attributes;
+  const { parameters } = body;
+  if (replay?.open) return pullOpen(node, parts, pullback, pushforward);
+  if (replay !== undefined) {
     const sources = node.inputs.map(mark);
     return pullback(openReplay(node, sources), sources, parts);
   }
+  // A step that is pulled is one that was taken.
+  const results = running === undefined ? body.results : unmasked(body, running);
   const varies = varyingParameters(node, active);
   const given = results.map((_, i) =>
     parts[i] !== undefined && (i >= carries || varies.parameters[i]!)
@@ -101,12 +106,6 @@ export function pullLoop(
   const reached = reachedFrom(node, varies.parameters, given);
   const asked = parameters.map((_, i) => varies.parameters[i]! && reached.parameters[i]!);
   if (!asked.some((is) => is)) return node.inputs.map(() => undefined);
-  if (node.attributes.running !== undefined) {
-    throw new TypeError(
-      `Cannot differentiate ${body.name} backwards: its number of steps is known only when it ` +
-        "ends, expected forward mode (jvp), or a loop of known length",
-    );
-  }
   const isCarry = (i: number): boolean => i < carries;
   const isRow = (i: number): boolean => i >= carries && i < carries + stacked;
 
@@ -154,7 +153,7 @@ export function pullLoop(
     ...rowsOfCotangents.filter((row) => used.has(row.parameter)),
     ...constants,
   ];
-  const before = savedStates(node, saved);
+  const before = savedStates(node, saved, [...around.keys()]);
   const back = loop(
     {
       name: `${body.name} back`,
@@ -191,11 +190,18 @@ interface SavedStates {
 }
 
 /** What keeping carries of a loop takes: the loop again with more results, as its plan says. */
-function savedStates(node: Node<"loop">, saved: readonly number[]): SavedStates {
+function savedStates(
+  node: Node<"loop">,
+  needed: readonly number[],
+  around: readonly number[],
+): SavedStates {
+  const { body, length, carries, stacked, reverse, running, invert } = node.attributes;
+  const open = running !== undefined;
+  // How many steps there are to go back is part of the state at the turn, if nothing else is.
+  const saved = open && needed.length === 0 ? [running] : needed;
   if (saved.length === 0) return { replay: undefined, state: [], inputs: [] };
-  const { body, length, carries, stacked, reverse, invert } = node.attributes;
   // Of one step there is nothing to choose.
-  const plan = length < 2 ? undefined : node.attributes.plan;
+  const plan = length < 2 && !open ? undefined : node.attributes.plan;
   // Who runs the steps again needs all that they take, who reads them only what is pulled.
   const state = plan === undefined ? saved : carriesBehind(body, carries, saved);
   const { live, states } = statesAt(node, state, plan);
@@ -208,6 +214,7 @@ function savedStates(node: Node<"loop">, saved: readonly number[]): SavedStates 
   );
   const replay = makeReplay({
     plan,
+    open,
     states: state.length,
     live,
     invert: inverse && canonical({
@@ -218,7 +225,7 @@ function savedStates(node: Node<"loop">, saved: readonly number[]): SavedStates 
     invertedRows: operands.filter((i) => i < carries + stacked).length,
     checks: plan?.check === undefined ? 0 : state.length,
     checked: plan?.check === undefined ? [] : state.map((_, k) => k),
-    forward: { body, carries, stacked, reverse, state },
+    forward: { body, carries, stacked, reverse, running, plan, state, around },
   });
   return {
     replay,
@@ -267,7 +274,7 @@ function pushStates(
     };
   }
   // The loop that has tangents has what they are tangents of, under the same numbers.
-  const { body, carries, stacked, reverse } = first.loop.attributes;
+  const { body, carries, stacked, reverse, running } = first.loop.attributes;
   const state = [...replay.forward!.state, ...moved.map(({ carry }) => carry)];
   const { live, states } = statesAt(first.loop, state, plan);
   return {
@@ -275,7 +282,7 @@ function pushStates(
       ...replay,
       states: state.length,
       live,
-      forward: { body, carries, stacked, reverse, state },
+      forward: { ...replay.forward!, body, carries, stacked, reverse, running, state },
     }),
     inputs: [...states, ...first.loop.inputs],
   };
@@ -286,9 +293,11 @@ export function pushLoop(
   node: Node<"loop">,
   tangents: readonly (Node | undefined)[],
   pushforward: Transform,
+  pullback: Transform,
 ): readonly (Node | undefined)[] {
   const { body, ...options } = node.attributes, { carries, stacked, plan, kept, replay } = options;
   const { parameters, results } = body;
+  if (replay?.open) return pushOpen(node, tangents, pullback, pushforward);
   if (replay?.plan?.inverts) {
     // What inverts the values does not invert tangents to the bit.
     const sources = node.inputs.map(mark);

@@ -18,6 +18,8 @@ export interface Plan {
   readonly name: string;
   /** True if states are computed by the inverse of the step, too. */
   readonly inverts: boolean;
+  /** Snapshots that it keeps of a loop whose length is not known before it ends, if it can. */
+  readonly open?: number | undefined;
   /**
    * What to find out where a state that was computed by the inverse is at hand as it was: how far
    * the two are apart, or whether their bits differ.
@@ -30,13 +32,21 @@ export interface Plan {
   atTurn(length: number): readonly number[];
 }
 
-/** A carry that a loop gives as it was before a step, or before `every` step, stacked. */
-export type Kept = readonly [carry: number, step: number | "every"];
+/**
+ * A carry that a loop gives as it was before a step, or before `every` step, stacked; or when a
+ * snapshot was taken in a slot for the last time, where the length is not known before it ends.
+ */
+export type Kept = readonly [carry: number, step: number | "every" | `slot ${number}`];
 
 /** What makes a loop the way back of another. Its states are the last parameters of its body. */
 export interface Replay {
   /** Where states come from; undefined if all of them are inputs, stacked. */
   readonly plan: Plan | undefined;
+  /**
+   * The loop ends when its data say so: the states at hand are the last, the first, and those in the
+   * other slots of an online plan.
+   */
+  readonly open: boolean;
   /** How many carries make a state. */
   readonly states: number;
   /** How many inputs come for each of them: what {@linkcode Plan.atTurn} says, or one stack. */
@@ -62,7 +72,11 @@ export interface Forward {
   readonly carries: number;
   readonly stacked: number;
   readonly reverse: boolean;
+  readonly running: number | undefined;
+  readonly plan: Plan | undefined;
   readonly state: readonly number[];
+  /** Which of its inputs the results of the way back are the cotangents of, until the first row. */
+  readonly around: readonly number[];
 }
 
 const known = new Map<string, Replay>();
@@ -145,8 +159,12 @@ export function statesAt(
   state: readonly number[],
   plan: Plan | undefined,
 ): { readonly live: number; readonly states: readonly Node[] } {
-  const { body, length, kept } = loop.attributes;
-  const steps: readonly Kept[1][] = plan === undefined ? ["every"] : plan.atTurn(length);
+  const { body, length, running, kept } = loop.attributes;
+  const steps = plan === undefined
+    ? ["every" as const]
+    : running === undefined
+    ? plan.atTurn(length)
+    : openTurn(plan.open!, length);
   const asked = state.flatMap((carry) => steps.map((step): Kept => [carry, step]));
   const isKept = ([, step]: Kept): boolean => step !== 0 && step !== length;
   const results = again(loop, [...kept, ...asked.filter(isKept)]);
@@ -156,6 +174,12 @@ export function statesAt(
     return one[1] === 0 ? loop.inputs[one[0]]! : results[one[0]]!;
   });
   return { live: steps.length, states };
+}
+
+/** What an online plan of so many snapshots has at hand at the turn: see {@linkcode Replay}. */
+function openTurn(snapshots: number, length: number): Kept[1][] {
+  const slots = Array.from({ length: snapshots - 1 }, (_, i) => `slot ${i + 1}` as const);
+  return [length, 0, ...slots];
 }
 
 /** The loop that keeps other carries besides. */
@@ -174,7 +198,7 @@ export function replayedOperands(node: Node): readonly Node[] {
 
 /** Carries before each step as plain rows, which have derivatives: the loop with more results. */
 function stackStates(forward: Forward, inputs: readonly Node[], length: number): Node[] {
-  const { body, state, ...options } = forward;
+  const { body, state, plan: _, around: __, ...options } = forward;
   const results = [...body.results, ...state.map((i) => body.parameters[i]!)];
   return loop({ ...body, results }, inputs, { ...options, length }).slice(body.results.length);
 }

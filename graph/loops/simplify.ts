@@ -50,6 +50,7 @@ export function projected(node: Node<"loop">, index: number): Node | undefined {
   }
   const result = body.results[index]!;
   if (index < carries && (length === 0 || isInvariant(node, index))) return inputs[index];
+  if (node.attributes.replay?.open) return undefined;
   if (sizeOf(shape) === 0) return fill(0, shape, dtype);
   if (length === 1) return reshape(openStep(node)[index]!, shape);
   if (index < carries) return undefined;
@@ -105,6 +106,7 @@ export function simplifyLoop(node: Node<"loop">, simplify: Simplify): Node | und
   parameters.forEach((p, i) => {
     if (i >= inputs.length) {
       const values = states[i - inputs.length]!, [value] = values as [Node];
+      if (replay!.open) return;
       if (replay!.plan === undefined) {
         stays[i - inputs.length] = read.has(p) && !sameInEveryRow(p, value);
       } else if (values.every((other) => other === value)) {
@@ -137,7 +139,7 @@ export function simplifyLoop(node: Node<"loop">, simplify: Simplify): Node | und
   });
   const ofStates = parameters.slice(inputs.length);
   // A state that no step back reads is none, whatever it is made of.
-  if (!ofStates.some((p, i) => stays[i] && read.has(p))) stays.fill(false);
+  if (!replay?.open && !ofStates.some((p, i) => stays[i] && read.has(p))) stays.fill(false);
   const kept = [
     ...parameters.slice(0, carries).map((p, i) => ({ value: inputs[i]!, parameter: p })),
     ...rows,

@@ -2,6 +2,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
 import * as rg from "../../mod.ts";
+import type { Program } from "../../compile/program.ts";
+import type { Steered } from "../../compile/script.ts";
+import { DeviceError } from "../../runtime/errors.ts";
 import { Line } from "../../runtime/line.ts";
 import { context } from "../../runtime/context.ts";
 import { LoadedProgram } from "../../runtime/loaded.ts";
@@ -118,6 +121,71 @@ Deno.test("a lost device ends what waits", async () => {
   await rejected;
   await pause();
   assert(!context.line.busy);
+});
+
+/** A program that runs what a coroutine says, over one dispatch. */
+function steeredProgram(steer: Steered["steer"]): Program {
+  return {
+    ...update(4, 2, 1),
+    name: "steered",
+    script: [{ parts: [[0]], slots: [0], steer }],
+  };
+}
+
+Deno.test("a steered program runs what it says, and asks in between", async () => {
+  const context = await openContext();
+  const f32 = (word: number): number => new Float32Array(Uint32Array.of(word).buffer)[0]!;
+  const asked: number[] = [];
+  const program = new LoadedProgram(
+    context,
+    steeredProgram(async function* (play, host, slots) {
+      for (let times = 1; times < 4; times++) {
+        yield* play(new Array<number>(times).fill(0));
+        asked.push(f32((await host.read(slots))[0]!));
+      }
+    }),
+  );
+  const [y] = program.run([storageOf([1, 2, 3, 4])]);
+  assertEquals(asked, []);
+  assertEquals(await read(context, [y!]), [Float32Array.of(127, 191, 255, 319)]);
+  assertEquals(asked, [3, 15, 127]);
+  await close(context);
+});
+
+Deno.test("what goes wrong in a steered program is told at the next await, and others go on", async () => {
+  const context = await openContext();
+  const failing = new LoadedProgram(
+    context,
+    steeredProgram(async function* (play) {
+      yield* play([0]);
+      throw new RangeError("it cannot go on");
+    }),
+  );
+  const forever = new LoadedProgram(
+    context,
+    steeredProgram(async function* (play) {
+      for (;;) {
+        yield* play([0]);
+        await pause();
+      }
+    }),
+  );
+  const twice = new LoadedProgram(context, update(4, 2, 0));
+  failing.run([storageOf([1, 2, 3, 4])]);
+  const [y] = twice.run([storageOf([1, 2, 3, 4])]);
+  await assertRejects(() => finish(context), DeviceError, "Cannot run steered: it cannot go on");
+  assertEquals(await read(context, [y!]), [Float32Array.of(2, 4, 6, 8)]);
+  // What the device refused may be why it does not end.
+  forever.run([storageOf([1, 2, 3, 4])]);
+  const [z] = twice.run([y!]);
+  await pause(20);
+  assert(context.line.busy);
+  context.device.errors.add(new DeviceError("Cannot run affine: refused"));
+  await pause(20);
+  await assertRejects(() => finish(context), DeviceError, "Cannot run affine: refused");
+  assertEquals(await read(context, [z!]), [Float32Array.of(4, 8, 12, 16)]);
+  assert(!context.line.busy);
+  await close(context);
 });
 
 /** What a random sequence of calls does to a few tensors. */
