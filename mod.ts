@@ -42,6 +42,8 @@ export {
   type Strategy,
 } from "./graph/scan.ts";
 export {
+  offload,
+  type OffloadOptions,
   online,
   type OnlineOptions,
   reverse,
@@ -49,7 +51,7 @@ export {
   revolve,
   type RevolveOptions,
 } from "./checkpoint/strategy.ts";
-export type { Plan } from "./graph/loops/replay.ts";
+export type { Outside, Plan, When } from "./graph/loops/replay.ts";
 export * from "./graph/tensor.ts";
 export * from "./graph/transforms.ts";
 export { whileLoop, type WhileOptions } from "./graph/while.ts";
@@ -59,10 +61,21 @@ export {
   type CheckOptions,
   type CheckReport,
 } from "./runtime/check.ts";
-export type { Dispatch, MemoryPlan, Program, Result, Slot, SlotRole } from "./compile/program.ts";
+export type {
+  Dispatch,
+  MemoryPlan,
+  OutsidePlan,
+  Program,
+  Result,
+  Slot,
+  SlotRole,
+} from "./compile/program.ts";
 export type {
   Course,
   Host,
+  Move,
+  OutsideMemory,
+  OutsideStore,
   Script,
   ScriptLoop,
   ScriptSchedule,
@@ -90,7 +103,7 @@ export {
   synchronize,
 } from "./runtime/init.ts";
 export { locateNaN, type LocateOptions, type NonFinite } from "./runtime/inspect.ts";
-export type { Counted, CountedKind, MemoryReport } from "./runtime/memory.ts";
+export type { Counted, CountedKind, DeviceMemory, MemoryReport } from "./runtime/memory.ts";
 export {
   type Profile,
   profile,

@@ -9,7 +9,7 @@
  * @module
  */
 import type { Held } from "../checkpoint/online.ts";
-import type { Action } from "../checkpoint/schedule.ts";
+import type { Action, Store } from "../checkpoint/schedule.ts";
 import { extraSteps, scheduleOf, type SchedulePlan } from "../checkpoint/strategy.ts";
 import { forwardOf, type Replay, replayInputs } from "../graph/loops/replay.ts";
 import type { Node } from "../graph/node.ts";
@@ -17,7 +17,8 @@ import { sizeOf } from "../graph/shape.ts";
 import { compareKernel, fillKernel, placeKernel, setKernel, takeKernel } from "../kernels/copy.ts";
 import { beginIn, copyAll, type Memory, playRounds, type PreparedLoop } from "./loop.ts";
 import { type Scratch, startingIn } from "./loop.ts";
-import type { Dispatch } from "./program.ts";
+import type { Dispatch, OutsidePlan } from "./program.ts";
+import { type Errand, Pairs, runErrands } from "./errands.ts";
 import { backOpen } from "./open.ts";
 import type { ScriptLoop } from "./script.ts";
 import {
@@ -137,6 +138,7 @@ function moversOf(
 /** See {@linkcode prepareBack}. */
 class Back implements PreparedLoop {
   readonly scratch: readonly Scratch[];
+  readonly outside: OutsidePlan;
   private readonly own: readonly string[];
   private readonly names = new Names();
   private readonly starts: ReadonlyMap<string, Node>;
@@ -148,6 +150,10 @@ class Back implements PreparedLoop {
   private readonly plan: SchedulePlan | undefined;
   /** Snapshots of a loop that ends when its data say so. */
   private readonly open: number | undefined;
+  /** Snapshots at the turn; where the length is not known, any may be there, and the first is. */
+  private readonly held: readonly Held[];
+  /** For each slot whether its snapshot lies elsewhere; the initial state is on the device anyway. */
+  private readonly isAway: readonly boolean[];
   private readonly make: Make;
 
   constructor(
@@ -162,6 +168,15 @@ class Back implements PreparedLoop {
     this.make = makerFor(node);
     this.open = replay.open ? replay.live - 1 : undefined;
     this.plan = replay.open ? undefined : replay.plan && scheduleOf(replay.plan);
+    this.held = this.open === undefined
+      ? this.plan?.held(length) ?? []
+      : Array.from({ length: this.open }, (_, slot) => ({ slot, step: slot === 0 ? 0 : -1 }));
+    this.isAway = Array.from(
+      { length: this.plan?.slots(length) ?? 0 },
+      (_, slot) =>
+        this.plan!.storeOf(slot, length) !== "device" &&
+        !this.held.some((held) => held.slot === slot && held.step === 0),
+    );
     this.states = replayInputs(node.attributes, replay, node.inputs).states;
     const around = playRounds(pull, this.names, "around");
     this.rounds = around.rounds;
@@ -187,6 +202,7 @@ class Back implements PreparedLoop {
       this.states.forEach((values, i) => starts.set(ofState[i]!, values[0]!));
       this.#nameSnapshots(length, starts);
     }
+    this.outside = this.#outside();
     this.starts = starts;
     this.own = [...this.names.all.keys()].filter((name) => !this.ends.has(name));
     const operands = [...node.inputs, ...(movers ?? []).flatMap((mover) => mover.operands)];
@@ -196,28 +212,45 @@ class Back implements PreparedLoop {
     });
   }
 
-  /** Snapshots at the turn; where the length is not known, any may be there, and the first is. */
-  #held(length: number): readonly Held[] {
-    const { open, plan } = this;
-    if (open === undefined) return plan?.held(length) ?? [];
-    return Array.from({ length: open }, (_, slot) => ({ slot, step: slot === 0 ? 0 : -1 }));
-  }
-
   /** Slots for snapshots. */
   #slots(length: number): number {
     return this.open ?? this.plan!.slots(length);
   }
 
+  /** Bytes of the states that lie outside of the device at the fullest moment of each store. */
+  #outside(): OutsidePlan {
+    const peak = { host: 0, disk: 0 }, now = { host: 0, disk: 0 };
+    const stores = new Map<number, Store>();
+    if (!this.isAway.includes(true)) return peak;
+    for (const action of this.plan!.schedule(this.node.attributes.length)) {
+      if (action.do !== "snapshot" && action.do !== "drop") continue;
+      if (!this.isAway[action.slot]) continue;
+      const store = action.do === "drop" ? stores.get(action.slot) : action.store;
+      if (store === undefined || store === "device") continue;
+      if (action.do === "drop") now[store]--;
+      else {
+        stores.set(action.slot, store);
+        peak[store] = Math.max(peak[store], ++now[store]);
+      }
+    }
+    const bytes = this.states.reduce((sum, [value]) => sum + bytesOf(value!), 0);
+    return { host: peak.host * bytes, disk: peak.disk * bytes };
+  }
+
   /** Names the memory of snapshots; the initial state is one that stays where it lies. */
   #nameSnapshots(length: number, starts: Map<string, Node>): void {
-    const held = this.#held(length);
+    const held = this.held;
     for (let slot = 0; slot < this.#slots(length); slot++) {
       const index = held.findIndex((snapshot) => snapshot.slot === slot);
       this.names.of(snapshotName(slot, 0), bytesOfCarry(this.pull, 0));
       this.states.forEach((values, i) => {
         const value = index < 0 ? undefined : values[index + 1]!;
         if (held[index]?.step === 0) return;
-        const name = this.names.of(snapshotName(slot, i + 1), bytesOf(values[0]!));
+        const onDevice = !this.isAway[slot];
+        // What lies elsewhere is known by a ticket, which the loop forward gave if it was there.
+        if (!onDevice && value !== undefined) return;
+        const bytes = onDevice ? bytesOf(values[0]!) : ticketBytes;
+        const name = this.names.of(snapshotName(slot, i + 1), bytes);
         if (value !== undefined) starts.set(name, value);
       });
     }
@@ -230,10 +263,12 @@ class Back implements PreparedLoop {
       return [`states stored: ${bytes} B for ${length} steps of ${body.name}`];
     }
     const { advances, inversions } = extraSteps(plan, length);
+    const { host, disk } = this.outside;
     return [
       `states ${plan.name}: ${plan.slots(length)} snapshots, ${bytes} B a state, ` +
-      `${advances - plan.atTurn(length)[0]!} steps of ${length} run again, ` +
+      `${advances - Number(plan.atTurn(length)[0])} steps of ${length} run again, ` +
       `${inversions} run backwards`,
+      ...host + disk > 0 ? [`outside of the device: host ${host} B, disk ${disk} B`] : [],
     ];
   }
 
@@ -242,13 +277,19 @@ class Back implements PreparedLoop {
     const { length } = node.attributes;
     const memory = new Map(this.own.map((name, i) => [name, scratch[i]!]));
     for (const [name, result] of this.ends) memory.set(name, slotOf(result));
-    const initial = this.#held(length).findIndex(({ step }) => step === 0);
+    const initial = this.held.findIndex(({ step }) => step === 0);
     if (initial >= 0) {
-      const { slot } = this.#held(length)[initial]!;
+      const { slot } = this.held[initial]!;
       this.states.forEach((values, i) =>
         memory.set(snapshotName(slot, i + 1), slotOf(values[initial + 1]!))
       );
     }
+    this.held.forEach(({ slot }, index) => {
+      if (!this.isAway[slot]) return;
+      this.states.forEach((values, i) =>
+        memory.set(snapshotName(slot, i + 1), slotOf(values[index + 1]!))
+      );
+    });
     const at = (name: string): number => memory.get(name)!;
     const counter = this.pull.program.arguments[0]!;
     const set = (name: string, value: number): Dispatch =>
@@ -270,11 +311,10 @@ class Back implements PreparedLoop {
     const stage: Stage = { at, slotOf, counter, found };
     if (this.open !== undefined) return assemble([...starts, this.#scheduled(stage)]);
     if (this.plan === undefined) return assemble([...starts, this.#stored(stage)]);
-    const [working, ...held] = this.plan.atTurn(length);
-    starts.push(set(this.places[0]!.names[0]!, working!));
-    this.plan.held(length).forEach(({ slot }, i) =>
-      starts.push(set(snapshotName(slot, 0), held[i]!))
-    );
+    starts.push(set(this.places[0]!.names[0]!, Number(this.plan.atTurn(length)[0])));
+    for (const { slot, step } of this.plan.held(length)) {
+      starts.push(set(snapshotName(slot, 0), step));
+    }
     return assemble([...starts, this.#scheduled(stage)]);
   }
 
@@ -341,8 +381,10 @@ class Back implements PreparedLoop {
     const parts: Part[] = [];
     const add = (part: Part): number => parts.push(part) - 1;
     const values = [undefined, ...states.map(([value]) => value!)];
+    const { isAway } = this;
     const copies = (place: Place, slot: number, restore: boolean): Part => {
-      const pairs = place.names.map((name, i) => {
+      const names = isAway[slot] ? place.names.slice(0, 1) : place.names;
+      const pairs = names.map((name, i) => {
         const ends = [stage.at(name), stage.at(snapshotName(slot, i))] as const;
         const [from, to] = restore ? [ends[1], ends[0]] : ends;
         return { from, to, value: values[i] ?? stage.counter };
@@ -361,7 +403,7 @@ class Back implements PreparedLoop {
     );
     const everySlot = Array.from({ length: slots }, (_, slot) => slot);
     // The initial state lies where it was given: no schedule writes over it.
-    const first = this.#held(length).find(({ step }) => step === 0)?.slot;
+    const first = this.held.find(({ step }) => step === 0)?.slot;
     const saved = places.map((place) =>
       everySlot.map((slot) => slot === first ? undefined : add(copies(place, slot, false)))
     );
@@ -380,11 +422,27 @@ class Back implements PreparedLoop {
       : places.map((place) =>
         add(this.#compared(stage, place, (i) => stage.slotOf(states[i]![initial]!)))
       );
-    const held = this.#held(length);
+    const held = this.held;
+    const pairs = new Pairs();
+    // The parts of a state that are somewhere: those of no bytes are nowhere.
+    const present = states.flatMap(([value], i) => bytesOf(value!) > 0 ? [i + 1] : []);
+    const moves = places.map((place) =>
+      everySlot.map((slot) =>
+        isAway[slot]
+          ? pairs.add(present.map((part) => ({
+            ticket: stage.at(snapshotName(slot, part)),
+            slot: stage.at(place.names[part]!),
+            bytes: bytesOf(states[part - 1]![0]!),
+          })))
+          : undefined
+      )
+    );
+    const ticketsOf = (numbers: readonly number[], slots: readonly number[]): number[] =>
+      numbers.flatMap((slot) => moves[0]![slot]?.(slots).map(({ ticket }) => ticket) ?? []);
     function* order(
       actions: Iterable<Action>,
       round: number,
-    ): Generator<number, void, undefined> {
+    ): Generator<number | Errand, void, undefined> {
       let place = 0;
       // The steps that snapshots are of, and the one that the working state is of if it was inverted.
       const kept = new Map(held.map(({ slot, step }) => [slot, step]));
@@ -400,24 +458,45 @@ class Back implements PreparedLoop {
         else if (action.do === "invert") {
           yield* move(1, action.from - action.to);
           at = action.to;
-        } else if (action.do === "restore") yield restored[place]![action.slot]!;
-        else if (action.do === "snapshot") {
+        } else if (action.do === "restore") {
+          yield restored[place]![action.slot]!;
+          const away = moves[place]![action.slot];
+          if (away !== undefined) yield (outside, slots) => outside.load(away(slots));
+        } else if (action.do === "snapshot") {
           kept.set(action.slot, action.step);
           yield saved[place]![action.slot]!;
-        } else if (action.do === "pull") {
+          const away = moves[place]![action.slot], { store } = action;
+          if (away !== undefined && store !== "device") {
+            yield (outside, slots) => outside.save(store, away(slots));
+          }
+        } else if (action.do === "prefetch") {
+          yield (outside, slots) => outside.prefetch(ticketsOf(action.slots, slots));
+        } else if (action.do === "flush") yield (outside) => outside.flush();
+        else if (action.do === "pull") {
           yield pulled[place]![round]!;
           round = (round + 1) % rounds.length;
         } else if (action.do === "drop") {
           if (kept.get(action.slot) === at) yield compared[place]![action.slot]!;
           kept.delete(action.slot);
+          if (moves[place]![action.slot] !== undefined) {
+            yield (outside, slots) => outside.drop(ticketsOf([action.slot], slots));
+          }
         }
         if (action.do === "advance" || action.do === "restore") at = -1;
       }
       if (at === 0 && slots === 0) yield ended[place]!;
     }
+    if (pairs.slots.length > 0) {
+      const { dispatches, scripts } = together(parts);
+      const steer = runErrands(() => order(plan!.back(length), 0));
+      return { dispatches, script: [{ parts: scripts, slots: pairs.slots, steer }] };
+    }
+    // Without snapshots elsewhere there are no errands.
+    const plain = (actions: Iterable<Action>, round: number): Iterable<number> =>
+      order(actions, round) as Iterable<number>;
     if (open === undefined) {
       const { dispatches, scripts } = together(parts);
-      const schedule = { parts: scripts, order: () => order(plan!.back(length), 0) };
+      const schedule = { parts: scripts, order: () => plain(plan!.back(length), 0) };
       return { dispatches, script: [schedule] };
     }
     // In which round it begins is known when the number of steps is.
@@ -432,12 +511,15 @@ class Back implements PreparedLoop {
         ),
       ]))
     );
-    const steer = backOpen(open, rounds.length, (round) => begin[round]!, order);
+    const steer = backOpen(open, rounds.length, (round) => begin[round]!, plain);
     const { dispatches, scripts } = together(parts);
     const slotsKnown = [stage.slotOf(states[0]![0]!)];
     return { dispatches, script: [{ parts: scripts, slots: slotsKnown, steer }] };
   }
 }
+
+/** Bytes of what stands for memory that lies elsewhere. */
+const ticketBytes = 16;
 
 /** What the parts of a way back are placed by. */
 interface Stage {

@@ -25,7 +25,15 @@ import { prepareLoop } from "./loop.ts";
 import { lower } from "./lower.ts";
 import { bytesOf, order } from "./order.ts";
 import { printMemory, printRegions } from "./print.ts";
-import type { Dispatch, MemoryPlan, Program, Result, Slot, Target } from "./program.ts";
+import type {
+  Dispatch,
+  MemoryPlan,
+  OutsidePlan,
+  Program,
+  Result,
+  Slot,
+  Target,
+} from "./program.ts";
 import type { Script } from "./script.ts";
 import { shareKernels } from "./share.ts";
 import { assemble, type Compile, compileSteps, type Steps, together } from "./steps.ts";
@@ -122,6 +130,7 @@ export function compileGraph(
     }),
     partial: (wanted) => partial(regions, scripts, wanted.map((i) => roots[i]!)),
     memory,
+    outside: outsideOf([...loops, ...[...bodies.values()].map(({ program }) => program)]),
     print(stage) {
       const printed: Graph = { ...graph, results: roots };
       const numbers = numbered(printed);
@@ -138,6 +147,15 @@ export function compileGraph(
       }
     },
   };
+}
+
+/** What loops keep outside of the device, and those in their bodies. */
+function outsideOf(
+  parts: readonly ({ readonly outside?: OutsidePlan } | undefined)[],
+): OutsidePlan {
+  const sum = (store: keyof OutsidePlan): number =>
+    parts.reduce((sum, part) => sum + (part?.outside?.[store] ?? 0), 0);
+  return { host: sum("host"), disk: sum("disk") };
 }
 
 /** The scripts of the regions that some values need. */

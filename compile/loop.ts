@@ -12,9 +12,11 @@ import { sizeOf } from "../graph/shape.ts";
 import { copyKernel, fillKernel, placeKernel, type Row, setKernel } from "../kernels/copy.ts";
 import { bytesOf } from "./order.ts";
 import { withoutReshapes } from "./store.ts";
-import type { Dispatch } from "./program.ts";
+import type { Dispatch, OutsidePlan } from "./program.ts";
+import { outsideOf } from "../graph/loops/replay.ts";
+import { Pairs, runErrands } from "./errands.ts";
 import { forwardOpen } from "./open.ts";
-import type { Script, ScriptLoop } from "./script.ts";
+import type { Script } from "./script.ts";
 import {
   assemble,
   bodyPart,
@@ -50,6 +52,8 @@ export interface PreparedLoop {
   place(memory: Memory): Part;
   /** Lines about it for people. */
   describe?(): string[];
+  /** What it keeps outside of the device. */
+  readonly outside?: OutsidePlan;
 }
 
 /** A round of a loop: where its step lies, and its carries before it. */
@@ -239,8 +243,9 @@ export function prepareLoop(
       }
       const { dispatches, scripts } = together(parts);
       // The steps run in stretches, from one state that is kept to the next.
-      const stops = new Set(keeps.flatMap(({ step }) => typeof step === "number" ? [step] : []));
-      const script: (number | ScriptLoop)[] = [], all = [...dispatches];
+      const moments = keeps.map(({ step }) => outsideOf(step)?.step ?? step);
+      const stops = new Set(moments.flatMap((step) => typeof step === "number" ? [step] : []));
+      const script: Script[number][] = [], all = [...dispatches];
       let done = 0;
       const runTo = (step: number): void => {
         if (step > done) script.push({ length: step - done, rounds: turned(scripts, done) });
@@ -258,6 +263,24 @@ export function prepareLoop(
           maxBindings,
         );
         for (const copy of copies) script.push(all.push(copy) - 1);
+        const away = keeps.filter(({ carry, step }, i) =>
+          moments[i] === stop && typeof step === "string" &&
+          sizeOf(body.parameters[carry - 1]!.shape) > 0
+        );
+        if (away.length === 0) continue;
+        const pairs = new Pairs(), { store } = outsideOf(away[0]!.step)!;
+        const moves = pairs.add(
+          away.map(({ carry, result }) => ({
+            ticket: slotOf(result),
+            slot: at(before(stop)[carry]!),
+            bytes: bytesOf(body.parameters[carry - 1]!),
+          })),
+        );
+        script.push({
+          parts: [],
+          slots: pairs.slots,
+          steer: runErrands(() => [(outside, slots) => outside.save(store, moves(slots))]),
+        });
       }
       runTo(length);
       return assemble([...starts, { dispatches: all, script }]);

@@ -7,7 +7,7 @@
  */
 import type { Aval } from "../graph/node.ts";
 import type { Kernel } from "../kernels/kernel.ts";
-import type { Script } from "./script.ts";
+import type { OutsideStore, Script } from "./script.ts";
 
 /** What a slot of memory is for. Arguments and results come from and go to the caller. */
 export type SlotRole =
@@ -57,6 +57,9 @@ export interface MemoryPlan {
   readonly peak: number;
 }
 
+/** Bytes that a program keeps outside of the device, at the fullest moment of each store. */
+export type OutsidePlan = { readonly [S in OutsideStore]: number };
+
 /** A compiled graph. */
 export interface Program {
   /** Name of the function it was compiled from. */
@@ -77,6 +80,8 @@ export interface Program {
   partial(results: readonly number[]): Script;
   /** The bytes it takes. */
   readonly memory: MemoryPlan;
+  /** The bytes it keeps elsewhere while it runs. */
+  readonly outside: OutsidePlan;
   /** The stages of this compile as text, by name: graph, regions, wgsl, memory. */
   print(stage: "graph" | "regions" | "wgsl" | "memory"): string;
 }

@@ -34,10 +34,39 @@ export interface ScriptSchedule {
 /** Dispatches by number, in order: what reaches the device in one go. */
 export type Course = Iterable<number>;
 
+/** Where something lies that is not on the device. */
+export type OutsideStore = "host" | "disk";
+
+/** A value by its ticket, and the slot that it goes to or comes from. */
+export interface Move {
+  /** What it is known by outside of the device. */
+  readonly ticket: number;
+  /** Where it lies on the device. */
+  readonly slot: number;
+  /** Its bytes, from the beginning of the slot. */
+  readonly bytes: number;
+}
+
+/** What slots held, outside of the device. A ticket is a slot, too, of which only the number counts. */
+export interface OutsideMemory {
+  /** Keeps what slots hold after everything that has run so far, instead of what was kept before. */
+  save(store: OutsideStore, moves: readonly Move[]): Promise<void>;
+  /** Gives slots what is kept, for everything that runs from here on. It stays kept. */
+  load(moves: readonly Move[]): Promise<void>;
+  /** Lets go of what is kept. */
+  drop(tickets: readonly number[]): void;
+  /** Says what is loaded soon. */
+  prefetch(tickets: readonly number[]): void;
+  /** Begins to move what was saved, for which saving alone waits until there is more. */
+  flush(): Promise<void>;
+}
+
 /** What a steered part may ask while the program runs. */
 export interface Host {
   /** The first words of slots, after everything that has run so far. */
   read(slots: readonly number[]): Promise<readonly number[]>;
+  /** What the run keeps outside of the device. */
+  readonly outside: OutsideMemory;
   /** What one steered part leaves for another, by a slot that both know. */
   readonly notes: Map<number, unknown>;
 }

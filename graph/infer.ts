@@ -8,7 +8,7 @@
  * @module
  */
 import { type DType, dtypes } from "./dtype.ts";
-import type { Replay } from "./loops/replay.ts";
+import { outsideOf, type Replay } from "./loops/replay.ts";
 import type { Aval } from "./node.ts";
 import { type Attributes, type Domain, type Primitive, signatures } from "./primitive.ts";
 import { broadcastShapes, type Shape, showShape, sizeOf } from "./shape.ts";
@@ -401,12 +401,14 @@ export function loopResults(inputs: readonly Aval[], attributes: Attributes["loo
   });
   if (replay !== undefined) {
     parameters.slice(plain).forEach(({ shape, dtype }, i) => {
-      const { plan, live } = replay;
-      const wanted: Aval = { shape: plan === undefined ? [length, ...shape] : shape, dtype };
-      for (const input of inputs.slice(plain + i * live, plain + (i + 1) * live)) {
-        if (same(input, wanted)) continue;
+      const { plan, open, live } = replay;
+      const turn = open ? [] : plan?.atTurn(length) ?? [];
+      const state: Aval = { shape: plan === undefined ? [length, ...shape] : shape, dtype };
+      inputs.slice(plain + i * live, plain + (i + 1) * live).forEach((input, k) => {
+        const wanted = outsideOf(turn[k] ?? 0) === undefined ? state : ticket;
+        if (same(input, wanted)) return;
         fail(action, `a value of state ${i} is ${show(input)}`, show(wanted));
-      }
+      });
     });
   }
   for (let i = 0; i < carries; i++) {
@@ -433,6 +435,7 @@ export function loopResults(inputs: readonly Aval[], attributes: Attributes["loo
     ...kept.map(([carry, step]) => {
       const whole = carry >= 0 && carry < carries && (typeof step === "string" || step <= length);
       if (!whole) fail(action, `it keeps carry ${carry} before step ${step}`, "one that it has");
+      if (outsideOf(step) !== undefined) return ticket;
       return step === "every" ? stack(parameters[carry]!) : avalOf(parameters[carry]!);
     }),
     ...replay !== undefined && replay.checks > 0
@@ -442,6 +445,9 @@ export function loopResults(inputs: readonly Aval[], attributes: Attributes["loo
 }
 
 const avalOf = ({ shape, dtype }: Aval): Aval => ({ shape, dtype });
+
+/** What stands for a value that lies outside of the device. */
+const ticket: Aval = { shape: [], dtype: "u32" };
 
 /** Inputs of a way back after those of its body: states at the turn, operands of other bodies. */
 function extraInputs({ states, live, invert, forward }: Replay): number {

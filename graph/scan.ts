@@ -196,7 +196,7 @@ function strategyOf(action: string, backward: unknown): Partial<Strategy> {
   throw new TypeError(
     `Cannot ${action}: backward is ${
       typeof backward === "string" ? JSON.stringify(backward) : show(backward)
-    }, expected "store" or what revolve, online or reverse returns`,
+    }, expected "store" or what revolve, online, offload or reverse returns`,
   );
 }
 

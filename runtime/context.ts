@@ -12,6 +12,7 @@ import type { PendingPrint } from "./debug.ts";
 import type { Device } from "./device.ts";
 import { Line } from "./line.ts";
 import { Block, Ledger } from "./memory.ts";
+import { OutsideCounts } from "./outside.ts";
 import { Pipelines } from "./pipelines.ts";
 
 /** Everything that belongs to one open device. */
@@ -21,6 +22,8 @@ export class Context {
   readonly pipelines: Pipelines;
   /** Whatever reaches the device goes this way. */
   readonly line: Line;
+  /** Bytes of runs on host and disk. */
+  readonly outside: OutsideCounts = new OutsideCounts();
   /** What traced functions want printed, at the next await. */
   readonly prints: PendingPrint[] = [];
   /** What programs demand of the device, judged at the next await. */

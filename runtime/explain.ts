@@ -47,6 +47,13 @@ export function explain(
       const seen = counted === undefined ? "not run" : String(counted[row]);
       lines.push(row.padEnd(10) + String(predicted[row]).padStart(13) + seen.padStart(13));
     }
+    for (const store of ["host", "disk"] as const) {
+      if (program.outside[store] === 0) continue;
+      const seen = String(loaded.outside?.[store] ?? "not run");
+      lines.push(
+        store.padEnd(10) + String(program.outside[store]).padStart(13) + seen.padStart(13),
+      );
+    }
     for (const { label, value } of measuredBy(flags)) {
       lines.push(`${label}: ${value ?? "not read yet"}`);
     }

@@ -120,12 +120,14 @@ export async function synchronize(): Promise<void> {
 }
 
 /**
- * Device memory in bytes: now and at its fullest since the last {@linkcode resetPeak}, by kind.
+ * Device memory in bytes: now and at its fullest since the last {@linkcode resetPeak}, by kind; and
+ * what runs keep on host and disk while they are under way.
  *
  * @throws {Error} before `init`.
  */
 export function memory(): MemoryReport {
-  return context("count memory").ledger.report();
+  const { ledger, outside } = context("count memory");
+  return { ...ledger.report(), host: outside.report("host"), disk: outside.report("disk") };
 }
 
 /**
@@ -134,9 +136,10 @@ export function memory(): MemoryReport {
  * @throws {Error} before `init`.
  */
 export function resetPeak(): void {
-  const { ledger } = context("reset the peak");
+  const { ledger, outside } = context("reset the peak");
   ledger.trim();
   ledger.resetPeak();
+  outside.resetPeak();
 }
 
 const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;

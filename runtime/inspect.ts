@@ -85,6 +85,12 @@ async function locate(
     if (found !== undefined) return describe(found, i, program.arguments[i]!);
   }
   const { gpu } = owner.device;
+  if (program.outside.host + program.outside.disk > 0) {
+    throw new Error(
+      `Cannot locate a NaN in ${program.name}: a loop in it keeps states outside of the device, ` +
+        'expected backward: "store" or revolve(), whose values are the same',
+    );
+  }
   const course = await courseOf(owner, loaded, call.storages);
   const frame = sparing(loaded, call.storages, () => loaded.begin(call.storages));
   try {

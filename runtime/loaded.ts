@@ -9,13 +9,14 @@
 import { dtypes } from "../graph/dtype.ts";
 import { showShape, sizeOf } from "../graph/shape.ts";
 import { Storage } from "../graph/storage.ts";
-import type { Dispatch, MemoryPlan, Program } from "../compile/program.ts";
+import type { Dispatch, MemoryPlan, OutsidePlan, Program } from "../compile/program.ts";
 import { type Course, isSteered, played } from "../compile/script.ts";
 import type { Context } from "./context.ts";
 import { DeviceError } from "./errors.ts";
 import type { Block, Ledger } from "./memory.ts";
 import type { Pipeline } from "./pipelines.ts";
 import { place, write } from "./queue.ts";
+import { Scratch } from "./scratch.ts";
 import { steer } from "./steer.ts";
 
 /** A dispatch with everything but its buffers. */
@@ -106,6 +107,8 @@ export class LoadedProgram {
   /** For each result the argument whose kind of memory it continues, or -1. */
   readonly #heirs: readonly number[];
   #last: Frame | undefined;
+  /** What the last run kept outside of the device at the fullest moment; undefined before it ended. */
+  outside: OutsidePlan | undefined;
   #disposed = false;
 
   /** Compiles the shaders and takes the memory that every run needs. */
@@ -186,28 +189,48 @@ export class LoadedProgram {
    * @throws {Error} if an argument has no data any more.
    */
   run(args: readonly Storage[]): Storage[] {
-    const frame = this.begin(args);
     const { line } = this.context;
-    if (this.isSteered) line.task(() => this.steer(frame));
-    else if (this.#steps.length > 0 || frame.copies.length > 0) {
+    if (this.isSteered) {
+      const { frame, steer } = this.beginSteered(args);
+      line.task(steer);
+      return this.end(args, frame);
+    }
+    const frame = this.begin(args);
+    if (this.#steps.length > 0 || frame.copies.length > 0) {
       line.pass(() => this.#submit(frame, played(this.program.script)));
     }
     return this.end(args, frame);
   }
 
-  /** Runs a program that is steered; `watch` sees what runs. */
-  steer(frame: Frame, watch: (dispatch: number) => void = () => {}): Promise<void> {
-    const { name, script } = this.program;
+  /** First part of a run that is steered, and its task; `watch` sees what runs. */
+  beginSteered(
+    args: readonly Storage[],
+    watch: (dispatch: number) => void = () => {},
+  ): { readonly frame: Frame; readonly steer: () => Promise<void> } {
+    const { name, script, outside: { disk } } = this.program;
+    // Where there can be no file, that is an error now.
+    const scratch = disk > 0 ? new Scratch(`run ${name}`) : undefined;
+    let frame: Frame;
+    try {
+      frame = this.begin(args);
+    } catch (error) {
+      scratch?.close();
+      throw error;
+    }
     let copies = frame.copies;
-    return steer(this.context, {
-      name,
-      script,
-      blocks: frame.blocks,
-      submit: (course) => {
-        this.#submit({ ...frame, copies }, watched(course, watch));
-        copies = [];
-      },
-    });
+    const steered = () =>
+      steer(this.context, {
+        name,
+        script,
+        blocks: frame.blocks,
+        scratch,
+        ended: (outside) => this.outside = outside,
+        submit: (course) => {
+          this.#submit({ ...frame, copies }, watched(course, watch));
+          copies = [];
+        },
+      });
+    return { frame, steer: steered };
   }
 
   /** One submit, or for long loops several, so that none keeps the device for long. */
@@ -491,10 +514,14 @@ export async function courseOf(
 ): Promise<readonly number[]> {
   if (!loaded.isSteered) return [...played(loaded.program.script)];
   const course: number[] = [];
-  const frame = sparing(loaded, args, () => loaded.begin(args));
+  const { frame, steer } = sparing(
+    loaded,
+    args,
+    () => loaded.beginSteered(args, (dispatch) => course.push(dispatch)),
+  );
   const ended = Promise.withResolvers<void>();
   context.line.task(() => {
-    const run = loaded.steer(frame, (dispatch) => course.push(dispatch));
+    const run = steer();
     run.then(ended.resolve, ended.reject);
     return run;
   });

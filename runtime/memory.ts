@@ -25,11 +25,19 @@ export interface Counted {
 }
 
 /** Device memory as it is counted. */
-export interface MemoryReport extends Counted {
+export interface DeviceMemory extends Counted {
   /** The same by what it is for. */
   readonly kinds: Readonly<Record<CountedKind, Counted>>;
   /** Buffers that exist. */
   readonly buffers: number;
+}
+
+/** Memory as it is counted, on the device and of runs that keep something elsewhere. */
+export interface MemoryReport extends DeviceMemory {
+  /** Bytes on the host that runs keep there while they are under way. */
+  readonly host: Counted;
+  /** Bytes on disk, likewise. */
+  readonly disk: Counted;
 }
 
 /** A buffer of the device and who it is counted for. */
@@ -217,7 +225,7 @@ export class Ledger {
   }
 
   /** All the counts. */
-  report(): MemoryReport {
+  report(): DeviceMemory {
     const kinds = {} as Record<CountedKind, Counted>;
     for (const kind of counted) kinds[kind] = { ...this.#kinds[kind] };
     return { ...this.#total, kinds, buffers: this.#buffers };

@@ -84,7 +84,10 @@ export function profile(
 async function measure(owner: Context, call: Prepared, runs: number): Promise<Profile> {
   const { loaded } = call.signature;
   const { dispatches, name } = loaded.program;
-  const timed = owner.device.info.features.includes("timestamp-query");
+  const { outside } = loaded.program;
+  // What waits for transfers cannot be replayed dispatch by dispatch.
+  const timed = owner.device.info.features.includes("timestamp-query") &&
+    outside.host + outside.disk === 0;
   const course = await courseOf(owner, loaded, call.storages);
   const samples: number[][] = [], hosts: number[] = [];
   for (let i = 0; i < runs + 2; i++) {

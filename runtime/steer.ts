@@ -5,10 +5,13 @@
  *
  * @module
  */
+import type { OutsidePlan } from "../compile/program.ts";
 import { type Course, type Host, type Script, steered } from "../compile/script.ts";
 import type { Context } from "./context.ts";
 import { DeviceError } from "./errors.ts";
 import type { Block } from "./memory.ts";
+import { Outside } from "./outside.ts";
+import type { Scratch } from "./scratch.ts";
 
 /** A run, as far as its course needs it. */
 export interface SteeredRun {
@@ -16,21 +19,28 @@ export interface SteeredRun {
   readonly script: Script;
   /** The memory of its slots. */
   readonly blocks: readonly Block[];
+  /** The file for what it keeps on disk, if it does. */
+  readonly scratch: Scratch | undefined;
   /** Hands a piece of the course to the device. */
   submit(course: Course): void;
+  /** Is told what it kept outside of the device at the fullest moment. */
+  ended(outside: OutsidePlan): void;
 }
 
 /** Bytes of one answer: a word, in as much as a buffer has at least. */
 const answerBytes = 16;
 
 /**
- * Runs a steered program to its end.
+ * Runs a steered program to its end. What it keeps outside of the device is gone then, whether it
+ * came to its end or not.
  *
  * @throws {DeviceError} if the device was lost, or refused something: then it may never end.
  */
 export async function steer(context: Context, run: SteeredRun): Promise<void> {
   const { errors } = context.device;
+  const outside = new Outside(context, run.blocks, run.scratch);
   const host: Host = {
+    outside,
     read: (slots) => {
       const answers = ask(context, slots.map((slot) => run.blocks[slot]!));
       // Whoever asked may have failed before it awaits the answer.
@@ -48,6 +58,10 @@ export async function steer(context: Context, run: SteeredRun): Promise<void> {
     errors.throwFirst();
     const { message } = error as Error;
     throw new DeviceError(`Cannot run ${run.name}: ${message}`, { cause: error });
+  } finally {
+    run.ended(outside.peak);
+    await outside.close();
+    await run.scratch?.close();
   }
 }
 

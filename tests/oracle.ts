@@ -9,7 +9,7 @@
 import { assertEquals } from "@std/assert";
 import { loop as loopNode } from "../graph/build.ts";
 import { type DType, isFloat } from "../graph/dtype.ts";
-import { forwardOf, replayInputs } from "../graph/loops/replay.ts";
+import { forwardOf, outsideOf, replayInputs } from "../graph/loops/replay.ts";
 import { is, type Node } from "../graph/node.ts";
 import type { Primitive } from "../graph/primitive.ts";
 import { type Shape, sizeOf, stridesOf } from "../graph/shape.ts";
@@ -95,9 +95,12 @@ function statesOf(
   const feeds = new Map(loop.inputs.map((input) => [input, values.get(input)!.data]));
   const stacks = evaluate(all.slice(body.results.length), feeds, options);
   // The values that a plan starts with are those of the steps it says, to the bit.
-  const steps = replay.plan.atTurn(length);
+  const steps = replay.plan.atTurn(length).map((when) =>
+    outsideOf(when) === undefined ? when as number : -1
+  );
   states.forEach((live, i) =>
     live.forEach((value, k) => {
+      if (steps[k]! < 0) return; // Outside of the device: there is a ticket.
       const size = sizeOf(value.shape), { data } = stacks[i]!, at = steps[k]! * size;
       const wanted = steps[k] === length
         ? evaluate([all[state[i]!]!], feeds, options)[0]!.data

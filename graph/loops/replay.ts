@@ -29,14 +29,30 @@ export interface Plan {
    * The steps of the states that are at hand when the loop of so many steps (2 at least) has ended:
    * of the working state, of the snapshots in the order of their slots, and 0 if that is none of them.
    */
-  atTurn(length: number): readonly number[];
+  atTurn(length: number): readonly When[];
 }
 
+/** Where a state waits that is not kept on the device. */
+export type Outside = "host" | "disk";
+
 /**
- * A carry that a loop gives as it was before a step, or before `every` step, stacked; or when a
- * snapshot was taken in a slot for the last time, where the length is not known before it ends.
+ * When a loop keeps a carry: before a step, or before `every` step, stacked; when a snapshot was
+ * taken in a slot for the last time, where the length is not known before it ends; or before a step
+ * outside of the device: then the result is a ticket for it, a u32 scalar that is never written.
  */
-export type Kept = readonly [carry: number, step: number | "every" | `slot ${number}`];
+export type When = number | "every" | `slot ${number}` | `${Outside} ${number}`;
+
+/** A carry that a loop gives as it was then. */
+export type Kept = readonly [carry: number, step: When];
+
+/** Where and before which step a state was kept that is not on the device. */
+export function outsideOf(
+  when: When,
+): { readonly store: Outside; readonly step: number } | undefined {
+  if (typeof when === "number") return undefined;
+  const [store, step] = when.split(" ") as [string, string?];
+  return store === "host" || store === "disk" ? { store, step: Number(step) } : undefined;
+}
 
 /** What makes a loop the way back of another. Its states are the last parameters of its body. */
 export interface Replay {
@@ -177,7 +193,7 @@ export function statesAt(
 }
 
 /** What an online plan of so many snapshots has at hand at the turn: see {@linkcode Replay}. */
-function openTurn(snapshots: number, length: number): Kept[1][] {
+function openTurn(snapshots: number, length: number): When[] {
   const slots = Array.from({ length: snapshots - 1 }, (_, i) => `slot ${i + 1}` as const);
   return [length, 0, ...slots];
 }

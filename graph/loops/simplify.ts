@@ -10,7 +10,7 @@ import { type Graph, is, type Node } from "../node.ts";
 import { type Shape, sizeOf } from "../shape.ts";
 import { substitute } from "../substitute.ts";
 import { topological } from "../walk.ts";
-import { makeReplay, type Replay, replayInputs } from "./replay.ts";
+import { makeReplay, outsideOf, type Replay, replayInputs } from "./replay.ts";
 
 /** An input of a loop and the parameter of its body that it is read by. */
 interface Input {
@@ -37,21 +37,24 @@ function isInvariant({ attributes: { body }, inputs }: Node<"loop">, i: number):
 
 /** The value that a result of a loop has without running it, if it has. */
 export function projected(node: Node<"loop">, index: number): Node | undefined {
-  const { attributes: { body, length, carries, stacked, kept, replay }, inputs } = node;
+  const { attributes: { body, length, carries, stacked, running, kept, replay }, inputs } = node;
   const { shape, dtype } = node.results![index]!;
+  // Whether it takes its one step, or any, is known when it runs.
+  const isOpen = running !== undefined || replay?.open === true;
   if (index >= body.results.length + kept.length) {
     return replay!.states === 0 ? fill(0, shape, dtype) : undefined;
   }
   if (index >= body.results.length) {
     const [carry, step] = kept[index - body.results.length]!, first = inputs[carry]!;
+    if (outsideOf(step) !== undefined) return undefined;
     if (step === "every" && sizeOf(shape) === 0) return fill(0, shape, dtype);
     if (step === 0 || isInvariant(node, carry)) return repeated(first, shape);
-    return length === 1 ? reshape(first, shape) : undefined;
+    return length === 1 && !isOpen ? reshape(first, shape) : undefined;
   }
   const result = body.results[index]!;
   if (index < carries && (length === 0 || isInvariant(node, index))) return inputs[index];
-  if (node.attributes.replay?.open) return undefined;
   if (sizeOf(shape) === 0) return fill(0, shape, dtype);
+  if (isOpen) return undefined;
   if (length === 1) return reshape(openStep(node)[index]!, shape);
   if (index < carries) return undefined;
   if (is(result, "fill")) return fill(result.attributes.value, shape, dtype);
@@ -61,6 +64,16 @@ export function projected(node: Node<"loop">, index: number): Node | undefined {
   // What is read by rows is written by rows again, or is the same in all of them.
   if (read < carries + stacked) return value;
   return repeated(value, shape);
+}
+
+/** What stands for a state that lies elsewhere and is in every step what it was in the first. */
+function isTicketOfInvariant(value: Node): boolean {
+  const loop = is(value, "project") ? value.inputs[0]! : undefined;
+  if (loop === undefined || !is(loop, "loop")) return false;
+  const { body, kept } = loop.attributes;
+  const [carry, step] = kept[(value as Node<"project">).attributes.index - body.results.length] ??
+    [-1, 0];
+  return outsideOf(step) !== undefined && isInvariant(loop, carry);
 }
 
 /** The value in every row of a stack of that shape, or itself where that is its shape. */
@@ -106,10 +119,9 @@ export function simplifyLoop(node: Node<"loop">, simplify: Simplify): Node | und
   parameters.forEach((p, i) => {
     if (i >= inputs.length) {
       const values = states[i - inputs.length]!, [value] = values as [Node];
-      if (replay!.open) return;
       if (replay!.plan === undefined) {
         stays[i - inputs.length] = read.has(p) && !sameInEveryRow(p, value);
-      } else if (values.every((other) => other === value)) {
+      } else if (values.every((other) => other === value || isTicketOfInvariant(other))) {
         stays[i - inputs.length] = false;
         if (isConstant(value)) replaced.set(p, value);
         else constantFor(p, value);

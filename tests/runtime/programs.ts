@@ -73,6 +73,7 @@ export function programOf(
     donated: parts.donated ?? [],
     slots,
     partial: () => [],
+    outside: { host: 0, disk: 0 },
     script: parts.dispatches.map((_, i) => i),
     dispatches: parts.dispatches.map(([kernel, ...slots]) => ({
       kernel,

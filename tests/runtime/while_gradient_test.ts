@@ -123,6 +123,26 @@ Deno.test("whileLoop() in the body of a loop, and a loop in its body, have gradi
   }
 });
 
+Deno.test("whileLoop() of one step at most, and with carries that stay, has a gradient", async () => {
+  const once = (x: rg.Tensor): rg.Tensor =>
+    rg.whileLoop((x: rg.Tensor) => x.less(2), (x: rg.Tensor) => x.mul(3), x, { maximum: 1 })[0];
+  assertEquals(await rg.grad(once)(rg.tensor(1)).item(), 3);
+  assertEquals(await rg.grad(once)(rg.tensor(2)).item(), 1);
+  type Held = { readonly x: rg.Tensor; readonly k: rg.Tensor; readonly n: rg.Tensor };
+  const body = ({ x, k, n }: Held): Held => ({ x: x.mul(k).sin(), k, n: n.add(1) });
+  const start = (x: rg.Tensor, k: rg.Tensor): Held => ({ x, k, n: rg.tensor(0) });
+  const open = (x: rg.Tensor, k: rg.Tensor): rg.Tensor =>
+    rg.whileLoop(({ n }: Held) => n.less(6), body, start(x, k))[0].x.sum();
+  const closed = (x: rg.Tensor, k: rg.Tensor): rg.Tensor =>
+    rg.loop(body, start(x, k), { length: 6 }).x.sum();
+  const x = rg.tensor([0.3, 0.7]), k = rg.tensor([1.1, 1.2]);
+  await sameBits(
+    rg.grad(open, { argnums: [0, 1] })(x, k),
+    rg.grad(closed, { argnums: [0, 1] })(x, k),
+    "carries that stay",
+  );
+});
+
 Deno.test("two ways back of one whileLoop() share its way forward", async () => {
   const { w, a, b } = given;
   const run = rg.compile((w: rg.Tensor, n: rg.Tensor) => {
