@@ -24,6 +24,7 @@
  */
 export * from "./graph/create.ts";
 export type { DType, TypedArray } from "./graph/dtype.ts";
+export { kernel, type KernelOptions, type Workgroups } from "./graph/kernel.ts";
 export * from "./graph/operations.ts";
 export * as random from "./graph/random.ts";
 export { realize } from "./graph/realize.ts";

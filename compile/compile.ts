@@ -18,6 +18,7 @@ import type { Frame, Region } from "../kernels/region.ts";
 import { writeRows } from "../kernels/rows.ts";
 import { writeScatter } from "../kernels/scatter.ts";
 import { type Body, type Job, writeKernel } from "../kernels/shader.ts";
+import { wrapKernel } from "../kernels/user.ts";
 import { allocate, type Allocation } from "./allocate.ts";
 import { fuse } from "./fuse.ts";
 import { prepareBack } from "./back.ts";
@@ -40,7 +41,7 @@ import { assemble, type Compile, compileSteps, type Steps, together } from "./st
 import { isArgument, withoutReshapes } from "./store.ts";
 
 /** Writers of kernel bodies by the frame of the region. */
-const writers: { readonly [F in Exclude<Frame["is"], "loop">]: (job: Job) => Body } = {
+const writers: { readonly [F in Exclude<Frame["is"], "loop" | "kernel">]: (job: Job) => Body } = {
   map: writeMap,
   rows: writeRows,
   dot: writeDot,
@@ -221,7 +222,9 @@ function dispatchOf(
 ): Dispatch {
   const { frame } = region;
   if (frame.is === "loop") throw new Error("Cannot write a loop as one kernel");
-  const { kernel, buffers } = writeKernel(region, writers[frame.is], target, aliases);
+  const { kernel, buffers } = frame.is === "kernel"
+    ? wrapKernel(region)
+    : writeKernel(region, writers[frame.is], target, aliases);
   const main = region.outputs[region.outputs.length - 1]!;
   const source = region.outputs.map((o) => o.source?.line).find((s) => s !== undefined);
   return {

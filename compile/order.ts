@@ -19,7 +19,7 @@ export function bytesOf({ dtype, shape }: Aval): number {
 /** Inputs of a region that are read element by element exactly where `output` is written. */
 export function overwritable(region: Region, output: Node): Node[] {
   const { frame } = region;
-  if (frame.is === "scatter" || frame.is === "loop") return [];
+  if (frame.is === "scatter" || frame.is === "kernel" || frame.is === "loop") return [];
   // Invocations that share a row may still read what one of them writes for the row, unless rows
   // are all that is written, and so at the very end.
   const perRow = (n: Node): boolean => frame.is === "rows" && sizeOf(n.shape) === frame.rows;

@@ -28,6 +28,8 @@ function layout({ frame }: Region): string {
       return `loop of ${
         frame.loop.attributes.running === undefined ? "" : "at most "
       }${frame.loop.attributes.length} steps`;
+    case "kernel":
+      return `kernel ${frame.shape.join("×")}`;
     case "scatter":
       return `scatter ${frame.shape.join("×")}`;
   }

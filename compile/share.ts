@@ -49,7 +49,7 @@ export function shareKernels(dispatches: readonly Dispatch[]): Dispatch[] {
   const families = new Map<string, { kernel: Kernel; text: Split }[]>();
   const byText = new Map<string, Kernel>();
   for (const { kernel } of dispatches) {
-    if (byText.has(kernel.wgsl) || readsSizes(kernel)) continue;
+    if (kernel.fixed || byText.has(kernel.wgsl) || readsSizes(kernel)) continue;
     byText.set(kernel.wgsl, kernel);
     const text = split(kernel.wgsl);
     const key = text.pieces.join("\0");

@@ -127,6 +127,10 @@ export function chooseStored(
         if (!is(base, "fill")) store(base);
       }
     }
+    // So does a kernel of a user, for which a constant is a buffer like any other.
+    if (is(node, "kernel")) {
+      for (const operand of node.inputs) store(withoutReshapes(operand));
+    }
     if (is(node, "project")) store(node);
   }
   // What would be computed again, per element; and upper bounds of loads (shared parts count

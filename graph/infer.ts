@@ -291,6 +291,7 @@ export const infer: { readonly [P in Primitive]: Infer<P> } = {
     const shape = [size, ...updates!.shape.slice(index!.shape.length)];
     return { shape, dtype: unrounded(updates!, wanted) };
   },
+  kernel: (_, { shape, dtype }) => ({ shape, dtype }),
   call: (inputs, { graph, name }) => {
     const { parameters } = graph;
     if (

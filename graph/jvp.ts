@@ -33,7 +33,7 @@ import { sameShape, showShape } from "./shape.ts";
 import { type Sloped, slopes, winners } from "./slopes.ts";
 import { differentiating } from "./source.ts";
 import { inlineCalls } from "./substitute.ts";
-import { type Boundary, inRange, productsOfOthers, pullback, pullCall } from "./vjp.ts";
+import { type Boundary, inRange, noRule, productsOfOthers, pullback, pullCall } from "./vjp.ts";
 import { topological } from "./walk.ts";
 
 /** Tangents of the operands; undefined where zero. */
@@ -154,6 +154,7 @@ export const jvpRules: { readonly [P in Exclude<Primitive, Boundary>]: JvpRule<P
     // NaN read from outside is a constant.
     return where(inRange(y.inputs[1]!, t.shape[0]!, rows), rows, like(rows, 0));
   },
+  kernel: noRule,
   scatterAdd: (y, [t]) => t && scatterAdd(t, y.inputs[1]!, y.attributes.size, y.dtype),
 };
 

@@ -11,6 +11,7 @@
 import type { DType } from "./dtype.ts";
 import type { Kept, Plan, Replay } from "./loops/replay.ts";
 import type { Graph } from "./node.ts";
+import type { Shape } from "./shape.ts";
 import type { Storage } from "./storage.ts";
 
 /** No attributes. */
@@ -45,6 +46,18 @@ export interface Convolution {
   /** Zeros around the (spread) input; where negative, elements cut off. */
   readonly before: readonly number[];
   readonly after: readonly number[];
+}
+
+/** A user's kernel, as far as a program has to know it; see kernel.ts. */
+export interface KernelSource {
+  /** What it is called in errors and profiles. */
+  readonly name: string;
+  /** WGSL with an entry point `main` and no declarations of buffers. */
+  readonly wgsl: string;
+  /** Names of the buffers that it reads. */
+  readonly inputs: readonly string[];
+  /** Those of all buffers that are arrays of vec4. */
+  readonly vectors: readonly string[];
 }
 
 /** Attributes by primitive. */
@@ -147,6 +160,14 @@ export interface Attributes {
   /** Sums update rows by index: [...i,…r] by [...i] → [size,…r]; an index outside is dropped; f16 gives f16 or f32. */
   scatterAdd: { readonly size: number };
 
+  /** A user's own shader: one dispatch over its inputs, as they are, into a result of its own. */
+  kernel: {
+    readonly source: KernelSource;
+    readonly shape: Shape;
+    readonly dtype: DType;
+    readonly workgroups: readonly [x: number, y: number, z: number];
+  };
+
   /** A traced function applied to inputs: a boundary that rules and policies can see. */
   call: { readonly graph: Graph; readonly name: string; readonly rule?: CustomRule };
   /** A body run `length` times: carries go round, stacked operands are read and written by rows. */
@@ -198,6 +219,7 @@ export type Kind =
   | "contract"
   | "gather"
   | "scatter"
+  | "kernel"
   | "call"
   | "loop";
 
@@ -262,6 +284,7 @@ export const kinds: { readonly [P in Primitive]: Kind } = {
   convolve: "contract",
   gather: "gather",
   scatterAdd: "scatter",
+  kernel: "kernel",
   call: "call",
   loop: "loop",
   project: "call",

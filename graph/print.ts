@@ -102,6 +102,8 @@ export function expression(node: Node, depth: number = 4): string {
   }
   const name = is(at, "call") || is(at, "loop")
     ? bodyOf(at)!.name
+    : is(at, "kernel")
+    ? at.attributes.source.name
     : is(at, "cast")
     ? at.dtype
     : at.op;

@@ -121,6 +121,13 @@ export function inRange(index: Node, size: number, x: Node): Node {
   );
 }
 
+/** A user's kernel without a rule; one with a rule is behind a boundary that knows it. */
+export function noRule({ attributes: { source } }: Node<"kernel">): never {
+  throw new TypeError(
+    `Cannot differentiate kernel ${source.name}: it has no vjp, expected that option where it is made`,
+  );
+}
+
 const swapLast = (x: Node): Node => permute(x, [0, 2, 1]);
 
 /** The table: one row for each primitive. */
@@ -219,6 +226,7 @@ export const vjpRules: { readonly [P in Exclude<Primitive, Boundary>]: VjpRule<P
     const inside = where(inRange(index, y.attributes.size, rows), rows, like(rows, 0));
     return cast(inside, y.inputs[0]!.dtype);
   },
+  kernel: noRule,
 };
 
 /**

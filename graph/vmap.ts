@@ -16,6 +16,7 @@ import {
   flip,
   gather,
   iota,
+  loop,
   pad,
   parameter,
   permute,
@@ -28,7 +29,7 @@ import {
 } from "./build.ts";
 import { anyFlag, collectChecks, noteCheck } from "./check.ts";
 import { batchLoop } from "./loops/batch.ts";
-import { type Graph, is, type Node } from "./node.ts";
+import { type Graph, is, makeGraph, type Node } from "./node.ts";
 import type { Primitive } from "./primitive.ts";
 import type { Shape } from "./shape.ts";
 import { standingFor } from "./source.ts";
@@ -178,6 +179,30 @@ function batchScatter(
   return reshape(sums, [size, rows, ...sums.shape.slice(1)]);
 }
 
+/** A shader is written for one example: the batch is a loop over them. */
+function batchKernel(
+  node: Node<"kernel">,
+  operands: readonly Operand[],
+  size: number,
+): Node {
+  const stacked = operands.filter(({ batched }) => batched);
+  const shared = operands.filter(({ batched }) => !batched);
+  const order = [...stacked, ...shared];
+  const parameters = order.map((operand, i) =>
+    parameter(i, node.inputs[operands.indexOf(operand)]!)
+  );
+  const inputs = operands.map((operand) => parameters[order.indexOf(operand)]!);
+  const one = apply("kernel", inputs, node.attributes);
+  const body = makeGraph(node.attributes.source.name, parameters, [one]);
+  const [all] = loop(body, order.map(({ node }) => node), {
+    length: size,
+    carries: 0,
+    stacked: stacked.length,
+    reverse: false,
+  });
+  return all!;
+}
+
 /** Leaves are never asked: they have no operands. */
 function unreachable(node: Node): never {
   throw new Error(`Cannot batch ${node.op}: it has no batched operand, expected one`);
@@ -256,6 +281,7 @@ export const batchRules: { readonly [P in Exclude<Primitive, Boundary>]: BatchRu
   convolve: batchConvolve,
   gather: batchGather,
   scatterAdd: batchScatter,
+  kernel: batchKernel,
 };
 
 /**

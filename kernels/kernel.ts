@@ -24,6 +24,8 @@ export interface Kernel {
   readonly flops: number;
   /** Bytes of device memory, if everything is read and written once. */
   readonly bytes: number;
+  /** The text is a user's: nothing in it may be rewritten. */
+  readonly fixed?: boolean;
   /** The shader uses f16. */
   readonly f16: boolean;
 }

@@ -64,6 +64,7 @@ export function legal(candidate: Candidate, limits: Limits): string | Footprint 
     if (kinds[node.op] === "reduce" && !fits(frame, node)) return `${node.op} is over other rows`;
     if (is(node, "dot") && frame.is !== "dot") return "a product outside of its frame";
     if (is(node, "scatterAdd") && frame.is !== "scatter") return "a scatter outside of its frame";
+    if (is(node, "kernel") && frame.is !== "kernel") return "a user's kernel outside of its frame";
   }
   if (operations > limits.maxOperations) {
     return `${operations} operations, at most ${limits.maxOperations}`;
@@ -103,10 +104,10 @@ export function operationsOf({ op, inputs }: Node, { maxOperations }: Limits): n
   return Number(isElementwise(op) || op === "pad" || op === "gather");
 }
 
-/** Computed by a loop of its own: reductions, products, scatters. */
+/** Computed by a loop of its own: reductions, products, scatters, kernels of users. */
 export function isAnchor(node: Node): boolean {
   const kind = kinds[node.op];
-  return kind === "reduce" || kind === "contract" || kind === "scatter";
+  return kind === "reduce" || kind === "contract" || kind === "scatter" || kind === "kernel";
 }
 
 /** A reduction belongs to a frame of rows if it runs over the same axes of the same shape. */

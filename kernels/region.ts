@@ -7,6 +7,7 @@
  *   one value a row or one value an element (softmax and layer norm are one such region).
  * - `dot`: a batched product [b,m,n] over k, with what follows it element by element.
  * - `scatter`: rows of updates summed into rows of the result by index.
+ * - `kernel`: a shader that a user wrote, over values as they lie in memory.
  *
  * Inside a region a value may be used only at its own place; anything read elsewhere has to come
  * from memory. {@linkcode footprint} finds out who reads what where.
@@ -32,6 +33,7 @@ export type Frame =
   }
   | { readonly is: "dot"; readonly shape: Shape; readonly k: number }
   | { readonly is: "scatter"; readonly shape: Shape }
+  | { readonly is: "kernel"; readonly shape: Shape }
   /** No kernel of its own: a body that is run many times (compile/loop.ts). */
   | { readonly is: "loop"; readonly shape: Shape; readonly loop: Node<"loop"> };
 
@@ -54,6 +56,7 @@ export function frameOf(node: Node): Frame {
   }
   if (is(node, "dot")) return { is: "dot", shape: node.shape, k: node.inputs[0]!.shape[2]! };
   if (is(node, "scatterAdd")) return { is: "scatter", shape: node.shape };
+  if (is(node, "kernel")) return { is: "kernel", shape: node.shape };
   if (is(node, "project")) {
     return { is: "loop", shape: node.shape, loop: node.inputs[0] as Node<"loop"> };
   }
@@ -222,7 +225,7 @@ function anchorIndices(
     const lead = own.slice(0, index!.shape.length);
     return [[variable(`found${node.id}`, x!.shape[0]!), ...own.slice(lead.length)], lead];
   }
-  if (is(node, "scatterAdd")) {
+  if (is(node, "scatterAdd") || is(node, "kernel")) {
     return node.inputs.map((x, i) => x.shape.map((n, axis) => variable(`s${i}_${axis}`, n)));
   }
   return undefined;

@@ -485,6 +485,9 @@ export const oracle: { readonly [P in Exclude<Primitive, "call" | "loop" | "proj
       });
       return result;
     },
+    kernel: ({ attributes: { source } }) => {
+      throw new Error(`Cannot evaluate kernel ${source.name}: it is WGSL, expected a device`);
+    },
     scatterAdd: (node, [updates, index]) => {
       const { size } = node.attributes, row = sizeOf(node.shape.slice(1));
       const result = new Float64Array(size * row), wrap = wrappers[node.dtype];
