@@ -6,6 +6,7 @@
 export * from "./activations.ts";
 export * from "./attention.ts";
 export * from "./batch_norm.ts";
+export * from "./conv.ts";
 export * from "./dropout.ts";
 export * from "./fixed_point.ts";
 export * from "./gpt.ts";
@@ -49,5 +50,6 @@ export {
 export * from "./positions.ts";
 export * from "./recurrent.ts";
 export * from "./residual.ts";
+export * from "./resnet.ts";
 export * from "./sequential.ts";
 export * from "./weight_norm.ts";
