@@ -37,17 +37,17 @@ export interface AttentionOptions {
    */
   scale?: TensorLike;
   /**
-   * `full` holds the scores, [..., T, S], and is quicker where they are few; `lean` goes through
+   * `full` holds the scores, [..., T, S], and needs fewer dispatches; `lean` goes through
    * the keys in blocks, forwards and backwards, and never holds more than a block of scores
    * (Milakov and Gimelshein 2018; Rabe and Staats 2021; Dao et al. 2022).
    *
-   * @default {"full" up to 512 keys, "lean" beyond}
+   * @default {"full" up to 128 keys, "lean" beyond}
    */
   memory?: "full" | "lean";
 }
 
 /** Keys from which on scores are not held unless asked for. */
-const MANY_KEYS = 512;
+const MANY_KEYS = 128;
 
 /**
  * softmax(scale · q kᵀ) v.

@@ -87,7 +87,7 @@ svg .grid { stroke: var(--line); }
 svg path { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
 svg circle { stroke: var(--card); stroke-width: 1.5; }
 ${
-  [0, 1, 2].map((i) =>
+  [0, 1, 2, 3, 4, 5].map((i) =>
     `svg path.s${i} { stroke: var(--s${i}); } svg circle.s${i} { fill: var(--s${i}); } i.s${i} { background: var(--s${i}); }`
   ).join("\n")
 }`;

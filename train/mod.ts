@@ -3,6 +3,7 @@
  *
  * @module
  */
+export { type Chart, drawChart, type Series } from "./chart.ts";
 export { type LoadedTree, loadTree, saveTree } from "./checkpoint.ts";
 export {
   diagnose,
@@ -24,6 +25,7 @@ export {
   statePath,
   type Stop,
 } from "./loop.ts";
+export { card, type Cell, grid, page, type Row, table } from "./page.ts";
 export type { ProgressSink } from "./progress.ts";
 export type { Best, EpochRecord, Settings } from "./record.ts";
 export { type MemoryRow, type Report, writeReport } from "./report.ts";

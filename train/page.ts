@@ -35,10 +35,10 @@ export function grid(boxes: readonly string[]): string {
 
 const style = `
 :root { --page: #f6f7f9; --card: #fff; --line: #e3e6ea; --text: #1b1f24; --muted: #66707b;
-  --s0: #2563c9; --s1: #c4600c; --s2: #148068; }
+  --s0: #2563c9; --s1: #c4600c; --s2: #148068; --s3: #a0307e; --s4: #7a6a00; --s5: #5b4bb8; }
 @media (prefers-color-scheme: dark) {
   :root { --page: #14171a; --card: #1d2125; --line: #32383e; --text: #e8eaed; --muted: #9aa4af;
-    --s0: #6ea8ff; --s1: #f2a35e; --s2: #4fc3a1; }
+    --s0: #6ea8ff; --s1: #f2a35e; --s2: #4fc3a1; --s3: #f08acb; --s4: #d6c34a; --s5: #b3a6ff; }
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--text); font: 15px/1.5 system-ui, sans-serif; }
