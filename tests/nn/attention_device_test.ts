@@ -1,7 +1,7 @@
 import { assert } from "@std/assert";
 import * as random from "../../graph/random.ts";
 import type { Tensor } from "../../graph/tensor.ts";
-import { grad, jvp, vjp } from "../../graph/transforms.ts";
+import { grad, vjp } from "../../graph/transforms.ts";
 import * as nn from "../../nn/mod.ts";
 import { compile } from "../../runtime/compile.ts";
 import { gpu } from "../gpu.ts";
@@ -16,32 +16,22 @@ function draw(t: number, s: number, d: number, e: number, seed: number) {
   };
 }
 
-Deno.test("lean attention is full attention, in values and derivatives of any kind", async () => {
+Deno.test("lean attention is full attention, in values and gradients", async () => {
   await gpu();
-  const cases = [[3, 150, 4, true, false], [5, 128, 3, false, true], [
-    2,
-    1,
-    1,
-    true,
-    true,
-  ]] as const;
-  // How they differ in values, and that they agree in all else, is tested without a device.
-  for (const [t, s, d, causal, masked] of cases) {
-    const { q, k, v } = draw(t, s, d, 3, t * 100 + s);
-    const mask = random.bernoulli(random.key(9), 0.7, [t, s]);
-    const all = (memory: "full" | "lean") => {
-      const f = (q: Tensor, k: Tensor, v: Tensor) =>
-        nn.dotProductAttention(q, k, v, { causal, memory, ...masked && { mask } });
-      return compile((q: Tensor, k: Tensor, v: Tensor) => {
-        const [y, pull] = vjp(f, q, k, v);
-        const [, forward] = jvp(f, [q, k, v], [q.sin(), k.cos(), v.neg()]);
-        return [y, ...pull(y.cos()), forward];
-      })(q, k, v);
-    };
-    const full = all("full"), lean = all("lean");
-    for (let i = 0; i < full.length; i++) {
-      await assertValues(lean[i]!, await full[i]!.array(), 2e-5, `result ${i}`);
-    }
+  // Other shapes, and derivatives of all kinds, are tested without a device.
+  const { q, k, v } = draw(3, 150, 4, 3, 1);
+  const mask = random.bernoulli(random.key(9), 0.7, [3, 150]);
+  const all = (memory: "full" | "lean") => {
+    const f = (q: Tensor, k: Tensor, v: Tensor) =>
+      nn.dotProductAttention(q, k, v, { causal: true, memory, mask });
+    return compile((q: Tensor, k: Tensor, v: Tensor) => {
+      const [y, pull] = vjp(f, q, k, v);
+      return [y, ...pull(y.cos())];
+    })(q, k, v);
+  };
+  const full = all("full"), lean = all("lean");
+  for (let i = 0; i < full.length; i++) {
+    await assertValues(lean[i]!, await full[i]!.array(), 2e-5, `result ${i}`);
   }
 });
 
