@@ -107,12 +107,18 @@ function dividedBeside(
     const quotient = terms.get(only!.key);
     if (quotient?.factor === factor) return { quotient, of };
   }
-  // The remainder of x mod 28 by 2 is written as that of x: its quotient is still of x mod 28.
   const own = make([{ ...remainder, factor: 1 }], 0).key;
   for (const quotient of terms.values()) {
     const { atom } = quotient;
-    if (atom.is !== "quotient" || atom.by !== by || quotient.factor !== factor) continue;
-    if (mod(atom.of, by).key === own) return { quotient, of: atom.of };
+    if (quotient.factor !== factor) continue;
+    // The remainder of x mod 28 by 2 is written as that of x: its quotient is still of x mod 28.
+    if (atom.is === "quotient" && atom.by === by && mod(atom.of, by).key === own) {
+      return { quotient, of: atom.of };
+    }
+    // Or that quotient is written as x / 2 mod 14.
+    if (atom.is === "remainder" && atom.of.key === expected.key) {
+      return { quotient, of: mod(of, by * atom.by) };
+    }
   }
   return undefined;
 }

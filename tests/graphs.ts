@@ -12,6 +12,7 @@ import { isFloat, type TypedArray } from "../graph/dtype.ts";
 import { type Graph, is, type Node } from "../graph/node.ts";
 import { type Shape, sizeOf } from "../graph/shape.ts";
 import { topological } from "../graph/walk.ts";
+import { unwindow } from "../graph/windows.ts";
 import { constantOf, randomOf } from "./gpu.ts";
 
 /** One instruction: an operation, three operands, and what else it needs. */
@@ -181,6 +182,35 @@ const makers: readonly Maker[] = [
     return build.pad(x, before, after, more % 4 - 1);
   },
   (v, [, a, , , more]) => build.flip(v(a), axesOf(v(a), more)),
+  (v, [, a, b, c, more], mode) => {
+    const x = v(a), rank = Math.min(x.shape.length, 1 + more % 2);
+    if (rank === 0 || sizeOf(x.shape) > 512) return x;
+    const last = x.shape.slice(-rank);
+    const size = last.map((n, i) => Math.min(n, 1 + (b + i) % 3));
+    const apart = (k: number, n: number, i: number): number =>
+      k === 1 ? 1 : Math.min(1 + (c + i) % 2, Math.floor((n - 1) / (k - 1)));
+    const windows = {
+      size,
+      step: last.map((_, i) => 1 + (more + i) % 3),
+      dilation: last.map((n, i) => apart(size[i]!, n, i)),
+    };
+    const y = build.window(x, windows);
+    // As they are, or summed where they overlap.
+    return more % 3 === 0 ? held(unwindow(y, x.shape, windows), mode) : y;
+  },
+  (v, [, a, b, c, more], mode) => {
+    const x = v(a), y = v(b);
+    if (x.shape.length < 2 || sizeOf(x.shape) > 512) return x;
+    const [n, channels] = x.shape.slice(-2) as [number, number];
+    const taps = Math.min(n, 1 + c % 3), outputs = 1 + more % 5, size = taps * channels * outputs;
+    const line = build.reshape(y, [sizeOf(y.shape)]);
+    const index = build.binary("mod", build.iota([size], 0, "i32"), line.shape[0]!);
+    const kernel = build.reshape(build.gather(line, index), [1, taps, channels, outputs]);
+    const image = build.reshape(x, [1, sizeOf(x.shape) / (n * channels), n, channels]);
+    const placed = { step: [1 + more % 2], dilation: [1], spread: [1 + b % 2] };
+    const padding = { before: [c % 2], after: [more % 3] };
+    return held(build.convolve(image, kernel, { ...placed, ...padding }), mode);
+  },
   (v, [, a, b, c]) => {
     const x = v(a);
     if (x.shape.length === 0) return x;

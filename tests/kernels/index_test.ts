@@ -268,6 +268,24 @@ Deno.test("a reshape there and back costs no arithmetic", () => {
   );
 });
 
+Deno.test("cutting a position into windows and back costs no arithmetic", () => {
+  // [b, 28, 28, c] as [b, 14, 2, 14, 2, c], the windows apart, and back again.
+  const position = variable("i", 3 * 28 * 28 * 5), image = [3, 28, 28, 5];
+  const [b, y, x, c] = unflatten(position, image) as [Index, Index, Index, Index];
+  const pieces = unflatten(flatten([b, y, x, c], image), [3, 14, 2, 14, 2, 5]);
+  const back = unflatten(flatten(pieces, [3, 14, 2, 14, 2, 5]), image);
+  assertEquals(flatten(back, image).key, position.key);
+  const halves = [pieces[1]!, pieces[2]!];
+  assertEquals(flatten(halves, [14, 2]).key, y.key);
+});
+
+Deno.test("rows read as longer rows cost no division", () => {
+  // [4, 9] padded to 4·11 elements and read as [4, 11]: element (j, p) was (j, p + 2j).
+  const j = variable("j", 4), p = variable("p", 3);
+  const [row, column] = unflatten(flatten([j, p], [4, 11]), [4, 9]) as [Index, Index];
+  assertEquals([row.key, column.key], [j.key, add(p, scale(j, 2)).key]);
+});
+
 Deno.test("equal keys mean equal values, whatever the order of adding", () => {
   fc.assert(
     fc.property(recipe, recipe, sizes, (a, b, sizes) => {
