@@ -3,7 +3,7 @@
  * element reduces those before it behind a mask, and what the blocks before it came to is found the
  * same way, by recursion. So the order of every sum is a function of the axis alone, the work is
  * spread over all elements, and derivatives are those of reductions (Blelloch, Prefix sums and their
- * applications, 1990, with blocks of 32 in place of 2).
+ * applications, 1990, with blocks of 16 in place of 2).
  *
  * @module
  */
@@ -28,7 +28,7 @@ import { normalizeAxis } from "../shape.ts";
 import { classify, toFloat, toNumber } from "./elementwise.ts";
 
 /** Elements of a block: each takes that many steps. */
-const BLOCK = 32;
+const BLOCK = 16;
 
 /** An operation whose results can be joined: what it leaves unchanged, and how it joins two. */
 interface Monoid {

@@ -58,9 +58,9 @@ function keysOf(operand: Node, descending: boolean): Node {
 }
 
 /** Rows up to this are sorted by rank alone. */
-const SHORT = 1024;
+const SHORT = 512;
 /** Blocks of longer ones. */
-const BLOCK = 256;
+const BLOCK = 128;
 
 /** The order of each row of keys [rows, n] by rank: element i comes after all that are before it. */
 function orderByRank(keys: Node): Node {

@@ -115,7 +115,7 @@ Deno.test("sort() of every dtype, along every axis", async () => {
 });
 
 Deno.test("long rows are merged from blocks, and stay stable", async () => {
-  for (const n of [1025, 2048, 3001]) {
+  for (const n of [513, 1024, 1500]) {
     const list = Array.from(
       { length: 2 * n },
       (_, i) => (i * 7919) % 97 === 5 ? NaN : (i * 31) % 50,
