@@ -4,7 +4,7 @@
  * @module
  */
 import type { Tensor } from "../../graph/tensor.ts";
-import type { NodeProto, TensorProto } from "./proto.ts";
+import type { GraphProto, NodeProto, TensorProto } from "./proto.ts";
 import { known, numberOf, Unsupported, type Value, valueOf } from "./values.ts";
 
 /** An operator: the values of a node's outputs, in order. */
@@ -18,7 +18,15 @@ export class Call {
     readonly inputs: readonly (Value | undefined)[],
     /** Version of the operator set. */
     readonly version: number,
+    private readonly run: (graph: GraphProto, inputs: readonly Value[]) => Value[],
   ) {}
+
+  /** The outputs of a graph that is an attribute; it sees the values around it. */
+  body(name: string, inputs: readonly Value[]): Value[] {
+    const found = this.attribute(name);
+    if (found === undefined) throw new Unsupported(`no graph ${name}`);
+    return this.run(found.g, inputs);
+  }
 
   /** Number of results that somebody wants. */
   get outputs(): number {

@@ -4,6 +4,7 @@
  * @module
  */
 import { ones, tensor, zeros } from "../../graph/create.ts";
+import { determinant } from "../../graph/linalg.ts";
 import { einsum, stack, where } from "../../graph/operations.ts";
 import { averagePool, conv, convTranspose, maxPool } from "../../graph/spatial.ts";
 import type { Tensor } from "../../graph/tensor.ts";
@@ -191,6 +192,26 @@ const windowOf = (a0: number, a1: number, a2: number): Operator => (call) => {
   return valueOf(angle.cos().mul(-a1).add(a0).add(angle.mul(2).cos().mul(a2)), 1);
 };
 
+/** The discrete Fourier transform along an axis: two products by sines and cosines. */
+function fourier(call: Call): Value {
+  if (call.int("onesided", 0) === 1) throw new Unsupported("half a spectrum");
+  const axis = call.int("axis", 1), inverse = call.int("inverse", 0) === 1;
+  const x = call.x(), n = call.known(1)?.[0] ?? x.shape[axis]!;
+  if (n !== x.shape[axis]) throw new Unsupported("a spectrum of another length");
+  const at = Array.from({ length: n * n }, (_, i) => (Math.floor(i / n) * (i % n)) % n);
+  const wave = (f: (x: number) => number): Tensor =>
+    tensor(Float32Array.from(at, (k) => f(2 * Math.PI * k / n)), { shape: [n, n] });
+  const cos = wave(Math.cos), sin = wave(inverse ? (a) => -Math.sin(a) : Math.sin);
+  const line = x.moveAxis(axis, -1), parts = line.shape.length - 2;
+  const part = (i: number): Tensor => line.slice(...line.shape.slice(0, parts).map(() => null), i);
+  const real = part(0), imaginary = x.shape.at(-1) === 2 ? part(1) : real.mul(0);
+  const both = stack([
+    real.matmul(cos).add(imaginary.matmul(sin)),
+    imaginary.matmul(cos).sub(real.matmul(sin)),
+  ], -1);
+  return call.like((inverse ? both.div(n) : both).moveAxis(-2, axis));
+}
+
 /** Operators of networks by name. */
 export const network: { readonly [name: string]: Operator } = {
   MatMul: (call) => call.like(call.x(0).matmul(call.x(1))),
@@ -233,6 +254,8 @@ export const network: { readonly [name: string]: Operator } = {
   GlobalMaxPool: globally((x, axes) => x.max(axes, { keepDims: true })),
   Resize: resize,
   Upsample: resize,
+  Det: (call) => call.like(determinant(call.x())),
+  DFT: fourier,
   LSTM: lstm,
   GRU: gru,
   RNN: rnn,

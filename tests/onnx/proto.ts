@@ -57,6 +57,7 @@ export interface AttributeProto {
   readonly i: Long;
   readonly s: Uint8Array;
   readonly t: TensorProto;
+  readonly g: GraphProto;
   readonly floats: readonly number[];
   readonly ints: readonly Long[];
   readonly strings: readonly Uint8Array[];

@@ -51,8 +51,14 @@ function tensorsOf(name: string, kind: "input" | "output", count: number): Uint8
   );
 }
 
+/** Cases whose outputs do not follow from their models. */
+const mistaken: { readonly [name: string]: string } = {
+  test_adam_multiple: "outputs made with an epsilon of 1e-2, which the model does not have",
+};
+
 /** The expressions of a case and what they must come to; throws {@linkcode Unsupported}. */
 export function prepare(name: string): Ready {
+  if (mistaken[name] !== undefined) throw new Unsupported(mistaken[name]);
   const model = modelOf(name), { graph } = model;
   for (const { type } of [...graph.input, ...graph.output]) {
     if (!type?.tensorType) throw new Unsupported("values that are no tensors");
