@@ -51,6 +51,12 @@ export function bodyOf(node: Node): Graph | undefined {
   return is(node, "loop") ? node.attributes.body : undefined;
 }
 
+/** All functions behind a boundary: its body, and inverses of it. */
+export function bodiesOf(node: Node): Graph[] {
+  const inverses = is(node, "loop") ? [node.attributes.invert, node.attributes.replay?.invert] : [];
+  return [bodyOf(node), ...inverses].filter((graph) => graph !== undefined);
+}
+
 /**
  * Nodes by their parts, until {@linkcode forgetNodes}. Not weak references: each would keep its
  * node, and the device memory under it, to the end of the job, and a loop that never awaits is one

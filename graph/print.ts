@@ -5,7 +5,7 @@
  * @module
  */
 import type { Plan, Replay } from "./loops/replay.ts";
-import { bodyOf, type Graph, is, type Node } from "./node.ts";
+import { bodiesOf, bodyOf, type Graph, is, type Node } from "./node.ts";
 import type { Primitive } from "./primitive.ts";
 import { showShape } from "./shape.ts";
 import { topological } from "./walk.ts";
@@ -49,7 +49,7 @@ export function numbered({ parameters, results }: Graph): Map<Node, number> {
 
 /**
  * The graph, a line a node, inputs before users: `%3 = add f32[2,3] %1 %2`. Bodies of calls and
- * loops follow.
+ * loops follow, with their inverses.
  */
 export function printGraph(graph: Graph): string {
   const lines: string[] = [];
@@ -70,7 +70,7 @@ export function printGraph(graph: Graph): string {
       const inLoop = is(node, "loop") ? ` body=${node.attributes.body.name}` : "";
       const what = `${node.op}${type}${inputs}${showAttributes(node)}${inLoop}`;
       lines.push(`  ${nameOf(node)} = ${what}${source}`);
-      if (inner !== undefined) bodies.add(inner);
+      for (const inner of bodiesOf(node)) bodies.add(inner);
     }
     lines.push(`  return ${body.results.map(nameOf).join(" ")}`);
   }

@@ -6,7 +6,7 @@
  * @module
  */
 import { infer, loopResults } from "./infer.ts";
-import { type Aval, bodyOf, type Graph, is, type Node } from "./node.ts";
+import { type Aval, bodiesOf, type Graph, is, type Node } from "./node.ts";
 import { kinds, type Primitive } from "./primitive.ts";
 import { sameShape, showShape } from "./shape.ts";
 import { topological } from "./walk.ts";
@@ -111,8 +111,8 @@ export function verify(roots: readonly Node[], parameters?: readonly Node[]): vo
       if (is(node, "parameter") && known !== undefined && !known.has(node)) {
         report(`${name} is a parameter of another function`);
       }
-      const graph = bodyOf(node);
-      if (graph !== undefined && !seen.has(graph)) {
+      for (const graph of bodiesOf(node)) {
+        if (seen.has(graph)) continue;
         seen.add(graph);
         waiting.push({
           roots: graph.results,

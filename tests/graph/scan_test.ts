@@ -5,8 +5,9 @@
  * @module
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { online, revolve } from "../../checkpoint/strategy.ts";
+import { online, reverse, revolve } from "../../checkpoint/strategy.ts";
 import { parameter } from "../../graph/build.ts";
+import { collectChecks } from "../../graph/check.ts";
 import { ones, tensor, zeros } from "../../graph/create.ts";
 import { is, type Node } from "../../graph/node.ts";
 import { stack } from "../../graph/operations.ts";
@@ -394,6 +395,27 @@ Deno.test("equal loops are one node, and print their body", () => {
     text.includes("body=twice") && text.includes("\ntwice(%0: f32[2], %1: u32[], %2: f32[2])"),
     text,
   );
+});
+
+Deno.test("a way back prints its strategy and its inverse", () => {
+  const x = random(1, [2]);
+  const halve = (c: Tensor): Tensor => c.mul(0.5);
+  const f = (x: Tensor): Tensor =>
+    loop(
+      function twice(c: Tensor) {
+        return c.mul(2).add(c.sin().mul(0));
+      },
+      x,
+      { length: 9, backward: reverse({ inverse: halve }) },
+    ).square().sum();
+  const { value: g } = collectChecks(() => grad(f)(x));
+  verify([g.node]);
+  const text = printGraph({ name: "f", parameters: [], results: [g.node] });
+  for (const part of ["plan=reverse", "replay=reverse", "body=twice back", "\ntwice inverse(%0"]) {
+    assert(text.includes(part), `${text}, expected ${part}`);
+  }
+  const simple = printGraph({ name: "f", parameters: [], results: simplify([g.node]) });
+  assert(!simple.includes("plan="), "what is simplified is not differentiated any more");
 });
 
 Deno.test("scan() says what does not fit", () => {
