@@ -30,7 +30,7 @@ export * as random from "./graph/random.ts";
 export { realize } from "./graph/realize.ts";
 export * as linalg from "./graph/linalg.ts";
 export * from "./graph/spatial.ts";
-export { check } from "./graph/check.ts";
+export { check, Gauge } from "./graph/check.ts";
 export type { Aval } from "./graph/node.ts";
 export type { Shape } from "./graph/shape.ts";
 export type { MemoryKind } from "./graph/storage.ts";
@@ -52,6 +52,7 @@ export {
   revolve,
   type RevolveOptions,
 } from "./checkpoint/strategy.ts";
+export type { TapeOptions } from "./checkpoint/arena.ts";
 export type { Outside, Plan, When } from "./graph/loops/replay.ts";
 export * from "./graph/tensor.ts";
 export * from "./graph/transforms.ts";

@@ -11,7 +11,17 @@
  * @module
  */
 import { demandInteger, reverseSegment } from "./revolve.ts";
-import { type Action, advance, invert, pull, restore, type Schedule, turn } from "./schedule.ts";
+import {
+  type Action,
+  advance,
+  drop,
+  invert,
+  pull,
+  restore,
+  type Schedule,
+  snapshot,
+  turn,
+} from "./schedule.ts";
 
 /**
  * Reverses the steps `to`−1 … `from`, with the working state at `from` before and after, and gives
@@ -28,6 +38,24 @@ export function reversing(tape: boolean): Leaf {
       yield invert(step + 1, step, tape);
       yield pull(step);
     }
+  };
+}
+
+/**
+ * A leaf that goes forward with a tape and then the inverse, step by step. It goes there when the
+ * way back is about to begin: so its tape lives only while it is read. What that takes besides is
+ * the state that it begins with, in this slot, for the leaf at the end of the chain.
+ */
+export function taping(slot: number): Leaf {
+  return function* (from, to, last): Generator<Action, void, undefined> {
+    if (last && to > from) {
+      yield snapshot(from, slot);
+      yield advance(from, to);
+      yield turn(to, to);
+      yield restore(from, slot);
+      yield drop(slot);
+    } else if (last) yield turn(to, to);
+    yield* reversing(true)(from, to, false);
   };
 }
 

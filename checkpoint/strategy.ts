@@ -5,12 +5,22 @@
  *
  * @module
  */
+import type { Gauge } from "../graph/check.ts";
+import { ArenaSizes, type TapeOptions } from "./arena.ts";
 import type { Plan, When } from "../graph/loops/replay.ts";
 import type { Strategy } from "../graph/scan.ts";
 import { type Held, Online } from "./online.ts";
 import { batchTransfers } from "./hints.ts";
 import { type Level, offload as offloadAll } from "./levels.ts";
-import { keeping, type Leaf, nest, reverse as reverseAll, reversing, segments } from "./reverse.ts";
+import {
+  keeping,
+  type Leaf,
+  nest,
+  reverse as reverseAll,
+  reversing,
+  segments,
+  taping,
+} from "./reverse.ts";
 import { demandInteger, leastAdvances, revolve as revolveAll } from "./revolve.ts";
 import { type Action, type Schedule, type Store, stores, turn } from "./schedule.ts";
 
@@ -20,7 +30,7 @@ export class SchedulePlan implements Plan {
   constructor(
     readonly name: string,
     /** See {@linkcode Plan}; undefined if nothing is inverted. */
-    readonly check: "drift" | "bits" | undefined,
+    readonly check: "drift" | "bits" | "tape" | undefined,
     /** The actions for a chain of so many steps. */
     readonly schedule: (length: number) => Schedule,
     /** Slots that the schedule uses: 0 to this, exclusive. */
@@ -29,7 +39,18 @@ export class SchedulePlan implements Plan {
     readonly open?: number,
     /** Where the snapshot in a slot lies. */
     readonly storeOf: (slot: number, length: number) => Store = () => "device",
+    /** Set if it records what the inverse gets wrong. */
+    readonly tape?: {
+      readonly sizes: ArenaSizes;
+      /** Steps that are recorded before they are taken back, of a loop of so many. */
+      readonly segment: (length: number) => number;
+    },
   ) {}
+
+  /** See {@linkcode Plan}. */
+  gauge(loop: string): Gauge {
+    return this.tape!.sizes.gauge(loop);
+  }
 
   /** See {@linkcode Plan}. */
   get inverts(): boolean {
@@ -168,6 +189,9 @@ export function revolve(options: RevolveOptions): Strategy {
         : nest(revolveAll(count, snapshots), segments(length, segment), leaves);
     },
     (length) => snapshots + inner.slots(Math.min(segment, length)),
+    undefined,
+    undefined,
+    inner.sizes && { sizes: inner.sizes, segment: (length) => Math.min(segment, length) },
   );
   return { plan, ...(leaf !== "store" && { inverse: leaf.inverse! }) };
 }
@@ -178,6 +202,7 @@ function leafOf(leaf: "store" | Strategy): {
   readonly check: SchedulePlan["check"];
   readonly slots: (segment: number) => number;
   readonly leaf: (first: number, segment: number) => Leaf;
+  readonly sizes?: ArenaSizes;
 } {
   if (leaf === "store") {
     const slots = (segment: number): number => Math.max(1, segment - 1);
@@ -189,18 +214,25 @@ function leafOf(leaf: "store" | Strategy): {
         keeping(Array.from({ length: slots(segment) }, (_, i) => first + i)),
     };
   }
-  if (leaf?.inverse === undefined || !leaf.plan.inverts) {
+  if (leaf?.inverse === undefined || !isReverse(leaf.plan)) {
     throw new TypeError(
       `Cannot make revolve: leaf is ${leaf?.plan?.name ?? String(leaf)}, expected "store" or ` +
         "reverse({ inverse })",
     );
   }
+  const { name, check, tape } = leaf.plan;
   return {
-    name: leaf.plan.name,
-    check: leaf.plan.check,
-    slots: () => 0,
-    leaf: () => reversing(false),
+    name,
+    check,
+    slots: () => tape === undefined ? 0 : 1,
+    leaf: (first) => tape === undefined ? reversing(false) : taping(first),
+    ...(tape && { sizes: tape.sizes }),
   };
+}
+
+/** True for what {@linkcode reverse} makes, as opposed to what nests it. */
+function isReverse(plan: Plan | undefined): plan is SchedulePlan {
+  return plan instanceof SchedulePlan && plan.name.startsWith("reverse");
 }
 
 /** How {@linkcode online} goes back. */
@@ -400,11 +432,18 @@ export interface ReverseOptions<C, X> {
    * Whether the inverse gives the state back to the bit. `false`: no; how far the initial state has
    * drifted is measured on the device and told by `explain()` and `measured()` of the compiled
    * function. `"grid"`: yes, by its arithmetic, as of states that are multiples of a power of two;
-   * other bits in the initial state are an error at the next await.
+   * other bits in the initial state are an error at the next await. `"tape"`: whatever the inverse
+   * gets wrong is stored, a few bits for most of it; for that each step is run again when the way
+   * back begins, and undone at once. The gradient is then that of `"store"`, to the bit.
    *
    * @default {false}
    */
-  readonly exact?: false | "grid";
+  readonly exact?: false | "grid" | "tape";
+  /**
+   * How much memory the tape gets. One that is too small is an error at the next await, and larger
+   * in the next run.
+   */
+  readonly tape?: TapeOptions;
 }
 
 /**
@@ -414,6 +453,7 @@ export interface ReverseOptions<C, X> {
  * see `exact`.
  *
  * @throws {TypeError} if `inverse` is no function.
+ * @throws {RangeError} if the tape's bits are not above 0 and at most 32.
  *
  * @example
  * ```ts
@@ -438,23 +478,42 @@ export interface ReverseOptions<C, X> {
  * assertAlmostEquals(reversed as number, await rg.grad(swing("store"))(x).item() as number, 1e-4);
  * ```
  */
-export function reverse<C, X>({ inverse, exact = false }: ReverseOptions<C, X>): Strategy {
+export function reverse<C, X>(
+  { inverse, exact = false, tape = {} }: ReverseOptions<C, X>,
+): Strategy {
   if (typeof inverse !== "function") {
     throw new TypeError(
       `Cannot make reverse: inverse is ${String(inverse)}, expected a function of the carry and x`,
     );
   }
-  if (exact !== false && exact !== "grid") {
+  if (exact !== false && exact !== "grid" && exact !== "tape") {
     throw new TypeError(
-      `Cannot make reverse: exact is ${String(exact)}, expected false or "grid"`,
+      `Cannot make reverse: exact is ${String(exact)}, expected false, "grid" or "tape"`,
     );
   }
-  const plan = planOf(
-    exact === false ? "reverse" : "reverse on a grid",
-    exact === false ? "drift" : "bits",
-    (length) => reverseAll(length, false),
-    () => 0,
-  );
+  const { bits = 4 } = tape;
+  if (!(bits > 0 && bits <= 32)) {
+    throw new RangeError(
+      `Cannot make reverse: the tape has ${bits} bits an element, expected more than 0 and at ` +
+        "most 32",
+    );
+  }
+  const plan = exact === "tape"
+    ? planOf(
+      `reverse with a tape of ${bits} bits`,
+      "tape",
+      (length) => taping(0)(0, length, true),
+      () => 1,
+      undefined,
+      undefined,
+      { sizes: new ArenaSizes(bits), segment: (length) => length },
+    )
+    : planOf(
+      exact === false ? "reverse" : "reverse on a grid",
+      exact === false ? "drift" : "bits",
+      (length) => reverseAll(length, false),
+      () => 0,
+    );
   return { plan, inverse: inverse as (carry: never, x: never) => unknown };
 }
 

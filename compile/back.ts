@@ -17,7 +17,10 @@ import { sizeOf } from "../graph/shape.ts";
 import { compareKernel, fillKernel, placeKernel, setKernel, takeKernel } from "../kernels/copy.ts";
 import { beginIn, copyAll, type Memory, playRounds, type PreparedLoop } from "./loop.ts";
 import { type Scratch, startingIn } from "./loop.ts";
-import type { Dispatch, OutsidePlan } from "./program.ts";
+import { movePart, type Mover, type Place, placesOf, type Stage } from "./movers.ts";
+import { bytesOf } from "./order.ts";
+import type { Dispatch, OutsidePlan, Target } from "./program.ts";
+import { Recorder } from "./recorder.ts";
 import { type Errand, Pairs, runErrands } from "./errands.ts";
 import { backOpen } from "./open.ts";
 import type { ScriptLoop } from "./script.ts";
@@ -32,57 +35,11 @@ import {
   Names,
   onlyResults,
   type Part,
-  type Placed,
-  placeStep,
   type Steps,
   together,
   withoutIdleCounter,
 } from "./steps.ts";
-import { bytesOf } from "./order.ts";
-
-/** A program that changes the working state. */
-interface Mover {
-  readonly steps: Steps;
-  /** For each of its carries the part of the state, 0 being the counter; undefined if it is none. */
-  readonly parts: readonly (number | undefined)[];
-  /** What it reads besides: its arguments after the carries. */
-  readonly operands: readonly Node[];
-}
-
-/** A place of the working state: memory of the counter and of each of its parts. */
-interface Place {
-  readonly names: readonly string[];
-  /** For each mover, how it runs from here, and the number of the place where it ends. */
-  readonly moves: readonly { readonly placed: Placed; readonly to: number }[];
-}
-
-/** Every place where the working state can come to lie, the first first. */
-function placesOf(movers: readonly Mover[], names: Names, first: readonly string[]): Place[] {
-  const numbers = new Map([[first.join(), 0]]);
-  const waiting = [first], places: Place[] = [];
-  for (const here of waiting) {
-    const moves = movers.map(({ steps, parts }, m) => {
-      const other = (carry: number): string => {
-        const part = parts[carry]!, home = first[part]!;
-        return here[part] === home ? names.of(`${home} beside`, names.all.get(home)!) : home;
-      };
-      const current = parts.map((part) => part === undefined ? undefined : here[part]);
-      const placed = placeStep(steps, names, `mover ${m}`, current, other);
-      const next = here.map((name, part) => {
-        const carry = parts.indexOf(part);
-        return carry < 0 ? name : placed.next[carry]!;
-      });
-      let to = numbers.get(next.join());
-      if (to === undefined) {
-        numbers.set(next.join(), to = waiting.length);
-        waiting.push(next);
-      }
-      return { placed, to };
-    });
-    places.push({ names: here, moves });
-  }
-  return places;
-}
+import type { Taped } from "./tape.ts";
 
 /** A way back; `forward` gives the steps of the loop that it belongs to. */
 export function prepareBack(
@@ -91,7 +48,7 @@ export function prepareBack(
   pull: Steps,
   forward: (loop: Node<"loop">) => Steps,
   compile: Compile,
-  maxBindings: number,
+  target: Target,
 ): PreparedLoop {
   const replay = node.attributes.replay!;
   const source = replay.plan === undefined ? undefined : moversOf(node, replay, forward, compile);
@@ -103,7 +60,7 @@ export function prepareBack(
     withoutIdleCounter(pull, stacks),
     replay,
     source,
-    maxBindings,
+    target,
   );
 }
 
@@ -121,14 +78,16 @@ function moversOf(
     const part = i === 0 ? 0 : state.indexOf(i - 1) + 1;
     return i > 0 && part === 0 ? undefined : part;
   });
-  const advance = onlyResults(whole, state.map((carry) => carry + 1), false);
+  // The tape finds its place by the counter.
+  const counted = replay.plan?.check === "tape";
+  const advance = onlyResults(whole, state.map((carry) => carry + 1), counted);
   const movers: Mover[] = [{ steps: advance, parts, operands: loop.inputs.slice(carries) }];
   const { invert, invertedRows, states } = replay;
   if (invert !== undefined) {
     const body = { ...invert, carries: states, stacked: invertedRows };
     const steps = withoutIdleCounter(
       compileSteps({ ...body, length, reverse, backwards: true }, compile),
-      false,
+      counted,
     );
     movers.push({ steps, parts: steps.program.results.map((_, i) => i), operands: inverse });
   }
@@ -155,6 +114,7 @@ class Back implements PreparedLoop {
   /** For each slot whether its snapshot lies elsewhere; the initial state is on the device anyway. */
   private readonly isAway: readonly boolean[];
   private readonly make: Make;
+  private readonly tape: Recorder | undefined;
 
   constructor(
     private readonly node: Node<"loop">,
@@ -162,7 +122,7 @@ class Back implements PreparedLoop {
     private readonly pull: Steps,
     replay: Replay,
     private readonly movers: readonly Mover[] | undefined,
-    private readonly maxBindings: number,
+    private readonly target: Target,
   ) {
     const { length, carries } = node.attributes;
     this.make = makerFor(node);
@@ -201,6 +161,7 @@ class Back implements PreparedLoop {
       this.places = placesOf(movers, this.names, first);
       this.states.forEach((values, i) => starts.set(ofState[i]!, values[0]!));
       this.#nameSnapshots(length, starts);
+      this.tape = this.#recorder(movers, length);
     }
     this.outside = this.#outside();
     this.starts = starts;
@@ -235,6 +196,22 @@ class Back implements PreparedLoop {
     }
     const bytes = this.states.reduce((sum, [value]) => sum + bytesOf(value!), 0);
     return { host: peak.host * bytes, disk: peak.disk * bytes };
+  }
+
+  /** Records what the inverse gets wrong, if the plan asks for that and there is something. */
+  #recorder(movers: readonly Mover[], length: number): Recorder | undefined {
+    const { names, target, states, places, plan } = this, { tape } = plan!;
+    if (tape === undefined || states.every(([value]) => sizeOf(value!.shape) === 0)) {
+      return undefined;
+    }
+    const taped: Taped = {
+      loop: forwardOf(this.node).loop.attributes.body.name,
+      state: states.map(([value]) => value!),
+      length,
+      segment: tape.segment(length),
+      sizes: tape.sizes,
+    };
+    return new Recorder(taped, movers, places, names, target);
   }
 
   /** Names the memory of snapshots; the initial state is one that stays where it lies. */
@@ -273,7 +250,7 @@ class Back implements PreparedLoop {
   }
 
   place({ slotOf, scratch }: Memory): Part {
-    const { node, make, maxBindings } = this;
+    const { node, make, target: { maxBindings } } = this;
     const { length } = node.attributes;
     const memory = new Map(this.own.map((name, i) => [name, scratch[i]!]));
     for (const [name, result] of this.ends) memory.set(name, slotOf(result));
@@ -312,6 +289,7 @@ class Back implements PreparedLoop {
     if (this.open !== undefined) return assemble([...starts, this.#scheduled(stage)]);
     if (this.plan === undefined) return assemble([...starts, this.#stored(stage)]);
     starts.push(set(this.places[0]!.names[0]!, Number(this.plan.atTurn(length)[0])));
+    if (this.tape !== undefined) starts.push(set(this.tape.cursor, 0));
     for (const { slot, step } of this.plan.held(length)) {
       starts.push(set(snapshotName(slot, 0), step));
     }
@@ -364,7 +342,7 @@ class Back implements PreparedLoop {
   /** The working state compared with the same state as it was. */
   #compared({ at, found, slotOf }: Stage, place: Place, was: (part: number) => number): Part {
     const { plan, checked } = this.node.attributes.replay!;
-    if (found === undefined) return { dispatches: [], script: [] };
+    if (found === undefined || plan!.check === "tape") return { dispatches: [], script: [] };
     return assemble(this.states.flatMap(([value], i) => {
       const { dtype, shape } = value!;
       if (sizeOf(shape) === 0) return [];
@@ -389,17 +367,10 @@ class Back implements PreparedLoop {
         const [from, to] = restore ? [ends[1], ends[0]] : ends;
         return { from, to, value: values[i] ?? stage.counter };
       });
-      return assemble(copyAll(pairs, this.make, this.maxBindings));
+      return assemble(copyAll(pairs, this.make, this.target.maxBindings));
     };
     const moved = places.map((place) =>
-      movers.map(({ steps, operands }, m) =>
-        add(bodyPart(steps, (slot) => {
-          const where = place.moves[m]!.placed.slots[slot]!;
-          return typeof where === "string"
-            ? stage.at(where)
-            : stage.slotOf(operands[where - steps.carries]!);
-        }))
-      )
+      movers.map((mover, m) => add(movePart(mover, place.moves[m]!.placed, stage)))
     );
     const everySlot = Array.from({ length: slots }, (_, slot) => slot);
     // The initial state lies where it was given: no schedule writes over it.
@@ -437,6 +408,12 @@ class Back implements PreparedLoop {
           : undefined
       )
     );
+    const { tape } = this;
+    const recorded = tape && places.map((_, place) => {
+      const { before, after } = tape.record(place, stage, this.make);
+      return { before: add(before), after: add(after) };
+    });
+    const mended = tape && places.map((_, place) => add(tape.mend(place, stage, this.make)));
     const ticketsOf = (numbers: readonly number[], slots: readonly number[]): number[] =>
       numbers.flatMap((slot) => moves[0]![slot]?.(slots).map(({ ticket }) => ticket) ?? []);
     function* order(
@@ -454,7 +431,19 @@ class Back implements PreparedLoop {
         }
       };
       for (const action of actions) {
-        if (action.do === "advance") yield* move(0, action.to - action.from);
+        if (action.do === "advance" && action.tape && recorded !== undefined) {
+          for (let step = action.from; step < action.to; step++) {
+            const { before, after } = recorded[place]!;
+            yield before;
+            yield* move(0, 1);
+            yield after;
+          }
+        } else if (action.do === "invert" && action.tape && mended !== undefined) {
+          for (let step = action.from; step > action.to; step--) {
+            yield* move(1, 1);
+            yield mended[place]!;
+          }
+        } else if (action.do === "advance") yield* move(0, action.to - action.from);
         else if (action.do === "invert") {
           yield* move(1, action.from - action.to);
           at = action.to;
@@ -507,7 +496,7 @@ class Back implements PreparedLoop {
           carries.slice(1).map((name, i) => ({ to: stage.at(name), value: this.node.inputs[i]! })),
           stage.slotOf,
           this.make,
-          this.maxBindings,
+          this.target.maxBindings,
         ),
       ]))
     );
@@ -520,15 +509,6 @@ class Back implements PreparedLoop {
 
 /** Bytes of what stands for memory that lies elsewhere. */
 const ticketBytes = 16;
-
-/** What the parts of a way back are placed by. */
-interface Stage {
-  readonly at: (name: string) => number;
-  readonly slotOf: (node: Node) => number;
-  readonly counter: Steps["program"]["arguments"][number];
-  /** Where it is written how states that were inverted differ from what they were. */
-  readonly found: Node | undefined;
-}
 
 /** Memory of a part of a snapshot, 0 being the counter. */
 function snapshotName(slot: number, part: number): string {

@@ -102,7 +102,7 @@ export function compileGraph(
     bodies.set(loop, steps);
     return attributes.replay === undefined || attributes.replay.states === 0
       ? prepareLoop(loop, outputs, steps, target.maxBindings)
-      : prepareBack(loop, outputs, steps, (of) => bodies.get(of)!, compile, target.maxBindings);
+      : prepareBack(loop, outputs, steps, (of) => bodies.get(of)!, compile, target);
   });
   const scratch = loops.map((loop) => loop?.scratch ?? []);
   const allocation = allocate(regions, args, results, takeovers, scratch);

@@ -227,6 +227,12 @@ function rankOf({ slots }: Program, touched: ReadonlySet<number>): number[] {
   return workspace.sort((a, b) => slots[b]!.bytes - slots[a]!.bytes || a - b);
 }
 
+/** True where a program overwrites one of its carries instead of leaving it as it was. */
+export function overwrites({ program }: Steps, carry: number): boolean {
+  const own = program.slots.findIndex(({ role }) => role.is === "argument" && role.index === carry);
+  return program.results.some(({ slot }) => slot === own);
+}
+
 /** Bytes of a program's carry. */
 export function bytesOfCarry({ program }: Steps, carry: number): number {
   const found = program.slots.find(({ role }) => role.is === "argument" && role.index === carry);

@@ -22,9 +22,10 @@ export class Gauge {
   /** A gauge of what the label says. */
   constructor(readonly label: string) {}
 
-  /** Takes the bits of a float that is no less than 0. */
-  read(bits: number): void {
+  /** Takes the bits of a float that is no less than 0. Says what is wrong, if something is. */
+  read(bits: number): string | undefined {
     this.value = new Float32Array(Uint32Array.of(bits).buffer)[0]!;
+    return undefined;
   }
 }
 

@@ -208,7 +208,10 @@ function invert(
   parameters: readonly Node[],
   row: unknown,
 ): readonly Node[] {
-  const returned = run("invert", inverse, [treeOf(carry.structure, parameters), row]);
+  // What is checked in there was checked on the way forward; what it gets wrong, its strategy knows.
+  const { value: returned } = collectChecks(() =>
+    run("invert", inverse, [treeOf(carry.structure, parameters), row])
+  );
   const before = partsOf(returned, `what ${nameOf(inverse)} returned`);
   checkCarry(`${action}, inverse ${nameOf(inverse)}`, carry, before);
   return before.nodes;

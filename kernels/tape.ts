@@ -5,13 +5,6 @@
  * @module
  */
 export { carriesADispatch, codeKernel, patchKernel } from "./tape/codes.ts";
-export {
-  type Carry,
-  fullWords,
-  tally,
-  tallyWords,
-  type TapeShape,
-  tapeShape,
-} from "./tape/layout.ts";
+export { type Carry, fullWords, lanesOn, type TapeShape, tapeShape } from "./tape/layout.ts";
 export { packKernel } from "./tape/pack.ts";
 export { unpackKernel } from "./tape/unpack.ts";

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { lessonsLearned } from "../checkpoint/arena.ts";
 import { closedLeaves, compileGraph } from "../compile/compile.ts";
 import type { Program } from "../compile/program.ts";
 import { apply, fill, leaf, parameter } from "../graph/build.ts";
@@ -79,6 +80,8 @@ export interface Compiled<A extends readonly unknown[], R> {
 /** One signature: its program, and how results become a tree again. */
 export interface Signature {
   readonly context: Context;
+  /** What had been learned about the sizes of arenas when it was compiled. */
+  readonly lessons: number;
   readonly loaded: LoadedProgram;
   readonly graph: Graph;
   /** Data that the function closes over: further arguments. */
@@ -165,7 +168,9 @@ export function compile<A extends readonly unknown[], R>(
     let key = structureKey(structure);
     for (const x of leaves) key += typeof x === "number" ? ";" : ";" + x.dtype + x.shape.join();
     let signature = signatures.get(key);
-    if (signature === undefined || signature.context !== owner) {
+    const isUsable = signature?.context === owner && signature.lessons === lessonsLearned();
+    if (signature === undefined || !isUsable) {
+      if (signature?.context === owner) signature.loaded.dispose();
       signature = trace(f as unknown as Traced, leaves, structure, owner, {
         name,
         donate: options.donate ?? [],
@@ -299,6 +304,7 @@ function trace(
   }
   return {
     context,
+    lessons: lessonsLearned(),
     loaded: new LoadedProgram(context, program),
     graph,
     closed: closedLeaves(graph).map((node) => node.attributes.storage),

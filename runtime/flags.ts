@@ -114,8 +114,10 @@ export class Flags {
     const failed: { readonly flag: Flag; readonly what: string }[] = [];
     flags.forEach((flag, i) => {
       const { message } = flag, value = values[i]!;
-      if (message instanceof Gauge) message.read(value);
-      else if (value !== 0) {
+      if (message instanceof Gauge) {
+        const what = message.read(value);
+        if (what !== undefined) failed.push({ flag, what });
+      } else if (value !== 0) {
         failed.push({ flag, what: typeof message === "string" ? message : message(value) });
       }
     });

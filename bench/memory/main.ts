@@ -8,9 +8,17 @@ import { chain } from "./chain.ts";
 import { main } from "./command.ts";
 import type { Experiment } from "./experiment.ts";
 import { hypergradients } from "./hypergradients.ts";
+import { grid, leaves, pairs, tape } from "./reversal.ts";
 
 /** Every experiment by its name on the command line. */
-export const experiments: Readonly<Record<string, Experiment>> = { chain, hypergradients };
+export const experiments: Readonly<Record<string, Experiment>> = {
+  chain,
+  grid,
+  hypergradients,
+  leaves,
+  pairs,
+  tape,
+};
 
 if (import.meta.main) {
   await main({

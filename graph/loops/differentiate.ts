@@ -203,9 +203,9 @@ function savedStates(
   // Of one step there is nothing to choose.
   const plan = length < 2 && !open ? undefined : node.attributes.plan;
   // Who runs the steps again needs all that they take, who reads them only what is pulled.
-  const state = plan === undefined ? saved : carriesBehind(body, carries, saved);
-  const { live, states } = statesAt(node, state, plan);
   const inverse = plan?.inverts ? invert : undefined;
+  const state = plan === undefined ? saved : stateBehind(node, saved, inverse);
+  const { live, states } = statesAt(node, state, plan);
   const used = new Set(
     topological(inverse === undefined ? [] : state.map((i) => inverse.results[i]!)),
   );
@@ -223,7 +223,7 @@ function savedStates(
       results: state.map((i) => inverse.results[i]!),
     }),
     invertedRows: operands.filter((i) => i < carries + stacked).length,
-    checks: plan?.check === undefined ? 0 : state.length,
+    checks: plan?.check === undefined ? 0 : plan.check === "tape" ? 1 : state.length,
     checked: plan?.check === undefined ? [] : state.map((_, k) => k),
     forward: { body, carries, stacked, reverse, running, plan, state, around },
   });
@@ -234,6 +234,20 @@ function savedStates(
   };
 }
 
+/** The carries that some carries need, there and, if the steps are inverted, back. */
+function stateBehind(
+  { attributes: { body, carries } }: Node<"loop">,
+  saved: readonly number[],
+  inverse: Graph | undefined,
+): number[] {
+  let state = carriesBehind(body, carries, saved);
+  for (;;) {
+    const both = inverse === undefined ? state : carriesBehind(inverse, carries, state);
+    if (both.length === state.length) return state;
+    state = carriesBehind(body, carries, both);
+  }
+}
+
 /** Has looked at what a way back found out about the states that it inverted. */
 function noteReversal(node: Node<"loop">, { plan, checks }: Replay, back: readonly Node[]): void {
   const { name } = node.attributes.body, found = back.at(-1)!;
@@ -241,7 +255,9 @@ function noteReversal(node: Node<"loop">, { plan, checks }: Replay, back: readon
     const flag = reshape(slice(found, [i], [1]), []);
     const which = checks > 1 ? `, carry ${i + 1} of ${checks}` : "";
     noteCheck(
-      plan!.check === "drift"
+      plan!.check === "tape"
+        ? { flag, message: plan!.gauge!(name) }
+        : plan!.check === "drift"
         ? { flag, message: new Gauge(`drift of ${name} on the way back${which}`) }
         : {
           flag,

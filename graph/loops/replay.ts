@@ -9,6 +9,7 @@
  *
  * @module
  */
+import type { Gauge } from "../check.ts";
 import { fill, loop } from "../build.ts";
 import { attributeKey, type Graph, is, type Node } from "../node.ts";
 
@@ -22,9 +23,12 @@ export interface Plan {
   readonly open?: number | undefined;
   /**
    * What to find out where a state that was computed by the inverse is at hand as it was: how far
-   * the two are apart, or whether their bits differ.
+   * the two are apart, or whether their bits differ; or how full the tape became that makes them
+   * equal.
    */
-  readonly check: "drift" | "bits" | undefined;
+  readonly check: "drift" | "bits" | "tape" | undefined;
+  /** What looks at how full the tape of a loop of that name became. */
+  gauge?(loop: string): Gauge;
   /**
    * The steps of the states that are at hand when the loop of so many steps (2 at least) has ended:
    * of the working state, of the snapshots in the order of their slots, and 0 if that is none of them.

@@ -9,7 +9,7 @@
  * @module
  */
 import type { DType } from "../../graph/dtype.ts";
-import type { Kernel } from "../kernel.ts";
+import type { Access, Kernel } from "../kernel.ts";
 import {
   bytesOf,
   type Carry,
@@ -37,15 +37,24 @@ const orders: { readonly [D in DType]: Order } = {
   bool: asInteger,
 };
 
-const helpers = [
-  "fn ordered32(x: u32) -> u32 { return select(x | 0x80000000u, ~x, (x >> 31u) == 1u); }",
-  "fn unordered32(x: u32) -> u32 { return select(~x, x & 0x7fffffffu, (x >> 31u) == 1u); }",
-  "fn ordered16(x: u32) -> u32 { return select(x | 0x8000u, ~x & 0xffffu, (x >> 15u) == 1u); }",
-  "fn unordered16(x: u32) -> u32 { return select(~x & 0xffffu, x & 0x7fffu, (x >> 15u) == 1u); }",
-  "fn zigzag(d: u32) -> u32 { return (d << 1u) ^ bitcast<u32>(bitcast<i32>(d) >> 31u); }",
-  "fn unzigzag(c: u32) -> u32 { return (c >> 1u) ^ (0u - (c & 1u)); }",
-  "fn narrow(d: u32) -> u32 { return bitcast<u32>(bitcast<i32>(d << 16u) >> 16u); }",
-];
+/** The functions for words one by one, or by fours. */
+function helpers(word: "u32" | "vec4<u32>"): string[] {
+  const [integer, shift] = word === "u32" ? ["i32", "u32"] : ["vec4<i32>", "vec4<u32>"];
+  const by = (places: number): string => `${shift}(${places}u)`;
+  const f = (name: string, body: string): string => `fn ${name}(x: ${word}) -> ${word} { ${body} }`;
+  const arithmetic = (x: string, places: number): string =>
+    `bitcast<${word}>(bitcast<${integer}>(${x}) >> ${by(places)})`;
+  const negative = (places: number): string => `(x >> ${by(places)}) == ${by(1)}`;
+  return [
+    f("ordered32", `return select(x | ${by(0x80000000)}, ~x, ${negative(31)});`),
+    f("unordered32", `return select(~x, x & ${by(0x7fffffff)}, ${negative(31)});`),
+    f("ordered16", `return select(x | ${by(0x8000)}, ~x & ${by(0xffff)}, ${negative(15)});`),
+    f("unordered16", `return select(~x & ${by(0xffff)}, x & ${by(0x7fff)}, ${negative(15)});`),
+    f("zigzag", `return (x << ${by(1)}) ^ ${arithmetic("x", 31)};`),
+    f("unzigzag", `return (x >> ${by(1)}) ^ (${by(0)} - (x & ${by(1)}));`),
+    f("narrow", `return ${arithmetic(`x << ${by(16)}`, 16)};`),
+  ];
+}
 
 /** Text of the code of one element, from the bits of both. */
 function codeText(dtype: DType, truth: string, guess: string): string {
@@ -72,32 +81,39 @@ function offsets(shape: TapeShape): number[] {
   return shape.carries.map(({ size }) => (end += size) - size);
 }
 
+/** True where four codes at a time are those of one carry, at a multiple of four. */
+function isByFours({ carries }: TapeShape): boolean {
+  return carries.every(({ dtype, size }) => dtype !== "f16" && size % 4 === 0);
+}
+
 /** A kernel over the words of some carries; `line` writes what happens to each. */
 function elementKernel(
   name: string,
   shape: TapeShape,
   picked: readonly number[],
-  buffers: Parameters<typeof wordKernel>[0]["buffers"],
-  line: (carry: Carry, k: number, word: string, first: string) => readonly string[],
+  buffers: readonly { readonly name: string; readonly access: Access }[],
+  line: (carry: Carry, k: number, first: string) => readonly string[],
 ): Kernel {
+  const wide = isByFours(shape) ? 4 : 1;
+  const type = wide === 4 ? "vec4<u32>" : "u32";
   const own = picked.map((i) => shape.carries[i]!);
-  const words = own.map((carry) => Math.ceil(bytesOf(carry) / 4));
+  const words = own.map((carry) => Math.ceil(bytesOf(carry) / 4 / wide));
   const most = Math.max(...words);
   const starts = offsets(shape);
   return wordKernel({
     label: `${name} ${own.reduce((sum, { size }) => sum + size, 0)}`,
-    buffers,
+    buffers: buffers.map((buffer) => buffer.name === "counter" ? buffer : { ...buffer, type }),
     uniforms: stepUniforms(shape),
-    globals: helpers,
+    globals: helpers(type),
     workgroupSize,
     workgroups: Math.ceil(most / workgroupSize),
     lines: [
       ...stepLines,
       `let v = number * ${workgroupSize}u + local;`,
       ...own.flatMap((carry, k) => {
-        const start = `row * elements + ${starts[picked[k]!]}u`;
+        const start = `row * (elements / ${wide}u) + ${starts[picked[k]!]! / wide}u`;
         const first = carry.dtype === "f16" ? `${start} + 2u * v` : `${start} + v`;
-        return [`if (v < ${words[k]}u) {`, ...line(carry, k, "v", first), "}"];
+        return [`if (v < ${words[k]}u) {`, ...line(carry, k, first), "}"];
       }),
     ],
     bytes: own.reduce((sum, carry) => sum + 2 * bytesOf(carry) + 4 * carry.size, 0),
@@ -117,13 +133,13 @@ export function codeKernel(shape: TapeShape, picked: readonly number[]): Kernel 
     { name: "codes", access: "update" as const },
     { name: "counter", access: "read" as const },
   ];
-  return elementKernel("code", shape, picked, buffers, ({ dtype, size }, k, v, first) => {
-    const [truth, guess] = [`truth${k}[${v}]`, `guess${k}[${v}]`];
+  return elementKernel("code", shape, picked, buffers, ({ dtype, size }, k, first) => {
+    const [truth, guess] = [`truth${k}[v]`, `guess${k}[v]`];
     if (dtype !== "f16") return [`codes[${first}] = ${codeText(dtype, truth, guess)};`];
     const [low, high] = [`(${truth} & 0xffffu)`, `(${guess} & 0xffffu)`];
     return [
       `codes[${first}] = ${codeText(dtype, low, high)};`,
-      `if (2u * ${v} + 1u < ${size}u) {`,
+      `if (2u * v + 1u < ${size}u) {`,
       `codes[${first} + 1u] = ${codeText(dtype, `(${truth} >> 16u)`, `(${guess} >> 16u)`)};`,
       "}",
     ];
@@ -140,13 +156,13 @@ export function patchKernel(shape: TapeShape, picked: readonly number[]): Kernel
     { name: "codes", access: "read" as const },
     { name: "counter", access: "read" as const },
   ];
-  return elementKernel("patch", shape, picked, buffers, ({ dtype, size }, k, v, first) => {
-    const guess = `guess${k}[${v}]`;
+  return elementKernel("patch", shape, picked, buffers, ({ dtype, size }, k, first) => {
+    const guess = `guess${k}[v]`;
     if (dtype !== "f16") return [`${guess} = ${patchText(dtype, guess, `codes[${first}]`)};`];
     return [
       `let low = ${patchText(dtype, `(${guess} & 0xffffu)`, `codes[${first}]`)};`,
       `var high = ${guess} >> 16u;`,
-      `if (2u * ${v} + 1u < ${size}u) {`,
+      `if (2u * v + 1u < ${size}u) {`,
       `high = ${patchText(dtype, "high", `codes[${first} + 1u]`)};`,
       "}",
       `${guess} = low | high << 16u;`,

@@ -69,25 +69,24 @@ export function tapeShape(
   };
 }
 
-/** Words of the arena that can never overflow: every element's code in full. */
-export function fullWords({ elements, segment }: TapeShape): number {
-  return elements * segment;
+/**
+ * Words that fillers may add to a block, beyond what its best packing is expected to take: fewer
+ * than 1024/7 entries of at most 19 bits.
+ */
+export const fillerWords = 96;
+
+/** Words of an arena that can never overflow: every element's code in full. */
+export function fullWords({ elements, segment, headerWords: words }: TapeShape): number {
+  return elements * segment + fillerWords * words / headerWords;
 }
 
-/** Words of the tally. */
-export const tallyWords = 2;
-
-/** What the tape counts, a word each. */
-export const tally = {
-  /** Words in the arena now. */
-  cursor: 0,
-  /** The most there ever were at once, past the end counted too: more than the arena is an overflow. */
-  most: 1,
-} as const;
-
-/** Invocations of a workgroup, and codes of a block for each of them. */
-export const lanes = 64;
-export const perLane = blockSize / lanes;
+/**
+ * Invocations of a workgroup that packs or unpacks a block: on a software adapter as many as one
+ * vector has, since there barriers cost more than work.
+ */
+export function lanesOn(kind: "software" | "integrated" | "discrete"): number {
+  return kind === "software" ? 8 : 64;
+}
 
 /** Workgroups along x before the rest goes along y. */
 const alongX = 32768;

@@ -1,33 +1,24 @@
 /**
  * Packing on the device: a workgroup for each block. The packing is chosen from a histogram as the
- * oracle does, all candidates at once; what goes where is known from two prefix sums; the words are
- * put together in workgroup memory, and one integer `atomicAdd` reserves their place in the arena.
+ * oracle does, all candidates at once; what goes where is known from two prefix sums; one
+ * integer `atomicAdd` reserves room in the arena, and the words are put together there.
  * Past the end of the arena a block is only counted.
  *
  * @module
  */
 import { blockSize, headerWords } from "../../checkpoint/tape.ts";
 import type { Kernel } from "../kernel.ts";
-import {
-  lanes,
-  perLane,
-  stepLines,
-  stepUniforms,
-  tally,
-  type TapeShape,
-  wordKernel,
-} from "./layout.ts";
+import { stepLines, stepUniforms, type TapeShape, wordKernel } from "./layout.ts";
 
-/**
- * Words of the largest block: the plain codes, which the best packing is never expected to exceed,
- * and what fillers may add to that: fewer than 1024/7 entries of at most 19 bits.
- */
-const mostWords = blockSize + 96;
 /** Candidates for a packing: every width of the base below the largest, every width of the rest. */
 const restWidths = 17;
 
 /** Text of a scan over the workgroup: what comes of all invocations before this one. */
-export function scanText(name: string, combine: (a: string, b: string) => string): string {
+export function scanText(
+  name: string,
+  lanes: number,
+  combine: (a: string, b: string) => string,
+): string {
   return [
     `fn ${name}(local: u32, value: u32) -> u32 {`,
     "workgroupBarrier();",
@@ -62,36 +53,54 @@ export const blockLines: readonly string[] = [
 
 /**
  * Packs the codes of the steps that share blocks, if this step is the last of them. Buffers: codes,
- * arena, headers, tally, counter.
+ * arena, headers, counter.
  */
-export function packKernel(shape: TapeShape): Kernel {
+export function packKernel(shape: TapeShape, lanes: number): Kernel {
+  const perLane = blockSize / 4 / lanes;
+  /** Goes through the codes of this invocation that are not 0; they are i and code. */
+  const eachCode = (lines: readonly string[]): string[] => [
+    "for (var q = begin; q < end; q++) {",
+    "let quad = codes_at(first / 4u + q, first + count);",
+    "if (all(quad == vec4<u32>())) { continue; }",
+    "for (var k = 0u; k < 4u; k++) {",
+    "let code = quad[k];",
+    "if (code == 0u) { continue; }",
+    "let i = 4u * q + k;",
+    "let bits = length_of(code);",
+    ...lines,
+    "}",
+    "}",
+  ];
   return wordKernel({
     label: `pack ${shape.codeWords}`,
     buffers: [
-      { name: "codes", access: "read" },
-      { name: "arena", access: "update" },
+      { name: "codes", access: "read", type: "vec4<u32>" },
+      { name: "arena", access: "update", type: "atomic<u32>" },
       { name: "headers", access: "update" },
-      { name: "tally", access: "update", type: "atomic<u32>" },
+      { name: "cursor", access: "update", type: "atomic<u32>" },
+      { name: "most", access: "update", type: "atomic<u32>" },
       { name: "counter", access: "read" },
     ],
     globals: [
-      `var<workgroup> own: array<u32, ${blockSize}>;`,
       "var<workgroup> lengths: array<atomic<u32>, 33>;",
       "var<workgroup> above: array<u32, 33>;",
       "var<workgroup> best: atomic<u32>;",
       `var<workgroup> scanned: array<u32, ${lanes}>;`,
-      `var<workgroup> words: array<atomic<u32>, ${mostWords}>;`,
       "var<workgroup> sums: u32;",
       "var<workgroup> reserved: u32;",
       ...fieldText,
-      scanText("largest_before", (a, b) => `max(${a}, ${b})`),
-      scanText("sum_before", (a, b) => `${a} + ${b}`),
-      "fn put(bit: u32, width: u32, value: u32) {",
+      scanText("largest_before", lanes, (a, b) => `max(${a}, ${b})`),
+      scanText("sum_before", lanes, (a, b) => `${a} + ${b}`),
+      "fn codes_at(place: u32, end: u32) -> vec4<u32> {",
+      "let at = vec4<u32>(4u * place) + vec4<u32>(0u, 1u, 2u, 3u);",
+      "return select(vec4<u32>(), codes[place], at < vec4<u32>(end));",
+      "}",
+      "fn put(place: u32, bit: u32, width: u32, value: u32) {",
       "if (width == 0u || value == 0u) { return; }",
-      "let word = bit / 32u;",
+      "let word = place + bit / 32u;",
       "let shift = bit % 32u;",
-      "atomicOr(&words[word], value << shift);",
-      "if (shift + width > 32u) { atomicOr(&words[word + 1u], value >> (32u - shift)); }",
+      "atomicOr(&arena[word], value << shift);",
+      "if (shift + width > 32u) { atomicOr(&arena[word + 1u], value >> (32u - shift)); }",
       "}",
     ],
     uniforms: stepUniforms(shape),
@@ -103,18 +112,14 @@ export function packKernel(shape: TapeShape): Kernel {
       "if (!due) { return; }",
       ...blockLines,
       // What the block is made of.
-      `let begin = min(local * ${perLane}u, count);`,
-      `let end = min(begin + ${perLane}u, count);`,
-      "for (var i = begin; i < end; i++) {",
-      "let code = codes[first + i];",
-      "own[i] = code;",
-      "if (code != 0u) { atomicAdd(&lengths[length_of(code)], 1u); }",
-      "}",
+      `let begin = min(local * ${perLane}u, (count + 3u) / 4u);`,
+      `let end = min(begin + ${perLane}u, (count + 3u) / 4u);`,
+      ...eachCode(["atomicAdd(&lengths[bits], 1u);"]),
       "workgroupBarrier();",
-      "if (local < 33u) {",
+      `for (var k = local; k < 33u; k = k + ${lanes}u) {`,
       "var more = 0u;",
-      "for (var k = local + 1u; k < 33u; k++) { more = more + atomicLoad(&lengths[k]); }",
-      "above[local] = more;",
+      "for (var j = k + 1u; j < 33u; j++) { more = more + atomicLoad(&lengths[j]); }",
+      "above[k] = more;",
       "}",
       "workgroupBarrier();",
       // The packing of the fewest words; among equals the first in the order of the oracle.
@@ -148,76 +153,71 @@ export function packKernel(shape: TapeShape): Kernel {
       "}",
       // Where the entries and escapes of this invocation go.
       "var last = 0u;",
-      "for (var i = begin; i < end; i++) { if (length_of(own[i]) > w) { last = i + 1u; } }",
+      ...eachCode(["if (bits > w) { last = i + 1u; }"]),
       "let previous = largest_before(local, last);",
       "let longest = mask(g);",
       "var entered = 0u;",
       "var escaped = 0u;",
       "var after = previous;",
-      "for (var i = begin; i < end; i++) {",
-      "let bits = length_of(own[i]);",
-      "if (bits > w) {",
-      "if (g > 0u) { entered = entered + (i - after) / longest; }",
-      "entered = entered + 1u;",
-      "if (bits > w + v) { escaped = escaped + 1u; }",
-      "after = i + 1u;",
-      "}",
-      "}",
+      ...eachCode([
+        "if (bits > w) {",
+        "if (g > 0u) { entered = entered + (i - after) / longest; }",
+        "entered = entered + 1u;",
+        "if (bits > w + v) { escaped = escaped + 1u; }",
+        "after = i + 1u;",
+        "}",
+      ]),
       "let before = sum_before(local, entered | (escaped << 16u));",
       `if (local == ${lanes - 1}u) { sums = before + (entered | (escaped << 16u)); }`,
-      "let all = workgroupUniformLoad(&sums);",
-      "let all_entries = all & 0xffffu;",
+      "let totals = workgroupUniformLoad(&sums);",
+      "let all_entries = totals & 0xffffu;",
       "let marks_at = words_of(w * count);",
       "let entries_at = marks_at + select(0u, words_of(count), g == 0u && all_entries > 0u);",
       "let escapes_at = entries_at + words_of((g + v) * all_entries);",
-      "let size = escapes_at + words_of(e * (all >> 16u));",
+      "let size = escapes_at + words_of(e * (totals >> 16u));",
       "if (local == 0u) {",
       // Far past the end the cursor stands still: it must not come round.
-      `var at = atomicLoad(&tally[${tally.cursor}]);`,
-      `if (at < 0x80000000u) { at = atomicAdd(&tally[${tally.cursor}], size); }`,
-      `atomicMax(&tally[${tally.most}], at + size);`,
+      "var at = atomicLoad(&cursor[0]);",
+      "if (at < 0x80000000u) { at = atomicAdd(&cursor[0], size); }",
+      "atomicMax(&most[0], at + size);",
       "headers[header] = at;",
       "headers[header + 1u] = w | g << 6u | v << 10u | e << 15u | all_entries << 21u;",
       "reserved = at;",
       "}",
       "let place = workgroupUniformLoad(&reserved);",
       "if (size == 0u || place + size > arrayLength(&arena)) { return; }",
-      // The words, and out with them.
+      // The words: fields of several invocations meet in one, so they are added to zeros.
+      `for (var i = local; i < size; i = i + ${lanes}u) { atomicStore(&arena[place + i], 0u); }`,
+      "storageBarrier();",
       "let low = mask(w);",
       "var entry = before & 0xffffu;",
       "var escape = before >> 16u;",
       "after = previous;",
-      "for (var i = begin; i < end; i++) {",
-      "let code = own[i];",
-      "if (code == 0u) { continue; }",
-      "put(i * w, w, code & low);",
-      "if (length_of(code) > w) {",
-      "var gap = 0u;",
-      "if (g > 0u) {",
-      "gap = i - after;",
-      "while (gap >= longest) {",
-      "put(entries_at * 32u + entry * (g + v), g, longest);",
-      "entry = entry + 1u;",
-      "gap = gap - longest;",
-      "}",
-      "} else {",
-      "put(marks_at * 32u + i, 1u, 1u);",
-      "}",
-      "let bit = entries_at * 32u + entry * (g + v);",
-      "put(bit, g, gap);",
-      "put(bit + g, v, min((code >> w) - 1u, mask(v)));",
-      "entry = entry + 1u;",
-      "if (length_of(code) > w + v) {",
-      "put(escapes_at * 32u + escape * e, e, code);",
-      "escape = escape + 1u;",
-      "}",
-      "after = i + 1u;",
-      "}",
-      "}",
-      "workgroupBarrier();",
-      `for (var i = local; i < size; i = i + ${lanes}u) {`,
-      "arena[place + i] = atomicLoad(&words[i]);",
-      "}",
+      ...eachCode([
+        "put(place, i * w, w, code & low);",
+        "if (bits > w) {",
+        "var gap = 0u;",
+        "if (g > 0u) {",
+        "gap = i - after;",
+        "while (gap >= longest) {",
+        "put(place, entries_at * 32u + entry * (g + v), g, longest);",
+        "entry = entry + 1u;",
+        "gap = gap - longest;",
+        "}",
+        "} else {",
+        "put(place, marks_at * 32u + i, 1u, 1u);",
+        "}",
+        "let bit = entries_at * 32u + entry * (g + v);",
+        "put(place, bit, g, gap);",
+        "put(place, bit + g, v, min((code >> w) - 1u, mask(v)));",
+        "entry = entry + 1u;",
+        "if (bits > w + v) {",
+        "put(place, escapes_at * 32u + escape * e, e, code);",
+        "escape = escape + 1u;",
+        "}",
+        "after = i + 1u;",
+        "}",
+      ]),
     ],
   });
 }

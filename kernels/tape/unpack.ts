@@ -1,41 +1,33 @@
 /**
- * Unpacking on the device: a workgroup for each block, with the codes in workgroup memory until
- * every entry has found its own. Gives the words back to the arena.
+ * Unpacking on the device: a workgroup for each block. The base is written first, then every entry
+ * finds its code. Gives the words back to the arena.
  *
  * @module
  */
 import { blockSize } from "../../checkpoint/tape.ts";
 import type { Kernel } from "../kernel.ts";
-import {
-  lanes,
-  perLane,
-  stepLines,
-  stepUniforms,
-  tally,
-  type TapeShape,
-  wordKernel,
-} from "./layout.ts";
+import { stepLines, stepUniforms, type TapeShape, wordKernel } from "./layout.ts";
 import { blockLines, fieldText, scanText } from "./pack.ts";
 
 /**
  * Unpacks the codes of the steps that share blocks, if this step is the last of them. Buffers:
- * codes, arena, headers, tally, counter.
+ * codes, arena, headers, counter.
  */
-export function unpackKernel(shape: TapeShape): Kernel {
+export function unpackKernel(shape: TapeShape, lanes: number): Kernel {
+  const perLane = blockSize / lanes;
   return wordKernel({
     label: `unpack ${shape.codeWords}`,
     buffers: [
       { name: "codes", access: "update" },
       { name: "arena", access: "read" },
       { name: "headers", access: "read" },
-      { name: "tally", access: "update", type: "atomic<u32>" },
+      { name: "cursor", access: "update", type: "atomic<u32>" },
       { name: "counter", access: "read" },
     ],
     globals: [
-      `var<workgroup> own: array<u32, ${blockSize}>;`,
       `var<workgroup> scanned: array<u32, ${lanes}>;`,
       ...fieldText,
-      scanText("sum_before", (a, b) => `${a} + ${b}`),
+      scanText("sum_before", lanes, (a, b) => `${a} + ${b}`),
       "fn field(place: u32, bit: u32, width: u32) -> u32 {",
       "if (width == 0u) { return 0u; }",
       "let word = place + bit / 32u;",
@@ -67,7 +59,10 @@ export function unpackKernel(shape: TapeShape): Kernel {
       "let most = mask(v);",
       `let begin = min(local * ${perLane}u, count);`,
       `let end = min(begin + ${perLane}u, count);`,
-      "for (var i = begin; i < end; i++) { own[i] = field(place, i * w, w); }",
+      `for (var i = local; i < count; i = i + ${lanes}u) {`,
+      "codes[first + i] = field(place, i * w, w);",
+      "}",
+      "storageBarrier();",
       // The entries of this invocation: those of its own codes where there are marks, else its share
       // of all, which may lie anywhere.
       "let marked = g == 0u;",
@@ -106,19 +101,17 @@ export function unpackKernel(shape: TapeShape): Kernel {
       "at = at + gap;",
       "if (gap == mask(g)) { continue; }",
       "}",
-      `let i = min(at, ${blockSize - 1}u);`,
+      "let i = first + min(at, count - 1u);",
       "let rest = field(place, bit + g, v);",
       "if (rest == most) {",
-      "own[i] = field(place, escapes_at * 32u + escape * e, e);",
+      "codes[i] = field(place, escapes_at * 32u + escape * e, e);",
       "escape = escape + 1u;",
       "} else {",
-      "own[i] = own[i] | ((rest + 1u) << w);",
+      "codes[i] = codes[i] | ((rest + 1u) << w);",
       "}",
       "at = at + 1u;",
       "}",
-      "workgroupBarrier();",
-      "for (var i = begin; i < end; i++) { codes[first + i] = own[i]; }",
-      `if (local == 0u) { atomicMin(&tally[${tally.cursor}], place); }`,
+      "if (local == 0u) { atomicMin(&cursor[0], place); }",
     ],
   });
 }

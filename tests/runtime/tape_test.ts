@@ -1,0 +1,343 @@
+/**
+ * Reversal with a tape: whatever the inverse gets wrong, the gradient has the bits that it has with
+ * every state stored; a tape that is too small says so and grows.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import * as rg from "../../mod.ts";
+import "../seed.ts";
+
+await rg.init({ software: "allow" });
+
+type T = rg.Tensor;
+
+const normal = (seed: number, shape: readonly number[]): T =>
+  rg.random.normal(rg.random.key(seed), shape);
+
+/** Bits of all tensors of a list. */
+async function bitsOf(tensors: readonly T[]): Promise<Uint8Array[]> {
+  await rg.realize(tensors);
+  return await Promise.all(tensors.map(async (x) => {
+    const data = await x.data();
+    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
+  }));
+}
+
+type Loss = (backward: rg.Backward) => (...args: T[]) => T;
+
+/** The value and the gradients of all arguments, compiled. */
+function gradient(loss: (...args: T[]) => T, count: number) {
+  return rg.compile((...args: T[]): T[] => {
+    const argnums = Array.from({ length: count }, (_, i) => i);
+    const [value, gs] = rg.valueAndGrad(loss, { argnums })(...args);
+    return [value, ...gs];
+  }, { name: "reversed" });
+}
+
+/** Demands the same bits with every state stored; gives what is explained. */
+async function assertSame(
+  loss: Loss,
+  args: T[],
+  backward: rg.Backward,
+  name = "",
+): Promise<string> {
+  const run = gradient(loss(backward), args.length);
+  const expected = await bitsOf(gradient(loss("store"), args.length)(...args));
+  assertEquals(await bitsOf(run(...args)), expected, name);
+  const text = run.explain();
+  const [, predicted, counted] = text.match(/peak +(\d+) +(\d+)/)!;
+  assertEquals(predicted, counted, text);
+  return text;
+}
+
+/** Bits an element and step in an explanation. */
+function rateOf(text: string): number {
+  return Number(text.match(/bits an element and step: ([\d.]+)/)![1]);
+}
+
+type Mixed = { h: T; n: T; k: T; half: T };
+
+const tapes = (inverse: (c: Mixed) => Mixed): readonly rg.Backward[] => [
+  rg.reverse({ inverse, exact: "tape", tape: { bits: 32 } }),
+  rg.revolve({
+    snapshots: 2,
+    segment: 3,
+    leaf: rg.reverse({ inverse, exact: "tape", tape: { bits: 32 } }),
+  }),
+];
+
+Deno.test("an inverse may be as wrong as it likes: the tape makes up for it", async () => {
+  const strategy = fc.record({
+    length: fc.constantFrom(0, 1, 2, 3, 7, 11),
+    rows: fc.constantFrom(1, 3, 5),
+    reverse: fc.boolean(),
+    choices: fc.array(fc.nat(11), { minLength: 3, maxLength: 6 }),
+    wrong: fc.nat(3),
+    nested: fc.boolean(),
+  });
+  await fc.assert(
+    fc.asyncProperty(strategy, async ({ length, rows, reverse, choices, wrong, nested }) => {
+      const loss = (backward: rg.Backward) => (w: T, h: T, xs: T): T => {
+        const step = ({ h, n, k, half }: Mixed, x: T): [Mixed, T] => {
+          let at = 0;
+          const next = (): number => choices[at++ % choices.length]!;
+          const mixed = (y: T): T =>
+            next() % 3 === 0
+              ? y.matmul(w).add(x).tanh()
+              : next() % 2 === 0
+              ? y.mul(x).add(n).sin()
+              : y;
+          const after = mixed(mixed(h));
+          return [{
+            h: after,
+            n: next() % 2 === 0 ? n : after.mul(0.25).add(n),
+            k: k.add(next() % 3),
+            half: half.mul(0.75).add(after.mean().cast("f16")),
+          }, after.sum(-1)];
+        };
+        const start = {
+          h,
+          n: h.mul(0.5),
+          k: rg.tensor([1, -2], { dtype: "i32" }),
+          half: rg.ones([3], { dtype: "f16" }),
+        };
+        const [last, ys] = rg.scan(step, start, xs, { reverse, backward });
+        return last.h.square().sum().add(last.n.sum()).add(ys.mul(0.3).sum())
+          .add(last.half.cast("f32").sum());
+      };
+      const inverse = ({ h, n, k, half }: Mixed): Mixed => ({
+        h: [h, h.mul(0), h.mul(NaN), h.sub(n)][wrong]!,
+        n: wrong === 1 ? n.exp() : n,
+        k: wrong === 0 ? k.sub(1) : k,
+        half: half.div(wrong),
+      });
+      const args: T[] = [
+        normal(1, [4, 4]),
+        normal(2, [rows, 4]),
+        normal(3, [length, rows, 4]),
+      ];
+      await assertSame(loss as Loss, args, tapes(inverse)[nested ? 1 : 0]!);
+    }),
+    { numRuns: 4 },
+  );
+});
+
+type Motion = { x: T; v: T };
+
+Deno.test("the tape of leapfrog takes less than .9 bits an element and step", async () => {
+  const pair = rg.steps.leapfrog({ force: (x: T) => x.sin().neg(), h: 0.05 });
+  const loss = (backward: rg.Backward) => (x: T, v: T): T => {
+    const end: Motion = rg.loop(pair.step, { x, v }, { length: 120, backward });
+    return end.x.square().sum().add(end.v.sum());
+  };
+  const text = await assertSame(
+    loss as Loss,
+    [normal(1, [2048]), normal(2, [2048])],
+    rg.reverse({ ...pair, exact: "tape" }),
+  );
+  assert(rateOf(text) <= 0.9, text.slice(0, 600));
+});
+
+Deno.test("the tape of additive couplings takes less than 1.5 bits an element and step", async () => {
+  type Weights = { f: T; g: T };
+  const block = rg.steps.additiveCoupling(
+    (x: T, { f }: Weights) => x.matmul(f).tanh(),
+    (x: T, { g }: Weights) => x.matmul(g).tanh(),
+  );
+  const depth = 8, width = 32;
+  const weights = [normal(1, [depth, width, width]), normal(2, [depth, width, width])]
+    .map((w) => w.mul(0.1 / Math.sqrt(width)).mul(Math.sqrt(width) / 4));
+  const loss = (backward: rg.Backward) => (a: T, b: T, f: T, g: T): T => {
+    const [[y1, y2]] = rg.scan(
+      (x: [T, T], w: Weights): [[T, T], null] => [block.step(x, w), null],
+      [a, b] as [T, T],
+      { f, g },
+      { backward },
+    );
+    return y1.square().sum().add(y2.sum());
+  };
+  const text = await assertSame(
+    loss as Loss,
+    [normal(3, [64, width]), normal(4, [64, width]), weights[0]!, weights[1]!],
+    rg.reverse({ inverse: block.inverse, exact: "tape" }),
+  );
+  assert(rateOf(text) <= 1.5, text.slice(0, 600));
+});
+
+Deno.test("steps of optimizers come back by iteration and tape", async () => {
+  const x = normal(7, [40, 6]), y = x.matmul(normal(8, [6, 1]));
+  const slope = (w: T): T => rg.grad((w: T) => x.matmul(w).sub(y).square().mean())(w);
+  type State = { w: T; m: T; v: T };
+  const kinds: Record<string, (s: State, rate: T) => State> = {
+    sgd: ({ w, m, v }, rate) => ({ w: w.sub(slope(w).mul(rate)), m, v }),
+    momentum: ({ w, m, v }, rate) => {
+      const next = m.mul(0.9).add(slope(w));
+      return { w: w.sub(next.mul(rate)), m: next, v };
+    },
+    adam: ({ w, m, v }, rate) => {
+      const g = slope(w);
+      const next = { m: m.mul(0.9).add(g.mul(0.1)), v: v.mul(0.99).add(g.square().mul(0.01)) };
+      return { ...next, w: w.sub(next.m.div(next.v.sqrt().add(1e-4)).mul(rate)) };
+    },
+  };
+  for (const [name, step] of Object.entries(kinds)) {
+    const loss =
+      (backward: (inverse: (s: State) => State) => rg.Backward) => (w: T, rate: T): T => {
+        const { inverse } = rg.steps.byIteration((s: State) => step(s, rate), { iterations: 4 });
+        const start = { w, m: w.mul(0), v: rg.ones([6, 1]) };
+        const end = rg.loop((s: State) => step(s, rate), start, {
+          length: 25,
+          backward: backward(inverse),
+        });
+        return x.matmul(end.w).sub(y).square().mean();
+      };
+    const args = [normal(9, [6, 1]), rg.tensor(0.05)];
+    const taped = (inverse: (s: State) => State): rg.Backward =>
+      rg.reverse({ inverse, exact: "tape", tape: { bits: 24 } });
+    await assertSame(
+      (backward) => loss((inverse) => backward === "store" ? "store" : taped(inverse)) as never,
+      args,
+      rg.online({ snapshots: 1 }),
+      name,
+    );
+  }
+});
+
+Deno.test("a McCallum–Foster pair of 10 000 steps diverges without the tape, and is exact with it", async () => {
+  const length = 10_000;
+  const pair = rg.steps.coupled({ field: (y: T) => y.neg(), h: 5 / length, coupling: 0.99 });
+  const loss = (backward: rg.Backward) => (y0: T): T =>
+    pair.value(rg.loop(pair.step, pair.start(y0), { length, backward })).square().sum();
+  const y0 = rg.tensor([1, 0.5, -2]);
+  const there = rg.loop(pair.step, pair.start(y0), { length });
+  const back = rg.loop((c, i) => pair.inverse(c, i.neg().add(length - 1)), there, { length });
+  const off = await back.y.sub(y0).abs().max().item() as number;
+  assert(!(off < 10), `it came back to ${off}`);
+  await assertSame(loss as Loss, [y0], rg.reverse({ ...pair, exact: "tape" }));
+});
+
+Deno.test("an arena that overflows is an error that says what it needs, and the next run has it", async () => {
+  const step = (x: T): T => x.mul(1.37).sin();
+  const loss = (backward: rg.Backward) => (x: T): T =>
+    rg.loop(step, x, { length: 50, backward, name: "wild" }).sum();
+  const backward = rg.reverse({ inverse: (x: T) => x.mul(0), exact: "tape", tape: { bits: 1.25 } });
+  const x = normal(5, [1500]);
+  const expected = await bitsOf([rg.grad(loss("store"))(x)]);
+  const compiled = rg.compile((x: T) => rg.grad(loss(backward))(x), { name: "reversed" });
+  const error = await assertRejects(
+    () => compiled(x).data(),
+    rg.CheckError,
+    "Cannot run reversed: the tape of wild took ",
+  );
+  assert(/took \d+ bytes, expected 12744 at most/.test(error.message), error.message);
+  assertEquals(await bitsOf([compiled(x)]), expected);
+  // Another that is compiled later knows it from the start, and so does a lazy expression.
+  assertEquals(await bitsOf([rg.grad(loss(backward))(x)]), expected);
+  assert(rateOf(compiled.explain()) > 1.25, compiled.explain());
+});
+
+Deno.test("memory with a tape hardly grows with the number of steps", async () => {
+  const pair = rg.steps.leapfrog({ force: (x: T) => x.sin().neg(), h: 0.05 });
+  const used = async (length: number): Promise<number> => {
+    const compiled = rg.compile((x: T, v: T) =>
+      rg.grad((x: T) =>
+        rg.loop(pair.step, { x, v }, {
+          length,
+          backward: rg.reverse({ ...pair, exact: "tape", tape: { bits: 1 } }),
+        }).x.sum()
+      )(x)
+    );
+    await compiled(normal(1, [4096]), normal(2, [4096])).data();
+    const [, predicted, counted] = compiled.explain().match(/peak +(\d+) +(\d+)/)!;
+    assertEquals(predicted, counted);
+    return Number(counted);
+  };
+  const [few, many] = [await used(50), await used(150)];
+  assert((many - few) / 100 <= 0.04 * 2 * 4 * 4096, `${(many - few) / 100} bytes a step`);
+});
+
+Deno.test("loops with tapes inside loops with tapes give the bits of stored ones", async () => {
+  const inner = rg.steps.leapfrog({ force: (x: T) => x.sin().neg(), h: 0.1 });
+  const loss = (backward: (inverse: (c: Motion) => Motion) => rg.Backward) => (x: T): T => {
+    const undoOne = (c: Motion): Motion => inner.inverse(c, rg.tensor(0, { dtype: "u32" }));
+    const within = (c: Motion): Motion =>
+      rg.loop(inner.step, c, { length: 4, backward: backward(undoOne), name: "in" });
+    const undo = (c: Motion): Motion =>
+      rg.loop((c: Motion, i) => inner.inverse(c, i), c, { length: 4, name: "undo" });
+    const end = rg.loop(within, { x, v: x.mul(0) }, {
+      length: 5,
+      backward: backward(undo),
+      name: "out",
+    });
+    return end.x.square().sum();
+  };
+  const x = normal(4, [37]);
+  const taped = rg.compile((x: T) =>
+    rg.grad(loss((inverse) => rg.reverse({ inverse, exact: "tape", tape: { bits: 16 } })))(x)
+  );
+  assertEquals(await bitsOf([taped(x)]), await bitsOf([rg.grad(loss(() => "store"))(x)]));
+  assertEquals(taped.measured().map(({ label }) => label.slice(0, 11)), [
+    "tape of in,",
+    "tape of out",
+  ]);
+});
+
+Deno.test("second derivatives go through a tape", async () => {
+  const pair = rg.steps.leapfrog({ force: (x: T) => x.sin().neg(), h: 0.1 });
+  const loss = (backward: rg.Backward) => (x: T): T =>
+    rg.loop(pair.step, { x, v: x.mul(0.5) }, { length: 7, backward }).x.square().sum();
+  const second = (backward: rg.Backward) => rg.grad((x: T) => rg.grad(loss(backward))(x).sum());
+  const x = normal(6, [5]);
+  const [a, b] = [
+    await second(rg.reverse({ ...pair, exact: "tape" }))(x).data(),
+    await second("store")(x).data(),
+  ];
+  a.forEach((g, i) => assert(Math.abs(g - b[i]!) < 1e-5));
+});
+
+Deno.test("reverse() refuses what it cannot record with", () => {
+  const inverse = (x: T): T => x;
+  assertThrows(
+    () => rg.reverse({ inverse, exact: "tape", tape: { bits: 0 } }),
+    RangeError,
+    "Cannot make reverse: the tape has 0 bits an element, expected more than 0 and at most 32",
+  );
+  assertThrows(
+    () => rg.reverse({ inverse, exact: "disk" as "tape" }),
+    TypeError,
+    'Cannot make reverse: exact is disk, expected false, "grid" or "tape"',
+  );
+});
+
+Deno.test("reversal on a grid gives the bits of store, and is checked", async () => {
+  const exact = rg.steps.exactLeapfrog({ force: (x: T) => x.sin().neg(), h: 0.05, range: 8 });
+  const loss = (backward: rg.Backward) => (x: T, v: T): T => {
+    const end: Motion = rg.loop(exact.step, exact.start({ x, v }), { length: 60, backward });
+    return end.x.square().sum().add(end.v.sum());
+  };
+  const args = [normal(1, [37]), normal(2, [37])];
+  await assertSame(loss as Loss, args, rg.reverse({ ...exact, exact: "grid" }));
+  const leaf = rg.reverse({ ...exact, exact: "grid" });
+  await assertSame(loss as Loss, args, rg.revolve({ snapshots: 2, segment: 9, leaf }));
+});
+
+Deno.test("batches, tangents and Hessians go through a tape", async () => {
+  const pair = rg.steps.leapfrog({ force: (x: T) => x.sin().neg(), h: 0.1 });
+  const loss = (backward: rg.Backward) => (x: T): T =>
+    rg.loop(pair.step, { x, v: x.mul(0.5) }, { length: 7, backward }).x.square().sum();
+  const all = (backward: rg.Backward) =>
+    rg.compile((x: T) => [
+      rg.vmap(rg.grad(loss(backward)))(rg.stack([x, x.mul(2), x.mul(-0.5)])),
+      rg.hvp(loss(backward), x, x.cos()),
+    ])(normal(6, [5]));
+  const [a, b] = [all(rg.reverse({ ...pair, exact: "tape", tape: { bits: 16 } })), all("store")];
+  for (const [i, x] of a.entries()) {
+    const [actual, expected] = [await x.data(), await b[i]!.data()];
+    actual.forEach((g, k) =>
+      assert(Math.abs(g - expected[k]!) < 1e-4, `${i}: ${g} ${expected[k]}`)
+    );
+  }
+  assertEquals(await bitsOf([a[0]!]), await bitsOf([b[0]!]));
+});
