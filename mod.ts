@@ -112,6 +112,15 @@ export {
   type ProfiledRegion,
   type ProfileOptions,
 } from "./runtime/profile.ts";
+export type { Field, FieldOptions, Integrator } from "./steps/leapfrog.ts";
+export type { Method, MethodName, Tableau } from "./steps/runge_kutta.ts";
+export {
+  type Clock,
+  reversible,
+  type ReversibleOptions,
+  type ReversibleStep,
+} from "./steps/step.ts";
+export * from "./steps/solve.ts";
 export * as steps from "./steps/mod.ts";
 export * as optim from "./optim/mod.ts";
 export * as nn from "./nn/mod.ts";

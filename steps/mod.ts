@@ -1,13 +1,14 @@
 /**
- * Reversible steps: what a loop can run backwards instead of keeping its states.
+ * Reversible steps: what a loop can run backwards instead of keeping its states. A pair of one's own is
+ * checked by `reversible`; `odeSolve` and `sdeSolve` run integrators.
  *
  * | subject     | functions                                                                    |
  * |-------------|------------------------------------------------------------------------------|
- * | your own    | `reversible` checks a pair of a step and its inverse                         |
  * | forces      | `leapfrog`; on a grid, exact to the bit, `exactLeapfrog`                     |
  * | fields      | `asynchronousLeapfrog`, `reversibleHeun`, `coupled` (any explicit method)    |
  * | waves       | `staggered`, `wave`                                                          |
  * | layers      | `additiveCoupling`, `momentumBlock`, `contractiveBlock`                      |
+ * | noise       | `stochasticHeun`, `brownian`                                                 |
  * | anything    | `byIteration`, for steps that change little, like those of optimizers        |
  *
  * @module
@@ -28,8 +29,10 @@ export {
   type CoupledOptions,
   explicit,
   type Method,
+  type MethodName,
   type Tableau,
   tableaux,
 } from "./runge_kutta.ts";
-export { type Clock, reversible, type ReversibleOptions, type ReversibleStep } from "./step.ts";
+export type { Clock, ReversibleStep } from "./step.ts";
+export * from "./stochastic.ts";
 export * from "./wave.ts";

@@ -20,10 +20,11 @@ export interface Tableau {
   readonly b: readonly number[];
 }
 
+/** The name of an explicit method. */
+export type MethodName = "euler" | "midpoint" | "heun" | "rk4" | "dopri5";
+
 /** Explicit methods by name. */
-export const tableaux: {
-  readonly [name in "euler" | "midpoint" | "heun" | "rk4" | "dopri5"]: Tableau;
-} = {
+export const tableaux: { readonly [name in MethodName]: Tableau } = {
   euler: { order: 1, a: [], b: [1] },
   midpoint: { order: 2, a: [[1 / 2]], b: [0, 1] },
   heun: { order: 2, a: [[1]], b: [1 / 2, 1 / 2] },
@@ -43,7 +44,7 @@ export const tableaux: {
 };
 
 /** The name of an explicit method, or its coefficients. */
-export type Method = keyof typeof tableaux | Tableau;
+export type Method = MethodName | Tableau;
 
 /**
  * The coefficients of a method.

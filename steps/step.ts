@@ -95,7 +95,7 @@ function sizeOfFlag(bits: number): string {
  * import * as rg from "@retrograd/retrograd";
  *
  * await rg.init({ software: "allow" });
- * const turn = rg.steps.reversible(
+ * const turn = rg.reversible(
  *   ([x, y]: [rg.Tensor, rg.Tensor]) => [x.add(y), y] as [rg.Tensor, rg.Tensor],
  *   ([x, y]) => [x.sub(y), y] as [rg.Tensor, rg.Tensor],
  *   [rg.zeros([8]), rg.zeros([8])],

@@ -264,29 +264,29 @@ Deno.test("reversible() finds the tensor that an inverse gets wrong", async () =
   const like = { a: rg.zeros([3, 2]), n: rg.zeros([2], { dtype: "i32" }) };
   const step = ({ a, n }: Pair) => ({ a: a.mul(2), n: n.add(1) });
   const right = ({ a, n }: Pair) => ({ a: a.mul(0.5), n: n.sub(1) });
-  rg.steps.reversible(step, right, like);
+  rg.reversible(step, right, like);
   await rg.zeros([1]).add(1).data();
-  rg.steps.reversible(step, ({ a, n }) => ({ a: a.mul(0.55), n: n.sub(1) }), like);
+  rg.reversible(step, ({ a, n }) => ({ a: a.mul(0.55), n: n.sub(1) }), like);
   await assertRejects(
     () => rg.ones([1]).add(1).data(),
     rg.CheckError,
     "step is no reversible step: carry.a is off by 0.0",
   );
-  rg.steps.reversible(step, ({ a, n }) => ({ a: a.mul(0.5), n }), like);
+  rg.reversible(step, ({ a, n }) => ({ a: a.mul(0.5), n }), like);
   await assertRejects(
     () => rg.ones([1]).add(2).data(),
     rg.CheckError,
     "carry.n is not what it was",
   );
-  rg.steps.reversible(step, ({ a, n }) => ({ a: a.mul(NaN), n: n.sub(1) }), like);
+  rg.reversible(step, ({ a, n }) => ({ a: a.mul(NaN), n: n.sub(1) }), like);
   await assertRejects(() => rg.ones([1]).add(3).data(), rg.CheckError, "carry.a is off by NaN");
   assertThrows(
-    () => rg.steps.reversible(step, ({ a, n }) => ({ a: a.sum(), n }), like),
+    () => rg.reversible(step, ({ a, n }) => ({ a: a.sum(), n }), like),
     TypeError,
     "Cannot make a reversible step: the inverse of step returned f32[] for carry.a, expected f32[3,2]",
   );
   assertThrows(
-    () => rg.steps.reversible(step, ({ a }) => ({ a }) as Pair, like),
+    () => rg.reversible(step, ({ a }) => ({ a }) as Pair, like),
     TypeError,
     "Cannot make a reversible step: the carry and what the inverse of step returned differ",
   );
