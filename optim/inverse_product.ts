@@ -11,11 +11,12 @@
  * @module
  */
 import { check } from "../graph/check.ts";
-import { zerosLike } from "../graph/create.ts";
+import { tensor, zerosLike } from "../graph/create.ts";
 import { where } from "../graph/operations.ts";
 import { bits, foldIn, type Key } from "../graph/random.ts";
 import { loop } from "../graph/scan.ts";
 import type { Tensor } from "../graph/tensor.ts";
+import { whileLoop } from "../graph/while.ts";
 import { checkCount, checkNumber } from "./check.ts";
 import { innerProduct, map, type Tree } from "./tree.ts";
 
@@ -132,8 +133,8 @@ const leastRho = 1e-3;
  * is finite if and only if (1-h)² < 1-q; where the spectrum does not promise that, there is an error
  * instead of an estimate. A product that breaks the promise is an error at the next await.
  *
- * How many products there are is drawn on the device; the program has room for the longest draw and
- * passes over those beyond the drawn one, which costs their time.
+ * How many products there are is drawn on the device, q⁻¹ - 1 for a draw on average, and the loop is
+ * over when the last draw is.
  *
  * @throws {RangeError} If the variance would be infinite, or a number is out of its range.
  *
@@ -180,40 +181,52 @@ export function inverseProduct<P extends Tree>(
   }
   const perTerm = -Math.log1p(-stop), length = Math.floor(longest / perTerm);
   const size = innerProduct(v, v).sqrt();
-  const estimate = (key: Key): readonly [P, Tensor] => {
-    const drawn = exponential(foldIn(key, 0)).div(perTerm).floor();
-    const count = drawn.minimum(length);
-    const step = (w: P, i: Tensor): P => {
-      const hw = product(w, foldIn(key, i.add(1)));
-      const going = i.cast("f32").less(count);
-      const next = map((w, hw) => where(going, w.sub(hw), w), w, hw);
-      const bound = i.cast("f32").add(1).mul(Math.log(rho)).exp().mul(size).mul(1.001);
-      // Far down, rounding is as large as what is left.
-      const noise = size.mul(1e-6);
-      check(
-        innerProduct(next, next).sqrt().lessEqual(bound.add(noise)).logicalOr(going.logicalNot()),
-        `a factor has an eigenvalue outside of the spectrum [${least}, ${most}] that was promised, ` +
-          "expected bounds that hold for every draw",
-      );
-      return next;
-    };
-    const term = loop(step, v, { length, name: "term of the series" });
-    const weight = count.mul(perTerm).sub(Math.log(stop)).exp();
-    return [map((w) => w.mul(weight), term), count.cast("u32")];
+  const keyOf = (draw: Tensor, product: Tensor | number): Key =>
+    foldIn(foldIn(options.key, draw), product);
+  const termOf = (draw: Tensor): Tensor =>
+    exponential(keyOf(draw, 0)).div(perTerm).floor().minimum(length).cast("u32");
+  type State = {
+    readonly draw: Tensor;
+    /** The draw's term, and how many of its factors are done. */
+    readonly term: Tensor;
+    readonly done: Tensor;
+    readonly w: P;
+    readonly sum: P;
   };
-  if (draws === 1) {
-    const [x, products] = estimate(options.key);
-    return { x, products };
-  }
-  const all = meanOver(
-    options,
-    { x: v, products: size } as Tree,
-    (key) => {
-      const [x, products] = estimate(key);
-      return { x, products: products.cast("f32") } as Tree;
-    },
-  ) as { readonly x: P; readonly products: Tensor };
-  return { x: all.x, products: all.products.mul(draws).round().cast("u32") };
+  const none = tensor(0, { dtype: "u32" });
+  // A step is a factor, or the end of a draw: so all draws are one loop as long as need be.
+  const step = ({ draw, term, done, w, sum }: State): State => {
+    const ended = done.equal(term), next = draw.add(1), after = done.add(1);
+    const factor = map((w, hw) => w.sub(hw), w, product(w, keyOf(draw, after)));
+    const bound = after.cast("f32").mul(Math.log(rho)).exp().mul(size).mul(1.001);
+    // Far down, rounding is as large as what is left.
+    const noise = size.mul(1e-6);
+    check(
+      innerProduct(factor, factor).sqrt().lessEqual(bound.add(noise)).logicalOr(ended),
+      `a factor has an eigenvalue outside of the spectrum [${least}, ${most}] that was promised, ` +
+        "expected bounds that hold for every draw",
+    );
+    const weight = term.cast("f32").mul(perTerm).sub(Math.log(stop)).exp().mul(1 / draws);
+    return {
+      draw: where(ended, next, draw),
+      term: where(ended, termOf(next), term),
+      done: where(ended, none, after),
+      w: map((v, w) => where(ended, v, w), v, factor),
+      sum: map((sum, w) => where(ended, sum.add(w.mul(weight)), sum), sum, w),
+    };
+  };
+  const start: State = {
+    draw: none,
+    term: termOf(none),
+    done: none,
+    w: v,
+    sum: map((v) => zerosLike(v), v),
+  };
+  const [{ sum }, steps] = whileLoop((state: State) => state.draw.less(draws), step, start, {
+    maximum: draws * (length + 1),
+    name: "terms of the series",
+  });
+  return { x: sum, products: steps.sub(draws) };
 }
 
 /** -log of a uniform draw of 48 bits, so that the tail is fine enough: f32 []. */

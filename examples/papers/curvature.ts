@@ -186,21 +186,17 @@ export const curvature: Experiment = {
     const single = rg.compile((data: Data, key: rg.Tensor) => {
       const f = (w: rg.Tensor) => loss(w, data, heavy);
       const g = rg.grad(f)(w), times = 3;
-      const estimates = rg.scan(
-        (_: null, draw: rg.Tensor): [null, rg.Tensor] => {
-          const { x } = rg.optim.inverseProduct(
-            (v: rg.Tensor) => rg.hvp(f, w, v).mul(times),
-            g,
-            {
-              spectrum: [2 * heavy * times, (0.25 + 2 * heavy) * times],
-              key: rg.random.foldIn(key, draw),
-            },
-          );
-          return [null, x.mul(times).mul(g).sum()];
-        },
-        null,
-        rg.arange(draws).cast("u32"),
-      )[1];
+      const estimates = rg.vmap((draw: rg.Tensor) => {
+        const { x } = rg.optim.inverseProduct(
+          (v: rg.Tensor) => rg.hvp(f, w, v).mul(times),
+          g,
+          {
+            spectrum: [2 * heavy * times, (0.25 + 2 * heavy) * times],
+            key: rg.random.foldIn(key, draw),
+          },
+        );
+        return x.mul(times).mul(g).sum();
+      })(rg.arange(draws).cast("u32"));
       const exact = rg.optim.conjugateGradient((v: rg.Tensor) => rg.hvp(f, w, v), g, {
         iterations: 100,
         tolerance: 1e-6,
