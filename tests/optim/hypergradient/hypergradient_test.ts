@@ -7,7 +7,7 @@ import { full, ones, tensor, zeros, zerosLike } from "../../../graph/create.ts";
 import { realize } from "../../../graph/realize.ts";
 import { scan } from "../../../graph/scan.ts";
 import type { Tensor } from "../../../graph/tensor.ts";
-import { customVjp, grad, jvp, valueAndGrad } from "../../../graph/transforms.ts";
+import { customVjp, grad, jvp, valueAndGrad, vmap } from "../../../graph/transforms.ts";
 import { key, normal, uniform } from "../../../graph/random.ts";
 import { hypergradient, trainingRun } from "../../../optim/hypergradient.ts";
 import { fromFixed, plus, scaled, toFixed, unitFor } from "../../../optim/hypergradient/fixed.ts";
@@ -303,6 +303,30 @@ Deno.test("trainingRun() of no steps returns what it was given, on the grid", as
   const train = trainingRun((x: Tensor) => x.sum(), { steps: 0 });
   const { params } = train(tensor([0.5, -3]), { rates: 1, momenta: 0.9 }, null);
   assertEquals(await params.array(), [0.5, -3]);
+});
+
+Deno.test("hypergradient() of no steps is the objective's gradient, also of nothing and of numbers", async () => {
+  const loss = ({ a, b }: { a: Tensor; b: Tensor[] }) => a.square().add(b[0]!.sum());
+  const learning = hypergradient(loss, { steps: 0 });
+  const rates = { a: 0.1, b: [0.2] }, params = { a: tensor(0.5), b: [zeros([0])] };
+  const { value, gradients } = learning(params, { rates, momenta: 0.5, decay: 0.01 }, null);
+  assertEquals(await value.item(), 0.25);
+  assertEquals(await gradients.params.a.item(), 1);
+  assertEquals(gradients.params.b[0]!.shape, [0]);
+  assertEquals(await (gradients.rates as typeof params).a.item(), 0);
+  assertEquals(await (gradients.decay as Tensor).item(), 0);
+});
+
+Deno.test("a training run batches: each example is a run of its own", async () => {
+  const loss = (x: Tensor, d: Tensor) => x.sub(d).square().mul(d).sum();
+  const run = trainingRun(loss, { steps: 20, denominator: 10 });
+  const end = (d: Tensor) => run(zeros([2]), { rates: 0.1, momenta: 0.9 }, d).params.sum();
+  const data = [[1, 2], [0.5, 1.5], [2, 0.25]];
+  const all = await vmap(grad(end))(tensor(data)).array() as number[][];
+  for (const [i, d] of data.entries()) {
+    const one = await grad(end)(tensor(d)).array() as number[];
+    one.forEach((g, k) => assert(Math.abs(g - all[i]![k]!) < 1e-5, `${i}: ${all[i]}, ${one}`));
+  }
 });
 
 Deno.test("trainingRun() keeps no more when the data are larger", () => {
