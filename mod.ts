@@ -66,12 +66,15 @@ export {
 export type {
   Dispatch,
   MemoryPlan,
+  Offer,
   OutsidePlan,
   Program,
   Result,
   Slot,
   SlotRole,
+  Step,
 } from "./compile/program.ts";
+export type { Work } from "./checkpoint/cost.ts";
 export type {
   Course,
   Host,
@@ -85,6 +88,7 @@ export type {
 } from "./compile/script.ts";
 export type { Access, Kernel } from "./kernels/kernel.ts";
 export { compile, type Compiled, type CompileOptions, type Passed } from "./runtime/compile.ts";
+export type { ExplainOptions } from "./runtime/explain.ts";
 export type { Measured } from "./runtime/flags.ts";
 export { debugPrint } from "./runtime/debug.ts";
 export type {

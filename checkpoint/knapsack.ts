@@ -20,9 +20,15 @@ export interface Item {
   readonly worth: number;
 }
 
-/** A set of items, as the last item added to another set. */
+/** So many of the items of one kind: those of the same bytes and worth. */
+interface Bundle extends Item {
+  readonly kind: readonly number[];
+  readonly count: number;
+}
+
+/** A set of items, as the last bundle added to another set. */
 interface Choice extends Item {
-  readonly index: number;
+  readonly bundle: Bundle | undefined;
   readonly rest: Choice | undefined;
 }
 
@@ -33,21 +39,47 @@ interface Choice extends Item {
  * @param most Undominated sets to hold at once. @default 16384
  */
 export function knapsack(items: readonly Item[], budget: number, most = 1 << 14): number[] {
-  let front: Choice[] = [{ bytes: 0, worth: 0, index: -1, rest: undefined }];
-  items.forEach((item, index) => {
-    if (item.worth <= 0 || item.bytes > budget) return;
+  let front: Choice[] = [{ bytes: 0, worth: 0, bundle: undefined, rest: undefined }];
+  for (const bundle of bundlesOf(items, budget)) {
     const grown: Choice[] = [];
     for (const rest of front) {
-      const bytes = rest.bytes + item.bytes;
-      if (bytes <= budget) grown.push({ bytes, worth: rest.worth + item.worth, index, rest });
+      const bytes = rest.bytes + bundle.bytes;
+      if (bytes <= budget) grown.push({ bytes, worth: rest.worth + bundle.worth, bundle, rest });
     }
     front = thin(merge(front, grown), budget, most);
-  });
-  const chosen: number[] = [];
-  for (let set: Choice | undefined = front.at(-1); set && set.index >= 0; set = set.rest) {
-    chosen.push(set.index);
   }
-  return chosen.reverse();
+  const counts = new Map<readonly number[], number>();
+  for (let set: Choice | undefined = front.at(-1); set?.bundle; set = set.rest) {
+    const { kind, count } = set.bundle;
+    counts.set(kind, (counts.get(kind) ?? 0) + count);
+  }
+  return [...counts].flatMap(([kind, count]) => kind.slice(0, count)).sort((a, b) => a - b);
+}
+
+/**
+ * Items as bundles of 1, 2, 4 … of a kind, any number of which can be put together from these:
+ * layers that are alike make many items and few bundles.
+ */
+function bundlesOf(items: readonly Item[], budget: number): Bundle[] {
+  const kinds = new Map<string, number[]>();
+  items.forEach(({ bytes, worth }, i) => {
+    if (worth <= 0 || bytes > budget) return;
+    const key = `${bytes} ${worth}`;
+    const kind = kinds.get(key);
+    if (kind === undefined) kinds.set(key, [i]);
+    else kind.push(i);
+  });
+  const bundles: Bundle[] = [];
+  for (const kind of kinds.values()) {
+    const { bytes, worth } = items[kind[0]!]!;
+    for (let left = kind.length, size = 1; left > 0; left -= size, size *= 2) {
+      const count = Math.min(size, left);
+      if (count * bytes <= budget) {
+        bundles.push({ kind, count, bytes: count * bytes, worth: count * worth });
+      }
+    }
+  }
+  return bundles;
 }
 
 /** Both lists, ascending in bytes and in worth, as one, without what another set beats. */

@@ -1,10 +1,11 @@
 /**
- * Allocation: every stored value gets a slot for the time it is alive, exactly. Values are placed
- * from the largest down, each into the first slot that is free for its whole life; a region's
- * output takes over the slot of an input that dies in it, where kernel and place allow. Results
- * lend their memory until they are written, and what a loop needs while it runs may begin in the
- * memory of a value that it is the last to read. Nothing is left to run time, so the sum of the slots is
- * the memory the program uses.
+ * Allocation: every stored value gets a slot for the time it is alive, exactly. A region may run
+ * more than once; then its values live once for each run, from there to the last who reads them
+ * before the next. Lives are placed from the largest down, each into the first slot that is free
+ * throughout; a region's output takes over the slot of an input that dies in it, where kernel and
+ * place allow. Results lend their memory until they are written, and what a loop needs while it runs
+ * may begin in the memory of a value that it is the last to read. Nothing is left to run time, so the
+ * sum of the slots is the memory the program uses.
  *
  * @module
  */
@@ -14,34 +15,59 @@ import { bytesOf, overwritable } from "./order.ts";
 import type { Scratch } from "./loop.ts";
 import type { Slot } from "./program.ts";
 
-/** Slots, and who lies where. */
-export interface Allocation {
-  readonly slots: readonly Slot[];
-  readonly slotOf: ReadonlyMap<Node, number>;
-  /** For each region, outputs that are written over an input: output → input. */
-  readonly aliases: readonly ReadonlyMap<Node, Node>[];
-  /** For each region, the slots of what it needs while it runs (loops). */
-  readonly scratch: readonly (readonly number[])[];
+/** A value's stay in a slot. Steps count runs of regions from 0. */
+export interface Stay {
+  readonly node: Node;
+  readonly slot: number;
+  /** The step that writes it; -1 for arguments. */
+  readonly from: number;
+  /** The last step that reads it; the number of steps if it is there at the end. */
+  readonly to: number;
 }
 
+/** Slots, and who lies where and when. */
+export interface Allocation {
+  readonly slots: readonly Slot[];
+  /** Where arguments are, and where results are at the end. */
+  readonly slotOf: ReadonlyMap<Node, number>;
+  /** For each step the slots of what it reads and writes. */
+  readonly bound: readonly ReadonlyMap<Node, number>[];
+  /** For each step, outputs that are written over an input: output → input. */
+  readonly aliases: readonly ReadonlyMap<Node, Node>[];
+  /** For each step, the slots of what it needs while it runs (loops). */
+  readonly scratch: readonly (readonly number[])[];
+  /** Every value's stays, as they begin. */
+  readonly stays: readonly Stay[];
+}
+
+/** Memory that several values use one after the other. */
 interface Life {
-  /** Values that share the memory one after the other. */
-  readonly values: Node[];
   readonly bytes: number;
   readonly start: number;
   end: number;
   readonly result: boolean;
-  /** Where the slot is told, for memory that holds no value of the graph. */
-  readonly scratch?: { readonly of: number; readonly index: number };
+  slot: number;
 }
 
-/** Places the values of ordered regions. */
+/** A value from where it is written to where it is last read. */
+interface Span {
+  readonly node: Node;
+  readonly from: number;
+  to: number;
+  /** There at the end, for the caller. */
+  result: boolean;
+  life?: Life;
+  /** In the memory of an argument. */
+  taken?: number;
+}
+
+/** Places the values of regions in the order in which they run. */
 export function allocate(
-  regions: readonly Region[],
+  steps: readonly Region[],
   args: readonly Node[],
   results: readonly Node[],
   takeovers: ReadonlyMap<Node, Node>,
-  scratch: readonly (readonly Scratch[])[] = regions.map(() => []),
+  scratch: readonly (readonly Scratch[])[] = steps.map(() => []),
 ): Allocation {
   const slots: Slot[] = [];
   const slotOf = new Map<Node, number>();
@@ -49,82 +75,154 @@ export function allocate(
     slotOf.set(node, slots.length);
     slots.push({ bytes: bytesOf(node), role: { is: "argument", index } });
   });
-  const aliases: Map<Node, Node>[] = regions.map(() => new Map());
-  const lives = livesOf(regions, results, takeovers, aliases, slotOf);
-  const scratchSlots = scratch.map((needed) => new Array<number>(needed.length));
-  const begins: (() => void)[] = [];
-  scratch.forEach((needed, of) => {
-    const taken = new Set<Life>();
-    needed.forEach(({ bytes, over }, index) => {
-      const life = lives.find((l) => over !== undefined && l.values.at(-1) === over);
-      if (life?.end === of && life.bytes === bytes && !life.result && !taken.has(life)) {
-        taken.add(life);
-        begins.push(() => scratchSlots[of]![index] = slotOf.get(over!)!);
-        return;
-      }
-      lives.push({ values: [], bytes, start: of, end: of, result: false, scratch: { of, index } });
+  const { read, written, atEnd } = spansOf(steps, args, results);
+  const aliases: Map<Node, Node>[] = steps.map(() => new Map());
+  const lives = livesOf(steps, read, written, takeovers, aliases, slotOf);
+  const scratchLives = scratch.map((needed, of) => livesInside(needed, of, steps[of]!, read[of]!));
+  place([...new Set([...lives, ...scratchLives.flat()])], slots);
+  const slotIn = (span: Span): number => span.taken ?? span.life!.slot;
+  const bound = steps.map(({ inputs }, i) => {
+    const map = new Map<Node, number>();
+    inputs.forEach((x, k) => {
+      const span = read[i]![k];
+      map.set(x, span === undefined ? slotOf.get(x)! : slotIn(span));
     });
+    for (const span of written[i]!) map.set(span.node, slotIn(span));
+    return map;
   });
-  place(lives, regions.length, slots, slotOf, scratchSlots);
-  for (const begin of begins) begin();
-  return { slots, slotOf, aliases, scratch: scratchSlots };
+  const stays: Stay[] = staysOfArguments(steps, args, read, takeovers);
+  for (const span of written.flat()) {
+    stays.push({ node: span.node, slot: slotIn(span), from: span.from, to: span.to });
+  }
+  for (const span of atEnd) slotOf.set(span.node, slotIn(span));
+  return {
+    slots,
+    slotOf,
+    bound,
+    aliases,
+    scratch: scratchLives.map((list) => list.map(({ slot }) => slot)),
+    stays,
+  };
+}
+
+/** Who reads what whom wrote: `read[i][k]` is where input k of step i comes from. */
+interface Spans {
+  readonly read: readonly (readonly (Span | undefined)[])[];
+  readonly written: readonly (readonly Span[])[];
+  readonly atEnd: readonly Span[];
+}
+
+function spansOf(
+  steps: readonly Region[],
+  args: readonly Node[],
+  results: readonly Node[],
+): Spans {
+  const now = new Map<Node, Span>(), given = new Set(args);
+  const read: (Span | undefined)[][] = [], written: Span[][] = [];
+  steps.forEach(({ inputs, outputs }, i) => {
+    read.push(inputs.map((x) => {
+      const span = now.get(x);
+      if (span !== undefined) span.to = i;
+      else if (!given.has(x)) throw new Error("Cannot allocate: a value is read before it is made");
+      return span;
+    }));
+    written.push(outputs.map((node) => {
+      const span: Span = { node, from: i, to: i, result: false };
+      now.set(node, span);
+      return span;
+    }));
+  });
+  const atEnd = results.map((node) => {
+    const span = now.get(node)!;
+    span.to = steps.length;
+    span.result = true;
+    return span;
+  });
+  return { read, written, atEnd };
 }
 
 function livesOf(
-  regions: readonly Region[],
-  results: readonly Node[],
+  steps: readonly Region[],
+  read: Spans["read"],
+  written: Spans["written"],
   takeovers: ReadonlyMap<Node, Node>,
   aliases: readonly Map<Node, Node>[],
-  slotOf: Map<Node, number>,
+  slotOf: ReadonlyMap<Node, number>,
 ): Life[] {
-  const wanted = new Set(results);
-  const last = new Map<Node, number>();
-  regions.forEach((r, i) => r.inputs.forEach((x) => last.set(x, i)));
-  const life = new Map<Node, Life>();
   const lives: Life[] = [];
-  regions.forEach((region, i) => {
+  const gone = new Set<Node>();
+  steps.forEach((step, i) => {
+    const lost = step.inputs.find((x) => gone.has(x));
+    if (lost !== undefined) throw new Error("Cannot allocate: an argument is read after its end");
     const overwritten = new Set<Node>();
-    for (const output of region.outputs) {
-      const argument = takeovers.get(output);
+    for (const span of written[i]!) {
+      const output = span.node, argument = takeovers.get(output);
       if (argument !== undefined) {
-        slotOf.set(output, slotOf.get(argument)!);
-        if (region.inputs.includes(argument)) aliases[i]!.set(output, argument);
+        span.taken = slotOf.get(argument)!;
+        if (step.inputs.includes(argument)) aliases[i]!.set(output, argument);
+        gone.add(argument);
         continue;
       }
-      const end = wanted.has(output) ? regions.length : last.get(output) ?? i;
-      const source = overwritable(region, output).find((x) =>
-        last.get(x) === i && !wanted.has(x) && life.has(x) && !overwritten.has(x)
-      );
-      if (source !== undefined && !wanted.has(output)) {
-        const shared = life.get(source)!;
+      const source = span.result ? undefined : overwritable(step, output).find((x) => {
+        const from = read[i]![step.inputs.indexOf(x)];
+        return from?.life !== undefined && from.to === i && !overwritten.has(x);
+      });
+      if (source !== undefined) {
+        const life = read[i]![step.inputs.indexOf(source)]!.life!;
         overwritten.add(source);
         aliases[i]!.set(output, source);
-        shared.values.push(output);
-        shared.end = end;
-        life.set(output, shared);
+        life.end = span.to;
+        span.life = life;
         continue;
       }
-      const own: Life = {
-        values: [output],
-        bytes: bytesOf(output),
-        start: i,
-        end,
-        result: wanted.has(output),
-      };
-      life.set(output, own);
-      lives.push(own);
+      const { from, to, result } = span;
+      span.life = { bytes: bytesOf(output), start: from, end: to, result, slot: -1 };
+      lives.push(span.life);
     }
   });
   return lives;
 }
 
-function place(
-  lives: readonly Life[],
-  steps: number,
-  slots: Slot[],
-  slotOf: Map<Node, number>,
-  scratchSlots: number[][],
-): void {
+/** What a loop needs while it runs: memory of its own, or that of what it begins with. */
+function livesInside(
+  needed: readonly Scratch[],
+  of: number,
+  { inputs }: Region,
+  read: readonly (Span | undefined)[],
+): Life[] {
+  const taken = new Set<Life>();
+  return needed.map(({ bytes, over }) => {
+    const life = over === undefined ? undefined : read[inputs.indexOf(over)]?.life;
+    if (life?.end === of && life.bytes === bytes && !life.result && !taken.has(life)) {
+      taken.add(life);
+      return life;
+    }
+    return { bytes, start: of, end: of, result: false, slot: -1 };
+  });
+}
+
+function staysOfArguments(
+  steps: readonly Region[],
+  args: readonly Node[],
+  read: Spans["read"],
+  takeovers: ReadonlyMap<Node, Node>,
+): Stay[] {
+  const last = new Map<Node, number>();
+  steps.forEach(({ inputs }, i) =>
+    inputs.forEach((x, k) => {
+      if (read[i]![k] === undefined) last.set(x, i);
+    })
+  );
+  const lost = new Set(takeovers.values());
+  return args.map((node, slot) => ({
+    node,
+    slot,
+    from: -1,
+    to: lost.has(node) ? last.get(node) ?? -1 : steps.length,
+  }));
+}
+
+function place(lives: readonly Life[], slots: Slot[]): void {
   // Largest first, so that a slot is never too small for what comes later. Among equals from the
   // end of the program backwards, results first: that takes as few slots as there can be.
   const sorted = [...lives].sort((a, b) =>
@@ -132,28 +230,26 @@ function place(
   );
   const open: { index: number; result: boolean; bytes: number; busy: Life[] }[] = [];
   for (const life of sorted) {
-    const fits = open.find((slot) =>
-      !(life.result && (slot.result || slot.bytes !== life.bytes)) &&
-      slot.busy.every((other) => other.end < life.start || life.end < other.start)
-    );
-    const slot = fits ?? { index: slots.length, result: false, bytes: life.bytes, busy: [] };
+    const { result, bytes, start, end } = life;
+    const fits = open.find((slot) => {
+      if (result && (slot.result || slot.bytes !== bytes)) return false;
+      // The latest comer is the likeliest to be in the way.
+      for (let i = slot.busy.length - 1; i >= 0; i--) {
+        const other = slot.busy[i]!;
+        if (other.end >= start && end >= other.start) return false;
+      }
+      return true;
+    });
+    const slot = fits ?? { index: slots.length, result: false, bytes, busy: [] };
     if (fits === undefined) {
       open.push(slot);
-      slots.push({ bytes: life.bytes, role: { is: "workspace" } });
+      slots.push({ bytes, role: { is: "workspace" } });
     }
     slot.busy.push(life);
-    if (life.result) {
+    if (result) {
       slot.result = true;
-      slots[slot.index] = { bytes: life.bytes, role: { is: "result" } };
+      slots[slot.index] = { bytes, role: { is: "result" } };
     }
-    for (const node of life.values) slotOf.set(node, slot.index);
-    if (life.scratch !== undefined) {
-      scratchSlots[life.scratch.of]![life.scratch.index] = slot.index;
-    }
-  }
-  for (const slot of open) {
-    if (slot.busy.some((life) => life.end > steps)) {
-      throw new Error("Cannot allocate: a life too long");
-    }
+    life.slot = slot.index;
   }
 }

@@ -1,9 +1,11 @@
 /**
- * Compilation, device-free: simplify and lower the graph, fuse it into regions, order them, give
- * every value its memory, and write each region's kernel. Every stage can be printed.
+ * Compilation, device-free: simplify and lower the graph, fuse it into regions, order them, plan
+ * which of them run again under a budget, give every value its memory, and write each region's
+ * kernel. Every stage can be printed.
  *
  * @module
  */
+import { type CostModel, modelled, rooflines, type Work } from "../checkpoint/cost.ts";
 import { avalOf } from "../graph/build.ts";
 import { type Graph, is, type Node } from "../graph/node.ts";
 import { expression, numbered, printGraph } from "../graph/print.ts";
@@ -11,42 +13,22 @@ import { showShape, sizeOf } from "../graph/shape.ts";
 import { simplify } from "../graph/simplify.ts";
 import { verify } from "../graph/verify.ts";
 import { topological } from "../graph/walk.ts";
-import { writeDot } from "../kernels/dot.ts";
 import { defaultMaxOperations } from "../kernels/legal.ts";
-import { writeMap } from "../kernels/map.ts";
-import type { Frame, Region } from "../kernels/region.ts";
-import { writeRows } from "../kernels/rows.ts";
-import { writeScatter } from "../kernels/scatter.ts";
-import { type Body, type Job, writeKernel } from "../kernels/shader.ts";
-import { wrapKernel } from "../kernels/user.ts";
-import { allocate, type Allocation } from "./allocate.ts";
+import type { Region } from "../kernels/region.ts";
+import { drawMemory } from "./chart.ts";
 import { fuse } from "./fuse.ts";
 import { prepareBack } from "./back.ts";
-import { prepareLoop } from "./loop.ts";
+import { type Laid, Layout } from "./layout.ts";
+import { type PreparedLoop, prepareLoop } from "./loop.ts";
 import { lower } from "./lower.ts";
 import { bytesOf, order } from "./order.ts";
+import { Planning } from "./planning.ts";
 import { printMemory, printRegions } from "./print.ts";
-import type {
-  Dispatch,
-  MemoryPlan,
-  OutsidePlan,
-  Program,
-  Result,
-  Slot,
-  Target,
-} from "./program.ts";
+import type { Dispatch, OutsidePlan, Program, Result, Target } from "./program.ts";
 import type { Script } from "./script.ts";
-import { shareKernels } from "./share.ts";
-import { assemble, type Compile, compileSteps, type Steps, together } from "./steps.ts";
+import { type Compile, compileSteps, type Steps } from "./steps.ts";
 import { isArgument, withoutReshapes } from "./store.ts";
-
-/** Writers of kernel bodies by the frame of the region. */
-const writers: { readonly [F in Exclude<Frame["is"], "loop" | "kernel">]: (job: Job) => Body } = {
-  map: writeMap,
-  rows: writeRows,
-  dot: writeDot,
-  scatter: writeScatter,
-};
+import { workOf } from "./work.ts";
 
 /** Options of a compile. */
 export interface CompileOptions {
@@ -54,6 +36,10 @@ export interface CompileOptions {
   readonly donate?: readonly number[];
   /** Whether a result takes over only the argument of its own number: a loop's carries stay apart. */
   readonly inPlace?: boolean;
+  /** Bytes of device memory, all in all, that a run may take; what does not fit is run again. */
+  readonly memory?: number;
+  /** What regions cost. @default the model of bytes and flops for the kind of device */
+  readonly costs?: CostModel;
   /** Checks every graph after every pass. @default false */
   readonly verify?: boolean;
   /** Operations in one kernel, at most; 1 turns fusion off, for tests. */
@@ -65,7 +51,11 @@ export function closedLeaves(graph: Graph): Node<"leaf">[] {
   return topological(graph.results).filter((node) => is(node, "leaf")) as Node<"leaf">[];
 }
 
-/** Compiles a graph for a kind of device. */
+/**
+ * Compiles a graph for a kind of device.
+ *
+ * @throws {RangeError} if no plan fits the budget, naming the least that would.
+ */
 export function compileGraph(
   graph: Graph,
   options: CompileOptions,
@@ -93,58 +83,69 @@ export function compileGraph(
     : undefined;
   const { regions, takeovers } = order(fuse(results, limits), donated, results, heirs);
   const compile: Compile = (body, donate) =>
-    compileGraph(body, { ...options, donate, inPlace: true }, target);
-  const bodies = new Map<Node, Steps>();
-  const loops = regions.map(({ frame, outputs }) => {
-    if (frame.is !== "loop") return undefined;
+    compileGraph(body, { ...withoutBudget(options), donate, inPlace: true }, target);
+  const loops = new Map<Region, PreparedLoop>(), bodies = new Map<Node, Steps>();
+  for (const region of regions) {
+    const { frame, outputs } = region;
+    if (frame.is !== "loop") continue;
     const { loop } = frame, { attributes } = loop;
     const steps = compileSteps({ ...attributes.body, ...attributes }, compile);
     bodies.set(loop, steps);
-    return attributes.replay === undefined || attributes.replay.states === 0
+    const prepared = attributes.replay === undefined || attributes.replay.states === 0
       ? prepareLoop(loop, outputs, steps, target.maxBindings)
       : prepareBack(loop, outputs, steps, (of) => bodies.get(of)!, compile, target);
-  });
-  const scratch = loops.map((loop) => loop?.scratch ?? []);
-  const allocation = allocate(regions, args, results, takeovers, scratch);
-  const { dispatches: written, scripts } = together(regions.map((region, i) => {
-    const loop = loops[i];
-    return loop === undefined
-      ? assemble([dispatchOf(region, allocation.aliases[i]!, allocation, target)])
-      : loop.place({
-        slotOf: (node) => allocation.slotOf.get(withoutReshapes(node))!,
-        scratch: allocation.scratch[i]!,
-      });
-  }));
-  const dispatches = shareKernels(written);
-  checkFits(graph.name, [...args, ...allocation.slotOf.keys()], dispatches, target);
-  const memory = memoryOf(allocation.slots, dispatches);
+    loops.set(region, prepared);
+  }
+  const work = (region: Region): Work =>
+    workOf(region, region.frame.is === "loop" ? bodies.get(region.frame.loop)!.program : undefined);
+  const costs = options.costs ?? modelled(rooflines[target.kind]);
+  const layout = new Layout({ args, results, takeovers, loops }, target);
+  const planning = new Planning(layout, regions, limits, (region) => costs.time(work(region)));
+  const { laid, again } = planning.within(options.memory, graph.name);
+  const { allocation, dispatches, memory, steps } = laid;
+  checkFits(graph.name, allocation.stays.map(({ node }) => node), dispatches, target);
+  const printed: Graph = { ...graph, results: roots };
   return {
     name: graph.name,
     arguments: args.map(avalOf),
     donated: options.donate ?? [],
     slots: allocation.slots,
     dispatches,
-    script: scripts.flat(),
+    script: steps.flatMap(({ script }) => script),
     results: graph.results.map((result, i): Result => {
       const slot = allocation.slotOf.get(roots[i]!);
       return { shape: result.shape, dtype: result.dtype, slot: slot ?? -1 };
     }),
-    partial: (wanted) => partial(regions, scripts, wanted.map((i) => roots[i]!)),
+    partial: (wanted) => partial(steps, wanted.map((i) => roots[i]!)),
     memory,
-    outside: outsideOf([...loops, ...[...bodies.values()].map(({ program }) => program)]),
+    outside: outsideOf([
+      ...loops.values(),
+      ...[...bodies.values()].map(({ program }) => program),
+    ]),
+    ...(options.memory !== undefined && { budget: options.memory }),
+    steps: () =>
+      steps.map(({ region, first, count }, i) => {
+        const done = work(region);
+        return { work: done, time: costs.time(done), again: again[i]!, first, count };
+      }),
+    sweep: () => planning.offers(),
+    chart() {
+      const times = steps.map(({ region }) => costs.time(work(region)));
+      return drawMemory(graph.name, { laid, again, times, results, budget: options.memory });
+    },
     print(stage) {
-      const printed: Graph = { ...graph, results: roots };
       const numbers = numbered(printed);
       const nameOf = (node: Node): string => numbers.has(node) ? `%${numbers.get(node)}` : "unused";
+      const order = steps.map(({ region }) => region);
       switch (stage) {
         case "graph":
           return printGraph(printed);
         case "regions":
-          return printRegions(regions, nameOf, loops);
+          return printRegions(order, again, nameOf, loops);
         case "wgsl":
           return dispatches.map(({ kernel }) => `// ${kernel.label}\n${kernel.wgsl}`).join("\n");
         case "memory":
-          return printMemory(regions, allocation, memory, nameOf);
+          return printMemory(allocation, memory, nameOf);
       }
     },
   };
@@ -159,21 +160,21 @@ function outsideOf(
   return { host: sum("host"), disk: sum("disk") };
 }
 
-/** The scripts of the regions that some values need. */
-function partial(
-  regions: readonly Region[],
-  scripts: readonly Script[],
-  wanted: readonly Node[],
-): Script {
+/** The scripts of the steps that some values need. */
+function partial(steps: Laid["steps"], wanted: readonly Node[]): Script {
   const needed = new Set(wanted);
   const kept: Script[] = [];
-  for (let i = regions.length - 1; i >= 0; i--) {
-    const { outputs, inputs } = regions[i]!;
+  for (const { region: { outputs, inputs }, script } of steps.toReversed()) {
     if (!outputs.some((output) => needed.has(output))) continue;
     for (const input of inputs) needed.add(input);
-    kept.push(scripts[i]!);
+    kept.push(script);
   }
   return kept.reverse().flat();
+}
+
+/** The budget is the whole program's; a body has none of its own. */
+function withoutBudget({ memory: _, ...options }: CompileOptions): CompileOptions {
+  return options;
 }
 
 /** Throws where a value leaked from another function's trace: nobody would pass it. */
@@ -212,43 +213,4 @@ function checkFits(
         `expected f32 (cast) or a device with shader-f16`,
     );
   }
-}
-
-function dispatchOf(
-  region: Region,
-  aliases: ReadonlyMap<Node, Node>,
-  allocation: Allocation,
-  target: Target,
-): Dispatch {
-  const { frame } = region;
-  if (frame.is === "loop") throw new Error("Cannot write a loop as one kernel");
-  const { kernel, buffers } = frame.is === "kernel"
-    ? wrapKernel(region)
-    : writeKernel(region, writers[frame.is], target, aliases);
-  const main = region.outputs[region.outputs.length - 1]!;
-  const source = region.outputs.map((o) => o.source?.line).find((s) => s !== undefined);
-  return {
-    kernel,
-    slots: buffers.map((node) => allocation.slotOf.get(node)!),
-    avals: buffers.map(avalOf),
-    expression: expression(main, 4),
-    ...(source !== undefined && { source }),
-  };
-}
-
-function memoryOf(slots: readonly Slot[], dispatches: readonly Dispatch[]): MemoryPlan {
-  const sum = (role: Slot["role"]["is"]): number =>
-    slots.reduce((n, slot) => n + (slot.role.is === role ? slot.bytes : 0), 0);
-  const uniforms = dispatches.reduce(
-    (sum, { kernel }) => sum + Math.ceil((kernel.uniforms?.byteLength ?? 0) / 256) * 256,
-    0,
-  );
-  const [args, results, workspace] = [sum("argument"), sum("result"), sum("workspace")];
-  return {
-    arguments: args,
-    results,
-    workspace,
-    uniforms,
-    peak: args + results + workspace + uniforms,
-  };
 }

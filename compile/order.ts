@@ -16,8 +16,19 @@ export function bytesOf({ dtype, shape }: Aval): number {
   return storageBytes(dtype, sizeOf(shape));
 }
 
+/** Answers of {@linkcode overwritable}: regions are asked again for every plan that is tried. */
+const known = new WeakMap<Region, Map<Node, readonly Node[]>>();
+
 /** Inputs of a region that are read element by element exactly where `output` is written. */
-export function overwritable(region: Region, output: Node): Node[] {
+export function overwritable(region: Region, output: Node): readonly Node[] {
+  let answers = known.get(region);
+  if (answers === undefined) known.set(region, answers = new Map());
+  let answer = answers.get(output);
+  if (answer === undefined) answers.set(output, answer = findOverwritable(region, output));
+  return answer;
+}
+
+function findOverwritable(region: Region, output: Node): Node[] {
   const { frame } = region;
   if (frame.is === "scatter" || frame.is === "kernel" || frame.is === "loop") return [];
   // Invocations that share a row may still read what one of them writes for the row, unless rows
@@ -65,7 +76,7 @@ export function order(
     return set;
   });
   const takeovers = chooseTakeovers(regions, before, home, donated, results, heirs);
-  return { regions: schedule(regions, before, home, new Set(results)), takeovers };
+  return { regions: schedule(regions, before, home, new Set(results), takeovers), takeovers };
 }
 
 function chooseTakeovers(
@@ -146,39 +157,43 @@ function leadsTo(before: readonly Set<number>[], from: number, to: number): bool
   return false;
 }
 
-/** Of the regions that could run next, the one that leaves the least alive; then the oldest. */
+/** Of the regions that could run next, the one that leaves the least alive; then one that writes results. */
 function schedule(
   regions: readonly Region[],
   before: readonly Set<number>[],
   home: ReadonlyMap<Node, number>,
   results: ReadonlySet<Node>,
+  takeovers: ReadonlyMap<Node, Node>,
 ): Region[] {
   const after: number[][] = regions.map(() => []);
   const waiting = before.map((set) => set.size);
   before.forEach((set, i) => set.forEach((j) => after[j]!.push(i)));
   const uses = new Map<Node, number>();
   for (const r of regions) for (const i of r.inputs) uses.set(i, (uses.get(i) ?? 0) + 1);
-  const growth = (i: number): number => {
+  /** Bytes alive after a region less those before; and the same but for results, which stay. */
+  const growth = (i: number): readonly [all: number, passing: number] => {
     const { inputs, outputs } = regions[i]!;
-    let bytes = 0;
-    for (const o of outputs) if (!results.has(o)) bytes += bytesOf(o);
-    for (const x of inputs) {
-      if (uses.get(x) === 1 && home.has(x) && !results.has(x)) bytes -= bytesOf(x);
+    let all = 0, kept = 0;
+    for (const o of outputs) {
+      if (takeovers.has(o)) continue;
+      all += bytesOf(o);
+      if (results.has(o)) kept += bytesOf(o);
     }
-    return bytes;
+    for (const x of inputs) {
+      if (uses.get(x) === 1 && home.has(x) && !results.has(x)) all -= bytesOf(x);
+    }
+    return [all, all - kept];
   };
   const ready: number[] = [];
   waiting.forEach((n, i) => n === 0 && ready.push(i));
   const result: Region[] = [];
   while (ready.length > 0) {
     let best = 0;
-    let bestGrowth = growth(ready[0]!);
+    let least = growth(ready[0]!);
     for (let r = 1; r < ready.length; r++) {
-      const g = growth(ready[r]!);
-      if (g < bestGrowth || (g === bestGrowth && ready[r]! < ready[best]!)) {
-        best = r;
-        bestGrowth = g;
-      }
+      const [all, passing] = growth(ready[r]!);
+      const less = all - least[0] || passing - least[1] || ready[r]! - ready[best]!;
+      if (less < 0) [best, least] = [r, [all, passing]];
     }
     const [next] = ready.splice(best, 1);
     result.push(regions[next!]!);

@@ -38,19 +38,21 @@ function layout({ frame }: Region): string {
 /** One block a region: its frame, what it reads, computes and writes. */
 export function printRegions(
   regions: readonly Region[],
+  again: readonly boolean[],
   nameOf: NameOf,
-  loops: readonly (PreparedLoop | undefined)[],
+  loops: ReadonlyMap<Region, PreparedLoop>,
 ): string {
   const show = (node: Node): string => `${nameOf(node)} ${node.dtype}${showShape(node.shape)}`;
   return regions.map((region, i) => {
     const inputs = new Set(region.inputs);
     const { frame } = region;
+    const title = `region ${i}: ${layout(region)}${again[i] ? ", again" : ""}`;
     if (frame.is === "loop") {
       return [
-        `region ${i}: ${layout(region)}`,
+        title,
         `  reads  ${region.inputs.map(show).join(", ") || "nothing"}`,
         `  runs   ${frame.loop.attributes.body.name}`,
-        ...loops[i]?.describe?.().map((line) => `  ${line}`) ?? [],
+        ...loops.get(region)?.describe?.().map((line) => `  ${line}`) ?? [],
         `  writes ${region.outputs.map(show).join(", ")}`,
       ].join("\n");
     }
@@ -59,7 +61,7 @@ export function printRegions(
       .filter((n) => isElementwise(n.op) || (kinds[n.op] !== "movement" && n.op !== "fill"))
       .map((n) => n.op);
     return [
-      `region ${i}: ${layout(region)}`,
+      title,
       `  reads  ${region.inputs.map(show).join(", ") || "nothing"}`,
       `  does   ${body.join(" ")}`,
       `  writes ${region.outputs.map(show).join(", ")}`,
@@ -69,22 +71,16 @@ export function printRegions(
 
 /** One line a slot: its bytes, its role, and the values that lie in it, with the steps they live. */
 export function printMemory(
-  regions: readonly Region[],
-  allocation: Allocation,
+  { slots, stays, bound }: Allocation,
   memory: MemoryPlan,
   nameOf: NameOf,
 ): string {
-  const first = new Map<Node, number>(), last = new Map<Node, number>();
-  regions.forEach((r, i) => {
-    r.outputs.forEach((o) => first.set(o, i));
-    r.inputs.forEach((x) => last.set(x, i));
-  });
-  const values = allocation.slots.map(() => [] as string[]);
-  for (const [node, slot] of allocation.slotOf) {
-    const from = first.get(node) ?? "start", to = last.get(node) ?? "end";
-    values[slot]!.push(`${nameOf(node)} (${from}–${to}, ${bytesOf(node)} B)`);
+  const values = slots.map(() => [] as string[]);
+  for (const { node, slot, from, to } of stays) {
+    const [start, end] = [from < 0 ? "start" : from, to >= bound.length ? "end" : to];
+    values[slot]!.push(`${nameOf(node)} (${start}–${end}, ${bytesOf(node)} B)`);
   }
-  const lines = allocation.slots.map(({ bytes, role }, i) =>
+  const lines = slots.map(({ bytes, role }, i) =>
     `slot ${i}: ${bytes} B ${role.is} ${values[i]!.join(", ")}`
   );
   return [

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import type { Work } from "../checkpoint/cost.ts";
 import type { Aval } from "../graph/node.ts";
 import type { Kernel } from "../kernels/kernel.ts";
 import type { OutsideStore, Script } from "./script.ts";
@@ -60,6 +61,30 @@ export interface MemoryPlan {
 /** Bytes that a program keeps outside of the device, at the fullest moment of each store. */
 export type OutsidePlan = { readonly [S in OutsideStore]: number };
 
+/** One region that runs, or a loop. */
+export interface Step {
+  /** What it does. */
+  readonly work: Work;
+  /** Microseconds that it is expected to take. */
+  readonly time: number;
+  /** What it makes had been made before, and was let go of. */
+  readonly again: boolean;
+  /** The number of its first dispatch. */
+  readonly first: number;
+  /** How many dispatches it has: loops have several. */
+  readonly count: number;
+}
+
+/** A plan that a program could follow. */
+export interface Offer {
+  /** Device memory in bytes, all in all: the budget that it takes. */
+  readonly bytes: number;
+  /** Microseconds that the device is expected to take. */
+  readonly time: number;
+  /** How many regions run more often than once. */
+  readonly again: number;
+}
+
 /** A compiled graph. */
 export interface Program {
   /** Name of the function it was compiled from. */
@@ -82,8 +107,38 @@ export interface Program {
   readonly memory: MemoryPlan;
   /** The bytes it keeps elsewhere while it runs. */
   readonly outside: OutsidePlan;
+  /** The bytes that it may take, where somebody said so. */
+  readonly budget?: number;
+  /** What runs, in order, and what it is expected to cost. */
+  steps(): Step[];
+  /** Bytes against time: what other budgets would give, from the fastest to the smallest. */
+  sweep(): Offer[];
+  /** What is alive in device memory while it runs, as an SVG picture that stands alone. */
+  chart(): string;
   /** The stages of this compile as text, by name: graph, regions, wgsl, memory. */
   print(stage: "graph" | "regions" | "wgsl" | "memory"): string;
+}
+
+/** Uniforms begin at multiples of this. */
+const uniformAlignment = 256;
+
+/** Where each dispatch's uniforms lie in one buffer, and its bytes: equal contents lie there once. */
+export function uniformsOf(
+  dispatches: readonly Dispatch[],
+): { readonly offsets: readonly (number | undefined)[]; readonly bytes: number } {
+  const places = new Map<string, number>();
+  let bytes = 0;
+  const offsets = dispatches.map(({ kernel: { uniforms } }) => {
+    if (uniforms === undefined) return undefined;
+    const key = uniforms.join();
+    let place = places.get(key);
+    if (place === undefined) {
+      places.set(key, place = bytes);
+      bytes += Math.ceil(uniforms.byteLength / uniformAlignment) * uniformAlignment;
+    }
+    return place;
+  });
+  return { offsets, bytes };
 }
 
 /** What compilation must know of a device, without having one. */

@@ -66,6 +66,11 @@ const lanes = [0, 1, 2, 3].map((l) => new Map([["lane", constant(l)]]));
 export class Emitter {
   /** Buffer of each value that is in memory. */
   readonly buffers = new Map<Node, Buffer>();
+  /**
+   * Values that are written and also used for others. Drivers must not see through them, so that
+   * the others are computed from what is written, and from nothing else.
+   */
+  sealed: ReadonlySet<Node> = new Set();
   /** Values that a kernel's own loops have computed: reductions, products. */
   computed = new Map<Node, Value>();
   readonly usedHelpers = new Set<string>();
@@ -188,7 +193,8 @@ export class Emitter {
       const known = this.scopes[d]!.known.get(key);
       if (known !== undefined) return this.recall(known, node.dtype);
     }
-    const { text, width: got } = this.compute(node, index, width);
+    let { text, width: got } = this.compute(node, index, width);
+    if (this.sealed.has(node)) text = opaque({ text, dtype: node.dtype }, got);
     // A value may rest on names of a deeper scope than its index tells (a found row, a result of a
     // loop), so it is bound no further out than the names that its text uses.
     const name = this.bind(key, text, Math.max(depth, this.depthOfText(text)), "x");

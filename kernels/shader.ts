@@ -56,8 +56,10 @@ export function writeKernel(
   aliases: ReadonlyMap<Node, Node> = new Map(),
 ): { kernel: Kernel; buffers: readonly Node[] } {
   const singles = new Set<Node>();
+  const sealed = sealedIn(region);
   for (;;) {
     const emitter = new Emitter();
+    emitter.sealed = sealed;
     const order: Node[] = [];
     const access: Access[] = [];
     const byNode = new Map<Node, Buffer>();
@@ -156,6 +158,23 @@ function assemble(
     bytes,
     f16: emitter.usesF16,
   };
+}
+
+/** Float outputs that other outputs are computed from: see {@linkcode Emitter.sealed}. */
+function sealedIn({ inputs, outputs }: Region): Set<Node> {
+  const sealed = new Set<Node>();
+  if (outputs.length === 1) return sealed;
+  const given = new Set(inputs), written = new Set(outputs);
+  const seen = new Set<Node>(outputs), stack = [...outputs];
+  while (stack.length > 0) {
+    for (const x of stack.pop()!.inputs) {
+      if (written.has(x) && dtypes[x.dtype].float) sealed.add(x);
+      if (seen.has(x) || given.has(x)) continue;
+      seen.add(x);
+      stack.push(x);
+    }
+  }
+  return sealed;
 }
 
 /**

@@ -29,7 +29,8 @@ import {
 import { type Flag, makeFlag, type Measured, measuredBy } from "./flags.ts";
 import { type Context, context } from "./context.ts";
 import { beginTrace, endTrace, type Print, printable, printStages, verifying } from "./debug.ts";
-import { explain } from "./explain.ts";
+import { parseBytes } from "./bytes.ts";
+import { explain, type ExplainOptions } from "./explain.ts";
 import { type Holding, LoadedProgram } from "./loaded.ts";
 import { write } from "./queue.ts";
 
@@ -42,6 +43,14 @@ export interface CompileOptions {
    * @default {[]}
    */
   readonly donate?: readonly number[];
+  /**
+   * Device memory that a run may take, all in all: arguments, results, what lies between, sizes.
+   * In bytes, or as text with a unit: `"64 MiB"`, `"1.5 GB"`. What does not fit is let go of and
+   * computed again by the kernels that computed it before, so results are the same to the bit.
+   *
+   * @default {as much as is fastest}
+   */
+  readonly memory?: number | string;
   /**
    * What the program is called in errors and profiles.
    *
@@ -64,8 +73,18 @@ export type Passed<T> = [Tree] extends [T] ? T // any tree at all, numbers inclu
 export interface Compiled<A extends readonly unknown[], R> {
   /** Runs the program for the arguments' signature, after tracing and compiling it if it is new. */
   (...args: { [K in keyof A]: A[K] | Passed<A[K]> }): R;
-  /** What was compiled: for each signature the regions, and memory predicted and counted. */
-  explain(): string;
+  /**
+   * What was compiled: for each signature memory predicted and counted, what the plan for a budget
+   * keeps and computes again, and the regions.
+   */
+  explain(options?: ExplainOptions): string;
+  /**
+   * What is alive in device memory while the program of the latest signature runs: an SVG picture
+   * that stands alone, coloured by what was decided.
+   *
+   * @throws {Error} before the first call.
+   */
+  chart(): string;
   /**
    * What runs found out on the device and an await brought back, the largest value so far: how far
    * states drifted that the inverse of a loop's step computed, see `reverse`.
@@ -128,6 +147,8 @@ export interface Prepared {
  *
  * @throws {TypeError} on a call, if an argument is no tree of tensors, if the function is
  * asynchronous, or if it returns anything but tensors.
+ * @throws {RangeError} on the first call for a signature, if the memory given is not enough; the
+ * message names the least that is.
  *
  * @example
  * ```ts
@@ -155,6 +176,9 @@ export function compile<A extends readonly unknown[], R>(
     );
   }
   const name = options.name ?? (f.name || "compiled function");
+  const memory = options.memory === undefined
+    ? undefined
+    : parseBytes(options.memory, `compile ${name}`);
   const signatures = new Map<string, Signature>();
   const holdings = new Set<Holding>();
 
@@ -174,6 +198,7 @@ export function compile<A extends readonly unknown[], R>(
       signature = trace(f as unknown as Traced, leaves, structure, owner, {
         name,
         donate: options.donate ?? [],
+        memory,
       });
       signatures.set(key, signature);
       holdings.add(signature.loaded.holding);
@@ -196,7 +221,12 @@ export function compile<A extends readonly unknown[], R>(
     return finish(signature.loaded.run(storages));
   };
   const members = {
-    explain: () => explain(name, [...signatures.values()]),
+    explain: (options?: ExplainOptions) => explain(name, [...signatures.values()], options),
+    chart: () => {
+      const latest = [...signatures.values()].at(-1);
+      if (latest !== undefined) return latest.loaded.program.chart();
+      throw new Error(`Cannot draw the memory of ${name}: not called yet, expected a call before`);
+    },
     measured: () => [...signatures.values()].flatMap(({ flags }) => measuredBy(flags)),
     programs: () => [...signatures.values()].map(({ loaded }) => loaded.program),
     dispose: () => {
@@ -265,7 +295,11 @@ function trace(
   leaves: readonly Leaf[],
   structure: Structure,
   context: Context,
-  { name, donate }: { readonly name: string; readonly donate: readonly number[] },
+  { name, donate, memory }: {
+    readonly name: string;
+    readonly donate: readonly number[];
+    readonly memory: number | undefined;
+  },
 ): Signature {
   const parameters = leaves.map((x, i) => parameter(i, avalOf(x)));
   const args = unflatten(structure, parameters.map((node) => new Tensor(node))) as unknown[];
@@ -292,7 +326,12 @@ function trace(
   ];
   const program = compileGraph(
     graph,
-    { donate: donated, verify: verifying() },
+    {
+      donate: donated,
+      verify: verifying(),
+      costs: context.costs,
+      ...(memory !== undefined && { memory }),
+    },
     context.device.target,
   );
   printStages(program);

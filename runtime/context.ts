@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { type CostModel, measured, modelled, rooflines, type Work } from "../checkpoint/cost.ts";
 import type { Storage } from "../graph/storage.ts";
 import { Flags } from "./flags.ts";
 import { Collector } from "./collect.ts";
@@ -29,6 +30,9 @@ export class Context {
   /** What programs demand of the device, judged at the next await. */
   readonly checks: Flags = new Flags();
 
+  /** Microseconds of what was profiled, by what it does: plans made later rest on them. */
+  readonly times: Map<string, { readonly work: Work; readonly time: number }> = new Map();
+
   /** The context of an open device. */
   constructor(readonly device: Device) {
     this.line = new Line((error) => device.errors.add(error));
@@ -37,6 +41,11 @@ export class Context {
     this.ledger.onTake = (bytes) => this.collector.noteTaken(bytes);
     this.ledger.onGive = (bytes) => this.collector.noteGiven(bytes);
     this.pipelines = new Pipelines(device);
+  }
+
+  /** What regions cost: measured where they were profiled, else by the model. */
+  get costs(): CostModel {
+    return measured(this.times, modelled(rooflines[this.device.target.kind]));
   }
 
   /** The block that a storage on this device owns. */

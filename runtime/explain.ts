@@ -1,20 +1,23 @@
 /**
- * What a compiled function does, in words: its regions, and its memory as predicted and as counted.
+ * What a compiled function does, in words: its memory as predicted and as counted, what its plan
+ * keeps and computes again, what other budgets would give, and its regions.
  *
  * @module
  */
+import type { Program, Step } from "../compile/program.ts";
+import { showBytes, showMicroseconds } from "./bytes.ts";
 import { type Flag, measuredBy } from "./flags.ts";
 import type { LoadedProgram, RunMemory } from "./loaded.ts";
 
-/** Bytes for people. */
-export function showBytes(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB"];
-  let unit = 0;
-  while (bytes >= 10_000 && unit < units.length - 1) {
-    bytes /= 1024;
-    unit++;
-  }
-  return `${Number.isInteger(bytes) ? bytes : bytes.toFixed(1)} ${units[unit]}`;
+/** What `explain` tells besides. */
+export interface ExplainOptions {
+  /**
+   * A table of budgets against time, predicted: from what is fastest to the least memory that any
+   * plan takes.
+   *
+   * @default {false}
+   */
+  readonly sweep?: boolean;
 }
 
 const rows: readonly (keyof RunMemory)[] = [
@@ -30,6 +33,7 @@ const rows: readonly (keyof RunMemory)[] = [
 export function explain(
   name: string,
   signatures: readonly { readonly loaded: LoadedProgram; readonly flags: readonly Flag[] }[],
+  { sweep = false }: ExplainOptions = {},
 ): string {
   if (signatures.length === 0) return `${name}: not called yet`;
   return signatures.map(({ loaded, flags }, i) => {
@@ -57,7 +61,69 @@ export function explain(
     for (const { label, value } of measuredBy(flags)) {
       lines.push(`${label}: ${value ?? "not read yet"}`);
     }
+    lines.push("", ...planLines(loaded));
+    if (sweep) lines.push("", ...sweepLines(program));
     lines.push("", program.print("regions"));
     return lines.join("\n");
   }).join("\n\n");
+}
+
+/** Stretches of steps that compute again, one line each, up to so many. */
+const mostSegments = 40;
+
+/** What was decided, stretch by stretch. */
+function planLines({ program, measured }: LoadedProgram): string[] {
+  const steps = program.steps();
+  const timeOf = (list: readonly Step[]): string => {
+    const predicted = showMicroseconds(list.reduce((sum, { time }) => sum + time, 0));
+    if (measured === undefined) return `${predicted} predicted`;
+    const seconds = list.reduce((sum, { first, count }) => {
+      for (let i = first; i < first + count; i++) sum += measured[i]!;
+      return sum;
+    }, 0);
+    return `${predicted} predicted, ${showMicroseconds(1e6 * seconds)} measured`;
+  };
+  const repeated = steps.filter(({ again }) => again);
+  const budget = program.budget === undefined
+    ? "no budget"
+    : `a budget of ${program.budget} bytes (${showBytes(program.budget)})`;
+  if (repeated.length === 0) {
+    return [`plan: ${budget}, everything is kept; ${timeOf(steps)}`];
+  }
+  const first = steps.filter(({ again }) => !again);
+  const lines = [
+    `plan: ${budget}, ${steps.length} steps, ${repeated.length} of them again`,
+    `  once   ${timeOf(first)}`,
+    `  again  ${timeOf(repeated)}`,
+  ];
+  const segments: { readonly from: number; readonly list: Step[] }[] = [];
+  steps.forEach((step, i) => {
+    if (!step.again) return;
+    if (steps[i - 1]?.again) segments.at(-1)!.list.push(step);
+    else segments.push({ from: i, list: [step] });
+  });
+  for (const { from, list } of segments.slice(0, mostSegments)) {
+    const where = list.length === 1 ? `${from}` : `${from}–${from + list.length - 1}`;
+    lines.push(`  region ${where}: made again, ${timeOf(list)}`);
+  }
+  const rest = segments.slice(mostSegments);
+  if (rest.length > 0) {
+    lines.push(`  and ${rest.length} more places: ${timeOf(rest.flatMap(({ list }) => list))}`);
+  }
+  return lines;
+}
+
+/** The trade of bytes against time. */
+function sweepLines(program: Program): string[] {
+  const offers = program.sweep();
+  const fastest = offers[0]!.time;
+  return [
+    "       memory, bytes    predicted time  of fastest  regions run again",
+    ...offers.map(({ bytes, time, again }) => {
+      const now = bytes === program.memory.peak ? "> " : "  ";
+      const share = `${(time / fastest).toFixed(3)}×`;
+      return now + String(bytes).padStart(18) + showMicroseconds(time).padStart(18) +
+        share.padStart(12) + String(again).padStart(19);
+    }),
+  ];
 }

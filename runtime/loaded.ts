@@ -9,7 +9,13 @@
 import { dtypes } from "../graph/dtype.ts";
 import { showShape, sizeOf } from "../graph/shape.ts";
 import { Storage } from "../graph/storage.ts";
-import type { Dispatch, MemoryPlan, OutsidePlan, Program } from "../compile/program.ts";
+import {
+  type Dispatch,
+  type MemoryPlan,
+  type OutsidePlan,
+  type Program,
+  uniformsOf,
+} from "../compile/program.ts";
 import { type Course, isSteered, played } from "../compile/script.ts";
 import type { Context } from "./context.ts";
 import { DeviceError } from "./errors.ts";
@@ -86,8 +92,6 @@ export class Holding {
   }
 }
 
-/** Uniforms begin at multiples of this. */
-const uniformAlignment = 256;
 /** Dispatches in one submit: a loop goes out in several. */
 const dispatchesASubmit = 4096;
 /** Bind groups kept for a dispatch. */
@@ -106,6 +110,8 @@ export class LoadedProgram {
   readonly #isDonated: readonly boolean[];
   /** For each result the argument whose kind of memory it continues, or -1. */
   readonly #heirs: readonly number[];
+  /** Seconds of each dispatch, where the program was profiled. */
+  measured: readonly number[] | undefined;
   #last: Frame | undefined;
   /** What the last run kept outside of the device at the fullest moment; undefined before it ended. */
   outside: OutsidePlan | undefined;
@@ -122,14 +128,13 @@ export class LoadedProgram {
     this.isSteered = isSteered(program.script);
     this.#isDonated = program.arguments.map((_, i) => program.donated.includes(i));
     this.#heirs = heirs(program);
-    let end = 0;
-    this.#steps = program.dispatches.map((dispatch) => {
+    const { offsets, bytes: end } = uniformsOf(program.dispatches);
+    this.#steps = program.dispatches.map((dispatch, i) => {
       const { kernel, expression, source, slots } = dispatch;
       device.errors.describe(kernel.label, { expression, source });
       this.#check(dispatch);
-      const size = kernel.uniforms?.byteLength;
-      const uniforms = size === undefined ? undefined : { offset: end, size };
-      if (size !== undefined) end += Math.ceil(size / uniformAlignment) * uniformAlignment;
+      const size = kernel.uniforms?.byteLength, offset = offsets[i];
+      const uniforms = size === undefined || offset === undefined ? undefined : { offset, size };
       const pipeline = pipelines.of(kernel);
       const bindings = slots.length;
       if (bindings !== kernel.access.length) {

@@ -101,6 +101,7 @@ async function measure(owner: Context, call: Prepared, runs: number): Promise<Pr
   const times = timed
     ? dispatches.map((_, i) => median(samples.slice(2).map((sample) => sample[i]!)))
     : undefined;
+  if (times !== undefined) remember(owner, loaded, times);
   const time = times?.reduce((a, b) => a + b, 0) ?? await wallTime(owner, loaded, call.storages);
   const runsOf = dispatches.map(() => 0);
   for (const i of course) runsOf[i]!++;
@@ -123,6 +124,15 @@ async function measure(owner: Context, call: Prepared, runs: number): Promise<Pr
     regions,
     toString: () => table(name, device, time, host, regions),
   };
+}
+
+/** Keeps the times of regions for plans that are made later, and of dispatches for `explain`. */
+function remember(context: Context, loaded: LoadedProgram, times: readonly number[]): void {
+  loaded.measured = times;
+  for (const { work, first, count } of loaded.program.steps()) {
+    const seconds = times.slice(first, first + count).reduce((a, b) => a + b, 0);
+    if (seconds > 0) context.times.set(work.key, { work, time: 1e6 * seconds });
+  }
 }
 
 /** Results of a measurement are nobody's, unless they are arguments. */

@@ -6,84 +6,18 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { allocate } from "../../compile/allocate.ts";
 import { compileGraph } from "../../compile/compile.ts";
-import { fuse } from "../../compile/fuse.ts";
-import { lower } from "../../compile/lower.ts";
-import { bytesOf, order } from "../../compile/order.ts";
-import type { Target } from "../../compile/program.ts";
-import { isArgument } from "../../compile/store.ts";
 import * as build from "../../graph/build.ts";
-import { type Graph, is, type Node } from "../../graph/node.ts";
-import { sizeOf } from "../../graph/shape.ts";
-import { simplify } from "../../graph/simplify.ts";
-import { defaultMaxOperations } from "../../kernels/legal.ts";
+import type { Graph, Node } from "../../graph/node.ts";
 import { seed } from "../gpu.ts";
 import { graphOf, parametrized, recipes } from "../graphs.ts";
-
-/** A target that needs no device. */
-const target: Target = {
-  maxBindings: 8,
-  maxBindingBytes: 2 ** 27,
-  maxWorkgroups: 65535,
-  kind: "software",
-  f16: true,
-  shuffle: false,
-};
-
-const isNothing = (node: Node): boolean => sizeOf(node.shape) === 0;
+import { prepare, replay, target } from "./replay.ts";
 
 /** Compiles up to the allocation and replays it. Returns how many results took over an argument. */
-function replay({ parameters, results }: Graph, donate: readonly number[]): number {
-  const roots = simplify(lower(simplify(results))).map((node) => {
-    while (is(node, "reshape")) node = node.inputs[0]!;
-    return node;
-  });
-  const wanted = [...new Set(roots.filter((n) => !isArgument(n) && !isNothing(n)))];
-  const donated = donate.map((i) => parameters[i]!).filter((n) =>
-    !isNothing(n) && !roots.includes(n)
-  );
-  const limits = { maxBindings: 8, maxOperations: defaultMaxOperations };
-  const { regions, takeovers } = order(fuse(wanted, limits), donated, wanted);
-  const { slots, slotOf, aliases } = allocate(regions, parameters, wanted, takeovers);
-  const content = new Map<number, Node>();
-  parameters.forEach((p) => content.set(slotOf.get(p)!, p));
-  regions.forEach(({ inputs, outputs }, i) => {
-    const bound = new Map<number, Node>();
-    for (const input of inputs) {
-      const slot = slotOf.get(input)!;
-      assertEquals(content.get(slot), input, `region ${i} reads ${input.op} from slot ${slot}`);
-      assert(!bound.has(slot), `region ${i} reads slot ${slot} as two values`);
-      bound.set(slot, input);
-    }
-    for (const output of outputs) {
-      const slot = slotOf.get(output)!;
-      const over = aliases[i]!.get(output);
-      assertEquals(bound.get(slot), over, `region ${i} writes ${output.op} into what it reads`);
-      if (over !== undefined) bound.delete(slot);
-      assert(bytesOf(output) <= slots[slot]!.bytes, `${output.op} does not fit slot ${slot}`);
-    }
-    for (const output of outputs) {
-      const slot = slotOf.get(output)!;
-      const { role } = slots[slot]!;
-      assert(
-        role.is !== "argument" || donated.includes(parameters[role.index]!),
-        `region ${i} overwrites argument ${slot}, which was not donated`,
-      );
-      content.set(slot, output);
-    }
-    assertEquals(new Set(outputs.map((o) => slotOf.get(o))).size, outputs.length);
-  });
-  for (const result of roots) {
-    if (isNothing(result)) continue;
-    assertEquals(content.get(slotOf.get(result)!), result, `${result.op} is gone at the end`);
-  }
-  for (const result of wanted) {
-    const { bytes, role } = slots[slotOf.get(result)!]!;
-    assert(role.is !== "workspace", `${result.op} is no workspace`);
-    assertEquals(bytes, bytesOf(result), "results have memory of just their size");
-  }
-  return takeovers.size;
+function replayed(graph: Graph, donate: readonly number[]): number {
+  const prepared = prepare(graph, donate);
+  replay(prepared, prepared.regions);
+  return prepared.takeovers.size;
 }
 
 Deno.test("allocate() never lets two values meet in a slot", () => {
@@ -92,7 +26,7 @@ Deno.test("allocate() never lets two values meet in a slot", () => {
   fc.assert(
     fc.property(recipes(5, 50), fc.boolean(), fc.nat(15), (recipe, exact, donate) => {
       const { graph } = parametrized(graphOf(recipe, exact ? "exact" : "smooth"));
-      taken += replay(graph, graph.parameters.map((_, i) => i).filter((i) => (donate >> i) & 1));
+      taken += replayed(graph, graph.parameters.map((_, i) => i).filter((i) => (donate >> i) & 1));
     }),
     { seed: seed(), numRuns: 300 },
   );
@@ -137,7 +71,7 @@ function step(layers: number, width: number): Graph {
 Deno.test("donated state is updated in place: a step needs no memory for its results", () => {
   const graph = step(4, 64);
   const donate = Array.from({ length: 8 }, (_, i) => i);
-  assertEquals(replay(graph, donate), 8);
+  assertEquals(replayed(graph, donate), 8);
   const { memory, slots, results } = compileGraph(graph, { donate, verify: true }, target);
   assertEquals(memory.results, 0);
   for (const { slot } of results) assertEquals(slots[slot]!.role.is, "argument");
@@ -190,7 +124,7 @@ Deno.test("a region that overwrites an argument comes after all others that read
   const next = build.binary("sub", x, build.binary("mul", y, 0.1));
   const swapped = [build.binary("add", y, 1), build.binary("add", x, 1)];
   for (const results of [[next, turned, sums], [sums, next], swapped, [turned, next, ...swapped]]) {
-    const taken = replay({ name: "f", parameters: [x, y], results }, [0, 1]);
+    const taken = replayed({ name: "f", parameters: [x, y], results }, [0, 1]);
     assert(taken >= 1, "an argument could have been overwritten");
   }
 });

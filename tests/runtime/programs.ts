@@ -1,5 +1,5 @@
 /** Hand-written programs, so that the runtime can be tested without the compiler. */
-import type { Program, Result, Slot } from "../../compile/program.ts";
+import { type Program, type Result, type Slot, uniformsOf } from "../../compile/program.ts";
 import type { Kernel } from "../../kernels/kernel.ts";
 import { Context } from "../../runtime/context.ts";
 import { complete, openDevice } from "../../runtime/device.ts";
@@ -66,7 +66,14 @@ export function programOf(
     sum(slots, "result"),
     sum(slots, "workspace"),
   ];
-  const uniforms = 256 * parts.dispatches.filter(([kernel]) => kernel.uniforms).length;
+  const dispatches = parts.dispatches.map(([kernel, ...slots]) => ({
+    kernel,
+    slots,
+    avals: kernel.access.map(() => ({ shape: [kernel.flops / 2], dtype: "f32" } as const)),
+    expression: `expression of ${kernel.label}`,
+    source: "train.ts:3:4",
+  }));
+  const uniforms = uniformsOf(dispatches).bytes;
   return {
     name: parts.name ?? "test",
     arguments: parts.arguments,
@@ -75,13 +82,17 @@ export function programOf(
     partial: () => [],
     outside: { host: 0, disk: 0 },
     script: parts.dispatches.map((_, i) => i),
-    dispatches: parts.dispatches.map(([kernel, ...slots]) => ({
-      kernel,
-      slots,
-      avals: kernel.access.map(() => ({ shape: [kernel.flops / 2], dtype: "f32" } as const)),
-      expression: `expression of ${kernel.label}`,
-      source: "train.ts:3:4",
-    })),
+    dispatches,
+    steps: () =>
+      dispatches.map(({ kernel: { label: key, bytes, flops } }, first) => ({
+        work: { key, bytes, flops },
+        time: 1,
+        again: false,
+        first,
+        count: 1,
+      })),
+    sweep: () => [],
+    chart: () => "",
     results: parts.results,
     memory: {
       arguments: args,

@@ -1,0 +1,152 @@
+/**
+ * From regions in the order in which they run to dispatches in memory: the last part of a compile,
+ * done for every plan that is weighed, so what a plan takes is known to the byte. Kernels are
+ * written once for each region and each way in which its outputs lie over its inputs.
+ *
+ * @module
+ */
+import { avalOf } from "../graph/build.ts";
+import type { Node } from "../graph/node.ts";
+import { expression } from "../graph/print.ts";
+import { writeDot } from "../kernels/dot.ts";
+import { writeMap } from "../kernels/map.ts";
+import type { Frame, Region } from "../kernels/region.ts";
+import { writeRows } from "../kernels/rows.ts";
+import { writeScatter } from "../kernels/scatter.ts";
+import { type Body, type Job, writeKernel } from "../kernels/shader.ts";
+import { wrapKernel } from "../kernels/user.ts";
+import { allocate, type Allocation } from "./allocate.ts";
+import type { PreparedLoop } from "./loop.ts";
+import { type Dispatch, type MemoryPlan, type Slot, type Target, uniformsOf } from "./program.ts";
+import type { Script } from "./script.ts";
+import { shareKernels } from "./share.ts";
+import { assemble, type Part, together } from "./steps.ts";
+import { withoutReshapes } from "./store.ts";
+
+/** Writers of kernel bodies by the frame of the region. */
+const writers: { readonly [F in Exclude<Frame["is"], "loop" | "kernel">]: (job: Job) => Body } = {
+  map: writeMap,
+  rows: writeRows,
+  dot: writeDot,
+  scatter: writeScatter,
+};
+
+/** What is given, whatever the plan. */
+export interface Given {
+  readonly args: readonly Node[];
+  readonly results: readonly Node[];
+  readonly takeovers: ReadonlyMap<Node, Node>;
+  /** Regions that are loops, with their compiled bodies. */
+  readonly loops: ReadonlyMap<Region, PreparedLoop>;
+}
+
+/** Regions in memory. */
+export interface Laid {
+  readonly allocation: Allocation;
+  /** In the order in which they run: a region, its dispatches, and in which order they run. */
+  readonly steps: readonly {
+    readonly region: Region;
+    readonly first: number;
+    readonly count: number;
+    readonly script: Script;
+  }[];
+  readonly dispatches: readonly Dispatch[];
+  readonly memory: MemoryPlan;
+}
+
+/** Lays regions out. */
+export class Layout {
+  readonly #kernels = new Map<Region, Map<string, ReturnType<typeof writeKernel>>>();
+  readonly #expressions = new Map<Node, string>();
+
+  /** For a device. */
+  constructor(readonly given: Given, private readonly target: Target) {}
+
+  /** Who lies where and when. */
+  allocate(steps: readonly Region[]): Allocation {
+    const { args, results, takeovers, loops } = this.given;
+    const scratch = steps.map((region) => loops.get(region)?.scratch ?? []);
+    return allocate(steps, args, results, takeovers, scratch);
+  }
+
+  /** Bytes of all slots: what the regions take but for the uniforms of their kernels. */
+  bytesOf(steps: readonly Region[]): number {
+    return this.allocate(steps).slots.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** Everything that runs and where. */
+  lay(order: readonly Region[]): Laid {
+    const allocation = this.allocate(order);
+    const parts = order.map((region, i): Part => {
+      const loop = this.given.loops.get(region), bound = allocation.bound[i]!;
+      if (loop === undefined) {
+        return assemble([this.#dispatch(region, allocation.aliases[i]!, bound)]);
+      }
+      return loop.place({
+        slotOf: (node) => bound.get(withoutReshapes(node))!,
+        scratch: allocation.scratch[i]!,
+      });
+    });
+    const { dispatches: written, scripts } = together(parts);
+    const dispatches = shareKernels(written);
+    let first = 0;
+    const steps = parts.map(({ dispatches: { length: count } }, i) => {
+      first += count;
+      return { region: order[i]!, first: first - count, count, script: scripts[i]! };
+    });
+    return {
+      allocation,
+      steps,
+      dispatches,
+      memory: memoryOf(allocation.slots, dispatches),
+    };
+  }
+
+  #dispatch(
+    region: Region,
+    aliases: ReadonlyMap<Node, Node>,
+    bound: ReadonlyMap<Node, number>,
+  ): Dispatch {
+    const { frame, inputs, outputs } = region;
+    if (frame.is === "loop") throw new Error("Cannot write a loop as one kernel");
+    const key = outputs.map((o) => {
+      const input = aliases.get(o);
+      return input === undefined ? "" : inputs.indexOf(input);
+    }).join();
+    let known = this.#kernels.get(region);
+    if (known === undefined) this.#kernels.set(region, known = new Map());
+    let written = known.get(key);
+    if (written === undefined) {
+      written = frame.is === "kernel"
+        ? wrapKernel(region)
+        : writeKernel(region, writers[frame.is], this.target, aliases);
+      known.set(key, written);
+    }
+    const { kernel, buffers } = written;
+    const main = outputs[outputs.length - 1]!;
+    const source = outputs.map((o) => o.source?.line).find((s) => s !== undefined);
+    let text = this.#expressions.get(main);
+    if (text === undefined) this.#expressions.set(main, text = expression(main, 4));
+    return {
+      kernel,
+      slots: buffers.map((node) => bound.get(node)!),
+      avals: buffers.map(avalOf),
+      expression: text,
+      ...(source !== undefined && { source }),
+    };
+  }
+}
+
+function memoryOf(slots: readonly Slot[], dispatches: readonly Dispatch[]): MemoryPlan {
+  const sum = (role: Slot["role"]["is"]): number =>
+    slots.reduce((n, slot) => n + (slot.role.is === role ? slot.bytes : 0), 0);
+  const uniforms = uniformsOf(dispatches).bytes;
+  const [args, results, workspace] = [sum("argument"), sum("result"), sum("workspace")];
+  return {
+    arguments: args,
+    results,
+    workspace,
+    uniforms,
+    peak: args + results + workspace + uniforms,
+  };
+}

@@ -1,0 +1,297 @@
+/**
+ * The planner: under a budget of bytes, which values are kept and which are made again. It knows
+ * nothing of forward and backward: wherever most is alive, what is idle there can be let go of and
+ * made again later. Which values to hold is chosen by minimum cut and knapsack
+ * (checkpoint/recompute.ts), with the values that cross some evenly spread moments held in any case,
+ * so that nothing has to be run again from the very beginning (Chen et al. 2016, "Training deep nets
+ * with sublinear memory cost"); for chains also by the dynamic program (checkpoint/chain.ts).
+ *
+ * Every candidate is allocated by the real allocator, so what a plan takes is known to the byte.
+ * The candidates do not depend on the budget: it only picks among them. So more memory never makes
+ * a program slower, and the least budget is the same whoever asks.
+ *
+ * @module
+ */
+import { selectWithin, smallest, type Value } from "../checkpoint/recompute.ts";
+import {
+  type Kitchen,
+  liveBytes,
+  type Moment,
+  momentOf,
+  remake,
+  type Schedule,
+  timeOfSchedule,
+} from "./schedule.ts";
+
+/** A schedule and what it costs. */
+export interface Plan {
+  readonly schedule: Schedule;
+  /** Microseconds, by the model of costs. */
+  readonly time: number;
+  /** Bytes of all slots. */
+  readonly bytes: number;
+}
+
+/** How finely the trade of bytes against time is searched. */
+export interface Effort {
+  /** Targets of bytes alive that are tried. */
+  readonly levels: number;
+  /** Numbers of moments whose values are held in any case. */
+  readonly segments: readonly number[];
+}
+
+/** Less for large programs: each candidate costs time in proportion to the regions. */
+export function effortFor(regions: number): Effort {
+  const levels = Math.max(4, Math.min(24, Math.round(12_000 / regions)));
+  const segments = [0, 1, 2, 4, 8, 16, 32, 64].filter((n) => n === 0 || 4 * n <= regions);
+  return { levels, segments };
+}
+
+/**
+ * Plans that no other beats in both bytes and time, from the fastest to the smallest.
+ *
+ * @param bytesOf What the real allocator gives to a schedule.
+ */
+export function plansOf(
+  kitchen: Kitchen,
+  start: Schedule,
+  effort: Effort,
+  bytesOf: (schedule: Schedule) => number,
+): Plan[] {
+  const plans: Plan[] = [];
+  const seen = new Set<string>();
+  const consider = (schedule: Schedule, most: number): void => {
+    const key = schedule.join();
+    if (seen.has(key)) return;
+    seen.add(key);
+    const time = timeOfSchedule(kitchen, schedule);
+    // All that is alive at once is the least it could take.
+    if (plans.some((plan) => plan.bytes <= most && plan.time <= time)) return;
+    plans.push({ schedule, time, bytes: bytesOf(schedule) });
+  };
+  const live = Math.max(0, ...liveBytes(kitchen, start));
+  consider(start, live);
+  const least = leastAlive(kitchen);
+  for (const segments of effort.segments) {
+    // A target that is out of reach leaves little for those below it.
+    for (let level = 1, missed = 0; level <= effort.levels && missed < 2; level++) {
+      const target = live - (live - least) * level / effort.levels;
+      let reached = live;
+      for (const { schedule, most } of reductions(kitchen, start, segments, target)) {
+        consider(schedule, most);
+        reached = most;
+      }
+      if (reached > target) missed++;
+    }
+  }
+  return undominated(plans);
+}
+
+/** Plans in the order of time, without those that another beats. */
+function undominated(plans: readonly Plan[]): Plan[] {
+  const sorted = [...plans].sort((a, b) => a.time - b.time || a.bytes - b.bytes);
+  let least = Infinity;
+  return sorted.filter(({ bytes }) => {
+    if (bytes >= least) return false;
+    least = bytes;
+    return true;
+  });
+}
+
+/** Bytes that any schedule has alive at some moment: of one region, or at the end. */
+function leastAlive({ recipes, regions, bytes, results }: Kitchen): number {
+  const sum = (values: Iterable<number>): number => {
+    let total = 0;
+    for (const v of values) total += bytes[v]!;
+    return total;
+  };
+  let least = sum(results);
+  for (const { reads, writes } of recipes.slice(0, regions)) {
+    least = Math.max(least, sum(new Set([...reads, ...writes])));
+  }
+  return least;
+}
+
+/** Moments at which a schedule is cut, at most. */
+const mostCuts = 12;
+
+/**
+ * Schedules with less and less alive at their fullest moment, until that is `target` or nothing
+ * helps any more.
+ */
+function* reductions(
+  kitchen: Kitchen,
+  start: Schedule,
+  segments: number,
+  target: number,
+): Generator<{ readonly schedule: Schedule; readonly most: number }> {
+  let schedule = start;
+  let { most, at } = fullest(kitchen, schedule);
+  for (let cut = 0; cut < mostCuts && most > target; cut++) {
+    const next = reduced(kitchen, schedule, at, segments, target);
+    const after = fullest(kitchen, next);
+    if (after.most >= most) return;
+    schedule = next;
+    ({ most, at } = after);
+    yield { schedule, most };
+  }
+}
+
+function fullest(kitchen: Kitchen, schedule: Schedule): { most: number; at: number } {
+  let most = -1, at = 0;
+  liveBytes(kitchen, schedule).forEach((bytes, i) => {
+    if (bytes > most) [most, at] = [bytes, i];
+  });
+  return { most, at };
+}
+
+/** The schedule with less held after step `at`: at most `target` bytes where that can be. */
+function reduced(
+  kitchen: Kitchen,
+  schedule: Schedule,
+  at: number,
+  segments: number,
+  target: number,
+): Schedule {
+  const { recipes, bytes, results } = kitchen;
+  const moment = momentOf(kitchen, schedule, at);
+  const { reads, writes } = recipes[schedule[at]!]!;
+  const present = new Set([...reads, ...writes]);
+  for (const v of moment.wanted) if (results.has(v)) present.add(v);
+  const spread = crossing(kitchen, at, moment, segments);
+  let room = target;
+  const held = new Set([...present, ...spread]);
+  for (const v of held) room -= bytes[v]!;
+  const fixed = new Set<number>();
+  for (;;) {
+    const kept = chosen(kitchen, schedule, at, moment, held, fixed, Math.max(0, room));
+    const made = remake(kitchen, schedule, at, kept);
+    if ("schedule" in made) return made.schedule;
+    for (const v of made.lost) fixed.add(v);
+  }
+}
+
+/**
+ * Values that are made before and read after each of `count` moments, spread evenly by the bytes of
+ * what is wanted later, each moved a little to where few bytes cross.
+ */
+function crossing(
+  kitchen: Kitchen,
+  at: number,
+  { made, read, wanted }: Moment,
+  count: number,
+): Set<number> {
+  const { bytes } = kitchen;
+  const result = new Set<number>();
+  if (count === 0) return result;
+  const over = new Float64Array(at + 2), weight = new Float64Array(at + 1);
+  for (let v = 0; v < bytes.length; v++) {
+    if (made[v]! < 0 || read[v]! <= made[v]!) continue;
+    over[made[v]!]! += bytes[v]!;
+    over[read[v]!]! -= bytes[v]!;
+  }
+  for (const v of wanted) weight[made[v]!]! += bytes[v]!;
+  for (let i = 1; i <= at; i++) {
+    over[i]! += over[i - 1]!;
+    weight[i]! += weight[i - 1]!;
+  }
+  const total = weight[at]!;
+  for (let k = 1; k <= count; k++) {
+    const aim = total * k / (count + 1), slack = total / (count + 1) / 4;
+    let best = -1;
+    for (let i = 0; i < at; i++) {
+      if (weight[i]! < aim - slack || (best >= 0 && weight[i]! > aim + slack)) continue;
+      if (best < 0 || over[i]! < over[best]!) best = i;
+    }
+    for (let v = 0; v < bytes.length; v++) {
+      if (best >= 0 && made[v]! >= 0 && made[v]! <= best && read[v]! > best) result.add(v);
+    }
+  }
+  return result;
+}
+
+/** What to hold after step `at` besides `held`, within `room` bytes. */
+export function chosen(
+  kitchen: Kitchen,
+  schedule: Schedule,
+  at: number,
+  { made, wanted }: Moment,
+  held: ReadonlySet<number>,
+  fixed: ReadonlySet<number>,
+  room: number,
+): Set<number> {
+  const { recipes, bytes, maker, remaker } = kitchen;
+  const ran = new Set(schedule.slice(0, at + 1));
+  const runs = (r: number): boolean => !recipes[r]!.doomed.some((region) => ran.has(region));
+  const recipeFor = (v: number): number | undefined =>
+    fixed.has(v)
+      ? undefined
+      : runs(remaker[v]!)
+      ? remaker[v]!
+      : runs(maker[v]!)
+      ? maker[v]!
+      : undefined;
+  const needed = new Set(wanted);
+  const list: Value[] = [], numberOf: number[] = [];
+  const values = new Map<number, number>(), runOf = new Map<number, number>();
+  // Values and runs of several values, what they read before them.
+  const add = (root: number): void => {
+    const stack = [root];
+    while (stack.length > 0) {
+      const v = stack[stack.length - 1]!;
+      if (values.has(v)) {
+        stack.pop();
+        continue;
+      }
+      const r = held.has(v) ? undefined : recipeFor(v);
+      if (r !== undefined) {
+        const missing = recipes[r]!.reads.filter((x) => !values.has(x));
+        if (missing.length > 0) {
+          stack.push(...missing);
+          continue;
+        }
+      }
+      stack.pop();
+      const common = { bytes: bytes[v]!, needed: needed.has(v) };
+      if (r === undefined) {
+        const given = held.has(v) || made[v]! < 0;
+        push(v, { ...common, time: 0, inputs: [], ...(given ? { given } : { once: true }) });
+        continue;
+      }
+      const { time, reads, writes } = recipes[r]!;
+      const inputs = reads.map((x) => values.get(x)!);
+      // Others that the region writes may come from parts; it runs for those that do not.
+      const own = writes.filter((x) => remaker[x] === r);
+      if (own.length <= 1) {
+        push(v, { ...common, time, inputs });
+        continue;
+      }
+      let run = runOf.get(r);
+      if (run === undefined) {
+        const all = own.reduce((sum, x) => sum + bytes[x]!, 0);
+        runOf.set(r, run = list.length);
+        list.push({ bytes: all, time, inputs });
+        numberOf.push(-1 - r);
+      }
+      push(v, { ...common, time: 0, inputs: [run] });
+    }
+  };
+  const push = (v: number, value: Value): void => {
+    values.set(v, list.length);
+    list.push(value);
+    numberOf.push(v);
+  };
+  for (const v of wanted) add(v);
+  const least = smallest(list);
+  const { kept } = least.bytes >= room ? least : selectWithin(list, room);
+  const result = new Set(held);
+  for (const i of kept) {
+    const number = numberOf[i]!;
+    if (number >= 0) result.add(number);
+    else {
+      const r = -1 - number;
+      for (const v of recipes[r]!.writes) if (remaker[v] === r && made[v]! >= 0) result.add(v);
+    }
+  }
+  return result;
+}

@@ -1,0 +1,121 @@
+/**
+ * The planning stage of one compile: nothing to do without a budget, or where everything fits; else
+ * the fastest plan whose memory, uniforms included, is within the budget.
+ *
+ * @module
+ */
+import type { Limits } from "../kernels/legal.ts";
+import type { Region } from "../kernels/region.ts";
+import type { Laid, Layout } from "./layout.ts";
+import { partsOf } from "./parts.ts";
+import { effortFor, type Plan, plansOf } from "./plan.ts";
+import type { Offer } from "./program.ts";
+import { type Kitchen, kitchenOf, type Schedule } from "./schedule.ts";
+
+/** What was decided. */
+export interface Decision {
+  readonly laid: Laid;
+  /** For each step whether its values had been made before. */
+  readonly again: readonly boolean[];
+}
+
+/** The plans of one program. */
+export class Planning {
+  #kitchen: Kitchen | undefined;
+  #plans: readonly Plan[] | undefined;
+  readonly #peaks = new Map<Schedule, number>();
+  readonly #start: Schedule;
+
+  /** Of regions in the order in which they run where nothing runs again. */
+  constructor(
+    private readonly layout: Layout,
+    private readonly regions: readonly Region[],
+    private readonly limits: Limits,
+    private readonly timeOf: (region: Region) => number,
+  ) {
+    this.#start = regions.map((_, i) => i);
+  }
+
+  /**
+   * The fastest plan within a budget.
+   *
+   * @throws {RangeError} if there is none, naming the least that would do.
+   */
+  within(budget: number | undefined, name: string): Decision {
+    const first = this.#decide(this.#start);
+    if (budget === undefined || first.laid.memory.peak <= budget) return first;
+    const plans = this.#all();
+    let least = Infinity;
+    for (const { schedule, bytes } of plans) {
+      if (bytes > budget) continue;
+      const peak = this.#peakOf(schedule);
+      if (peak <= budget) return this.#decide(schedule);
+      least = Math.min(least, peak);
+    }
+    // Uniforms come on top: the last plan is the smallest but for them.
+    for (const { schedule, bytes } of plans.toReversed()) {
+      if (bytes >= least) break;
+      least = Math.min(least, this.#peakOf(schedule));
+    }
+    const { memory } = first.laid;
+    throw new RangeError(
+      `Cannot compile ${name}: the budget is ${budget} bytes, expected at least ${least} ` +
+        `(arguments take ${memory.arguments}, results ${memory.results}; ` +
+        `${memory.peak} if nothing is computed twice)`,
+    );
+  }
+
+  /** Bytes against time, from the fastest plan to the smallest. */
+  offers(): Offer[] {
+    const offers: Offer[] = [];
+    for (const { schedule, time } of this.#all()) {
+      const peak = this.#peakOf(schedule);
+      if (peak < (offers.at(-1)?.bytes ?? Infinity)) {
+        offers.push({ bytes: peak, time, again: schedule.length - this.regions.length });
+      }
+    }
+    return offers;
+  }
+
+  #all(): readonly Plan[] {
+    return this.#plans ??= plansOf(
+      this.#recipes(),
+      this.#start,
+      effortFor(this.regions.length),
+      (schedule) => this.layout.bytesOf(this.#regionsOf(schedule)),
+    );
+  }
+
+  #recipes(): Kitchen {
+    if (this.#kitchen !== undefined) return this.#kitchen;
+    const { results, takeovers } = this.layout.given;
+    const parts = this.regions.map((region) => partsOf(region, this.limits));
+    return this.#kitchen = kitchenOf(this.regions, parts, results, takeovers, this.timeOf);
+  }
+
+  #regionsOf(schedule: Schedule): Region[] {
+    if (schedule === this.#start) return [...this.regions];
+    const { recipes } = this.#recipes();
+    return schedule.map((r) => recipes[r]!.region);
+  }
+
+  /** Bytes of everything, known only when its kernels are written. */
+  #peakOf(schedule: Schedule): number {
+    let peak = this.#peaks.get(schedule);
+    if (peak === undefined) {
+      peak = this.layout.lay(this.#regionsOf(schedule)).memory.peak;
+      this.#peaks.set(schedule, peak);
+    }
+    return peak;
+  }
+
+  #decide(schedule: Schedule): Decision {
+    const ran = new Set<number>();
+    const again = schedule.map((r) => {
+      const known = r >= this.regions.length || ran.has(r);
+      ran.add(r);
+      return known;
+    });
+    return { laid: this.layout.lay(this.#regionsOf(schedule)), again };
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * Schedules of regions: the order in which they run, some of them again. A value that is made again
+ * is not another value but another run of its region, so a schedule is a list of numbers, and what
+ * it keeps follows from it: a value lives from where it is made to the last who reads it before it
+ * is made next. {@linkcode remake} is the one operation: at a moment, all but some values are let
+ * go of, and made again right before they are read.
+ *
+ * Invariant: whoever runs finds everything that it reads, and nobody runs for nothing.
+ *
+ * @module
+ */
+import type { Node } from "../graph/node.ts";
+import type { Region } from "../kernels/region.ts";
+import { isArgument } from "./store.ts";
+import { bytesOf } from "./order.ts";
+
+/** Something that can run: a region of the program, or a part of one. */
+export interface Recipe {
+  readonly region: Region;
+  /** Microseconds. */
+  readonly time: number;
+  /** Values that it reads and writes, by number; arguments are not among them. */
+  readonly reads: readonly number[];
+  readonly writes: readonly number[];
+  /** Arguments that it reads and that some region overwrites, by the number of that region. */
+  readonly doomed: readonly number[];
+}
+
+/** All that can run, and the values that it is about. */
+export interface Kitchen {
+  readonly values: readonly Node[];
+  readonly bytes: readonly number[];
+  /** Regions of the program in the order without a budget, then parts. */
+  readonly recipes: readonly Recipe[];
+  /** How many of the recipes are regions of the program. */
+  readonly regions: number;
+  /** For each value the region that makes it, and the cheapest recipe that does. */
+  readonly maker: readonly number[];
+  readonly remaker: readonly number[];
+  /** Values that must be there at the end. */
+  readonly results: ReadonlySet<number>;
+}
+
+/** Recipes by number in the order in which they run. */
+export type Schedule = readonly number[];
+
+/** Gathers what can run. */
+export function kitchenOf(
+  regions: readonly Region[],
+  parts: readonly ReadonlyMap<Node, Region>[],
+  results: readonly Node[],
+  takeovers: ReadonlyMap<Node, Node>,
+  timeOf: (region: Region) => number,
+): Kitchen {
+  const values = regions.flatMap(({ outputs }) => outputs);
+  const numbers = new Map(values.map((node, i) => [node, i]));
+  const maker = regions.flatMap(({ outputs }, i) => outputs.map(() => i));
+  const destroyer = new Map<Node, number>();
+  for (const [result, argument] of takeovers) destroyer.set(argument, maker[numbers.get(result)!]!);
+  const recipe = (region: Region): Recipe => ({
+    region,
+    time: timeOf(region),
+    reads: region.inputs.filter((x) => !isArgument(x)).map((x) => numbers.get(x)!),
+    writes: region.outputs.map((x) => numbers.get(x)!),
+    doomed: region.inputs.flatMap((x) => destroyer.get(x) ?? []),
+  });
+  const recipes = regions.map((region) => recipe(region));
+  const remaker = [...maker];
+  parts.forEach((own, i) => {
+    for (const [node, part] of own) {
+      const made = recipe(part);
+      if (made.time > 0.5 * recipes[i]!.time) continue;
+      remaker[numbers.get(node)!] = recipes.length;
+      recipes.push(made);
+    }
+  });
+  return {
+    values,
+    bytes: values.map(bytesOf),
+    recipes,
+    regions: regions.length,
+    maker,
+    remaker,
+    results: new Set(results.map((x) => numbers.get(x)!)),
+  };
+}
+
+/** Microseconds of all that runs. */
+export function timeOfSchedule({ recipes }: Kitchen, schedule: Schedule): number {
+  return schedule.reduce((sum, r) => sum + recipes[r]!.time, 0);
+}
+
+/** For each step the bytes that are alive in it, arguments not counted. */
+export function liveBytes(kitchen: Kitchen, schedule: Schedule): Float64Array {
+  const { recipes, bytes, results } = kitchen;
+  const live = new Float64Array(schedule.length + 1);
+  const end = new Int32Array(bytes.length).fill(-1);
+  for (const v of results) end[v] = schedule.length;
+  for (let i = schedule.length - 1; i >= 0; i--) {
+    const { reads, writes } = recipes[schedule[i]!]!;
+    for (const v of writes) {
+      live[i]! += bytes[v]!;
+      const last = Math.max(end[v]!, i);
+      if (last + 1 < live.length) live[last + 1]! -= bytes[v]!;
+      end[v] = -1;
+    }
+    for (const v of reads) if (end[v]! < 0) end[v] = i;
+  }
+  for (let i = 1; i < live.length; i++) live[i]! += live[i - 1]!;
+  return live.subarray(0, schedule.length);
+}
+
+/** What is there and wanted after a step of a schedule, from what was made up to it. */
+export interface Moment {
+  /** Values made up to the step: the last step that made each, or -1. */
+  readonly made: Int32Array;
+  /** Values made up to the step: the last step up to it that reads each, or -1. */
+  readonly read: Int32Array;
+  /** Values that are read later, before they are made again, or are there at the end. */
+  readonly wanted: readonly number[];
+}
+
+/** Looks at a schedule right after step `at`. */
+export function momentOf(kitchen: Kitchen, schedule: Schedule, at: number): Moment {
+  const { recipes, bytes, results } = kitchen;
+  const made = new Int32Array(bytes.length).fill(-1), read = new Int32Array(bytes.length).fill(-1);
+  for (let i = 0; i <= at; i++) {
+    const { reads, writes } = recipes[schedule[i]!]!;
+    for (const v of reads) read[v] = i;
+    for (const v of writes) made[v] = i;
+  }
+  const settled = new Uint8Array(bytes.length), wanted: number[] = [];
+  const settle = (v: number, isRead: boolean): void => {
+    if (settled[v] === 1 || made[v]! < 0) return;
+    settled[v] = 1;
+    if (isRead) wanted.push(v);
+  };
+  for (let i = at + 1; i < schedule.length; i++) {
+    const { reads, writes } = recipes[schedule[i]!]!;
+    for (const v of reads) settle(v, true);
+    for (const v of writes) settle(v, false);
+  }
+  for (const v of results) settle(v, true);
+  return { made, read, wanted };
+}
+
+/**
+ * The schedule in which, of what was made up to step `at`, only `kept` is held after it, and the
+ * rest is made again right before it is read; or the values that can't be made again, since an
+ * argument that they need is overwritten by then.
+ */
+export function remake(
+  kitchen: Kitchen,
+  schedule: Schedule,
+  at: number,
+  kept: Iterable<number>,
+): { readonly schedule: Schedule } | { readonly lost: ReadonlySet<number> } {
+  const { recipes, maker, remaker } = kitchen;
+  const here = new Set(kept), ran = new Set<number>(), lost = new Set<number>();
+  const steps = schedule.slice(0, at + 1);
+  for (const r of steps) ran.add(r);
+  const run = (r: number): void => {
+    steps.push(r);
+    ran.add(r);
+    for (const v of recipes[r]!.writes) here.add(v);
+  };
+  const runs = (r: number): boolean => !recipes[r]!.doomed.some((region) => ran.has(region));
+  const make = (wanted: number): void => {
+    const stack = [wanted];
+    while (stack.length > 0) {
+      const v = stack[stack.length - 1]!;
+      if (here.has(v)) {
+        stack.pop();
+        continue;
+      }
+      const r = runs(remaker[v]!) ? remaker[v]! : maker[v]!;
+      if (!runs(r)) {
+        lost.add(v);
+        here.add(v);
+        continue;
+      }
+      const missing = recipes[r]!.reads.filter((x) => !here.has(x));
+      if (missing.length > 0) stack.push(...missing);
+      else run(r);
+    }
+  };
+  for (let i = at + 1; i < schedule.length; i++) {
+    for (const v of recipes[schedule[i]!]!.reads) if (!here.has(v)) make(v);
+    run(schedule[i]!);
+  }
+  return lost.size > 0 ? { lost } : { schedule: pruned(kitchen, steps) };
+}
+
+/** The schedule without runs of which nobody reads anything. */
+export function pruned({ recipes, bytes, results }: Kitchen, schedule: Schedule): Schedule {
+  const wanted = new Uint8Array(bytes.length);
+  for (const v of results) wanted[v] = 1;
+  const steps: number[] = [];
+  for (let i = schedule.length - 1; i >= 0; i--) {
+    const r = schedule[i]!;
+    const { reads, writes } = recipes[r]!;
+    if (!writes.some((v) => wanted[v] === 1)) continue;
+    for (const v of writes) wanted[v] = 0;
+    for (const v of reads) wanted[v] = 1;
+    steps.push(r);
+  }
+  return steps.reverse();
+}

@@ -1,0 +1,61 @@
+/**
+ * What a region does, in bytes and operations, for the model of costs. Loops count every step.
+ *
+ * @module
+ */
+import type { Work } from "../checkpoint/cost.ts";
+import { is, type Node } from "../graph/node.ts";
+import { kinds } from "../graph/primitive.ts";
+import { showShape, sizeOf } from "../graph/shape.ts";
+import { footprint, type Region } from "../kernels/region.ts";
+import { bytesOf } from "./order.ts";
+import type { Program } from "./program.ts";
+import { isSteered, played } from "./script.ts";
+import { costOf } from "./store.ts";
+
+/** Work of the dispatches of one region: of a body that ran, or of the region itself. */
+export function workOf(region: Region, body?: Program): Work {
+  const key = keyOf(region);
+  const { frame, inputs, outputs } = region;
+  if (frame.is === "loop") {
+    const { length } = frame.loop.attributes;
+    let [bytes, flops, dispatches] = [0, 0, 0];
+    // What is decided while it runs is taken to run once a step.
+    const ran = body === undefined
+      ? []
+      : isSteered(body.script)
+      ? body.dispatches.keys()
+      : played(body.script);
+    for (const i of ran) {
+      const { kernel } = body!.dispatches[i]!;
+      bytes += length * kernel.bytes;
+      flops += length * kernel.flops;
+      dispatches += length;
+    }
+    return { key, bytes, flops, dispatches };
+  }
+  const isInput = new Set(inputs);
+  const found = footprint(frame, outputs, (x) => isInput.has(x), 1 << 20);
+  let bytes = outputs.reduce((sum, x) => sum + bytesOf(x), 0), flops = 0;
+  for (const x of inputs) bytes += bytesOf(x);
+  for (const node of found?.body.keys() ?? []) {
+    if (is(node, "dot")) flops += 2 * sizeOf(node.shape) * node.inputs[0]!.shape[2]!;
+    else if (is(node, "scatterAdd")) flops += sizeOf(node.shape) * sizeOf(node.inputs[1]!.shape);
+    else if (kinds[node.op] === "reduce") flops += sizeOf(node.inputs[0]!.shape);
+    else flops += costOf(node) * sizeOf(node.shape);
+    // Of what is gathered, only the rows that are found.
+    if (is(node, "gather") && isInput.has(node.inputs[0]!)) {
+      bytes -= Math.max(0, bytesOf(node.inputs[0]!) - bytesOf(node));
+    }
+  }
+  return { key, bytes: Math.max(0, bytes), flops };
+}
+
+/** Regions with equal keys take equal times: frame, operations and shapes. */
+export function keyOf({ frame, inputs, outputs }: Region): string {
+  const show = (x: Node): string => `${x.op} ${x.dtype}${showShape(x.shape)}`;
+  const layout = frame.is === "loop"
+    ? `loop ${frame.loop.attributes.length} ${frame.loop.attributes.body.name}`
+    : frame.is;
+  return `${layout}: ${outputs.map(show)} of ${inputs.map((x) => x.dtype + showShape(x.shape))}`;
+}
