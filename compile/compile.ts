@@ -15,6 +15,7 @@ import { verify } from "../graph/verify.ts";
 import { topological } from "../graph/walk.ts";
 import { defaultMaxOperations } from "../kernels/legal.ts";
 import type { Region } from "../kernels/region.ts";
+import { liftAgain } from "./again.ts";
 import { drawMemory } from "./chart.ts";
 import { fuse } from "./fuse.ts";
 import { prepareBack } from "./back.ts";
@@ -69,7 +70,14 @@ export function compileGraph(
   const args: Node[] = [...graph.parameters, ...closedLeaves(graph)];
   check(graph.results);
   const simple = check(simplify(graph.results));
-  const roots = check(simplify(lower(simple))).map(withoutReshapes);
+  const lifted = liftAgain(simple);
+  const lowered = check(
+    lifted === undefined
+      ? simplify(lower(simple))
+      : simplify(lower(simplify([...lifted.results, ...lifted.followed]))),
+  );
+  const roots = lowered.slice(0, simple.length).map(withoutReshapes);
+  const asked = lifted && { ...lifted, became: lowered.slice(simple.length) };
   const results = [...new Set(roots.filter((n) => !isArgument(n) && sizeOf(n.shape) > 0))];
   const limits = {
     maxBindings: target.maxBindings,
@@ -100,7 +108,8 @@ export function compileGraph(
     workOf(region, region.frame.is === "loop" ? bodies.get(region.frame.loop)!.program : undefined);
   const costs = options.costs ?? modelled(rooflines[target.kind]);
   const layout = new Layout({ args, results, takeovers, loops }, target);
-  const planning = new Planning(layout, regions, limits, (region) => costs.time(work(region)));
+  const timeOf = (region: Region): number => costs.time(work(region));
+  const planning = new Planning(layout, regions, { limits, timeOf, asked });
   const { laid, again } = planning.within(options.memory, graph.name);
   const { allocation, dispatches, memory, steps } = laid;
   checkFits(graph.name, allocation.stays.map(({ node }) => node), dispatches, target);

@@ -6,6 +6,7 @@
  */
 import type { Limits } from "../kernels/legal.ts";
 import type { Region } from "../kernels/region.ts";
+import { type Asked, honoured } from "./again.ts";
 import type { Laid, Layout } from "./layout.ts";
 import { partsOf } from "./parts.ts";
 import { effortFor, type Plan, plansOf } from "./plan.ts";
@@ -19,21 +20,33 @@ export interface Decision {
   readonly again: readonly boolean[];
 }
 
+/** What planning must know besides. */
+export interface Known {
+  readonly limits: Limits;
+  /** Microseconds of a region. */
+  readonly timeOf: (region: Region) => number;
+  /** What checkpoints ask for. */
+  readonly asked: Asked | undefined;
+}
+
 /** The plans of one program. */
 export class Planning {
   #kitchen: Kitchen | undefined;
   #plans: readonly Plan[] | undefined;
   readonly #peaks = new Map<Schedule, number>();
+  /** Where no budget asks for more: everything once, but for what checkpoints ask for. */
   readonly #start: Schedule;
 
   /** Of regions in the order in which they run where nothing runs again. */
   constructor(
     private readonly layout: Layout,
     private readonly regions: readonly Region[],
-    private readonly limits: Limits,
-    private readonly timeOf: (region: Region) => number,
+    private readonly known: Known,
   ) {
-    this.#start = regions.map((_, i) => i);
+    const once = regions.map((_, i) => i);
+    this.#start = known.asked === undefined
+      ? once
+      : honoured(known.asked, this.#recipes(), regions, once);
   }
 
   /**
@@ -88,13 +101,13 @@ export class Planning {
 
   #recipes(): Kitchen {
     if (this.#kitchen !== undefined) return this.#kitchen;
-    const { results, takeovers } = this.layout.given;
-    const parts = this.regions.map((region) => partsOf(region, this.limits));
-    return this.#kitchen = kitchenOf(this.regions, parts, results, takeovers, this.timeOf);
+    const { results, takeovers } = this.layout.given, { limits, timeOf } = this.known;
+    const parts = this.regions.map((region) => partsOf(region, limits));
+    return this.#kitchen = kitchenOf(this.regions, parts, results, takeovers, timeOf);
   }
 
   #regionsOf(schedule: Schedule): Region[] {
-    if (schedule === this.#start) return [...this.regions];
+    if (this.#kitchen === undefined) return schedule.map((r) => this.regions[r]!);
     const { recipes } = this.#recipes();
     return schedule.map((r) => recipes[r]!.region);
   }

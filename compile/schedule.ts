@@ -2,8 +2,8 @@
  * Schedules of regions: the order in which they run, some of them again. A value that is made again
  * is not another value but another run of its region, so a schedule is a list of numbers, and what
  * it keeps follows from it: a value lives from where it is made to the last who reads it before it
- * is made next. {@linkcode remake} is the one operation: at a moment, all but some values are let
- * go of, and made again right before they are read.
+ * is made next. {@linkcode forgetting} is the one operation: at some moments values are let go of,
+ * and made again right before they are read.
  *
  * Invariant: whoever runs finds everything that it reads, and nobody runs for nothing.
  *
@@ -144,21 +144,36 @@ export function momentOf(kitchen: Kitchen, schedule: Schedule, at: number): Mome
   return { made, read, wanted };
 }
 
+/** A schedule, or the values that can't be made again: an argument they need is overwritten. */
+export type Remade = { readonly schedule: Schedule } | { readonly lost: ReadonlySet<number> };
+
 /**
  * The schedule in which, of what was made up to step `at`, only `kept` is held after it, and the
- * rest is made again right before it is read; or the values that can't be made again, since an
- * argument that they need is overwritten by then.
+ * rest is made again right before it is read.
  */
 export function remake(
   kitchen: Kitchen,
   schedule: Schedule,
   at: number,
   kept: Iterable<number>,
-): { readonly schedule: Schedule } | { readonly lost: ReadonlySet<number> } {
+): Remade {
+  const gone = new Set<number>();
+  for (const r of schedule.slice(0, at + 1)) {
+    for (const v of kitchen.recipes[r]!.writes) gone.add(v);
+  }
+  for (const v of kept) gone.delete(v);
+  return forgetting(kitchen, schedule, new Map([[at + 1, gone]]));
+}
+
+/** The schedule in which values are let go of before some steps, and made again before they are read. */
+export function forgetting(
+  kitchen: Kitchen,
+  schedule: Schedule,
+  forgotten: ReadonlyMap<number, Iterable<number>>,
+): Remade {
   const { recipes, maker, remaker } = kitchen;
-  const here = new Set(kept), ran = new Set<number>(), lost = new Set<number>();
-  const steps = schedule.slice(0, at + 1);
-  for (const r of steps) ran.add(r);
+  const here = new Set<number>(), ran = new Set<number>(), lost = new Set<number>();
+  const steps: number[] = [];
   const run = (r: number): void => {
     steps.push(r);
     ran.add(r);
@@ -184,10 +199,11 @@ export function remake(
       else run(r);
     }
   };
-  for (let i = at + 1; i < schedule.length; i++) {
-    for (const v of recipes[schedule[i]!]!.reads) if (!here.has(v)) make(v);
-    run(schedule[i]!);
-  }
+  schedule.forEach((r, i) => {
+    for (const v of forgotten.get(i) ?? []) here.delete(v);
+    for (const v of recipes[r]!.reads) if (!here.has(v)) make(v);
+    run(r);
+  });
   return lost.size > 0 ? { lost } : { schedule: pruned(kitchen, steps) };
 }
 

@@ -106,6 +106,11 @@ export function mark(x: Node): Node {
   return makeNode("mark", [x], x.shape, x.dtype, { unique: unique() });
 }
 
+/** An identity on x, from which on values are computed again: see the primitive. */
+export function again(x: Node, group: number): Node {
+  return makeNode("again", [x], x.shape, x.dtype, { group });
+}
+
 /** One-operand element-wise. */
 export function unary(op: Unary, x: Node, action: string = op): Node {
   return apply(op, [x], {}, scalar, action);

@@ -126,6 +126,8 @@ export const infer: { readonly [P in Primitive]: Infer<P> } = {
   },
   barrier: elementwise("barrier"),
   mark: elementwise("mark"),
+  again: elementwise("again"),
+  name: elementwise("name"),
   stop: elementwise("stop"),
   add: elementwise("add"),
   sub: elementwise("sub"),

@@ -98,6 +98,8 @@ export const jvpRules: { readonly [P in Exclude<Primitive, Boundary>]: JvpRule<P
   bitcast: none,
   barrier: bySlope,
   mark: bySlope,
+  again: bySlope,
+  name: bySlope,
   stop: none,
 
   add: bySlope,
@@ -171,7 +173,11 @@ export function pushforward(
   tangents: Tangents,
 ): Node[] {
   const stops = new Set(sources);
-  const opened = inlineCalls(results, stops, (call) => call.attributes.rule === undefined);
+  const opened = inlineCalls(
+    results,
+    stops,
+    ({ attributes: { rule } }) => rule === undefined || rule.open === true,
+  );
   const known = new Map<Node, Node>();
   sources.forEach((source, i) => {
     const t = tangents[i];

@@ -23,6 +23,8 @@ export interface CustomRule {
   readonly name: string;
   /** Cotangents of the inputs, from inputs, results and cotangents of the results. */
   readonly pull: unknown;
+  /** The rule gives what the body's own derivative is, so forward mode may look inside. */
+  readonly open?: boolean;
 }
 
 /** How windows lie on the last axes: one number for each axis. */
@@ -96,6 +98,13 @@ export interface Attributes {
   barrier: None;
   /** The identity by which a transform finds its own inputs again; each is equal only to itself. */
   mark: { readonly unique: number };
+  /**
+   * The identity on what the way back of a checkpoint begins from: what is computed from it was
+   * computed before, and is to be computed again rather than held. One group for one way back.
+   */
+  again: { readonly group: number };
+  /** The identity that gives a value a name for policies to see. */
+  name: { readonly label: string };
   /** The identity with no derivative. */
   stop: None;
 
@@ -248,6 +257,8 @@ export const kinds: { readonly [P in Primitive]: Kind } = {
   bitcast: "unary",
   barrier: "unary",
   mark: "unary",
+  again: "unary",
+  name: "unary",
   stop: "unary",
   add: "binary",
   sub: "binary",
@@ -320,6 +331,8 @@ export const signatures: {
   not: { domain: "logical", result: "same" },
   barrier: { domain: "any", result: "same" },
   mark: { domain: "any", result: "same" },
+  again: { domain: "any", result: "same" },
+  name: { domain: "any", result: "same" },
   stop: { domain: "any", result: "same" },
   add: { domain: "number", result: "same" },
   sub: { domain: "number", result: "same" },

@@ -78,7 +78,14 @@ export function printGraph(graph: Graph): string {
 }
 
 /** Primitives that an expression looks through: they change no value that a reader would name. */
-const transparent: ReadonlySet<Primitive> = new Set(["mark", "stop", "broadcast", "project"]);
+const transparent: ReadonlySet<Primitive> = new Set([
+  "again",
+  "mark",
+  "name",
+  "stop",
+  "broadcast",
+  "project",
+]);
 
 /** A reshape that only adds or drops axes of size 1, as broadcasting makes them. */
 function isUnsqueeze(node: Node): boolean {

@@ -63,6 +63,8 @@ export type Sloped =
   | "tanh"
   | "erf"
   | "barrier"
+  | "again"
+  | "name"
   | "mark"
   | "add"
   | "sub"
@@ -89,6 +91,8 @@ export const slopes: { readonly [P in Sloped]: readonly Slope[] } = {
     return mul(g, times(apply("exp", [neg(mul(x, x))], {}), 2 / Math.sqrt(Math.PI)));
   }],
   barrier: [same],
+  again: [same],
+  name: [same],
   mark: [same],
   add: [same, same],
   sub: [same, (g) => neg(g)],

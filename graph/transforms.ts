@@ -15,6 +15,14 @@ export {
   vmap,
   type VmapOptions,
 } from "./transforms/batching.ts";
+export {
+  checkpoint,
+  type CheckpointOptions,
+  name,
+  policies,
+  type Policy,
+  type Residual,
+} from "./transforms/checkpoint.ts";
 export { type Cotangents, customVjp } from "./transforms/custom.ts";
 export {
   grad,

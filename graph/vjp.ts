@@ -156,6 +156,8 @@ export const vjpRules: { readonly [P in Exclude<Primitive, Boundary>]: VjpRule<P
   bitcast: none,
   barrier: bySlope,
   mark: bySlope,
+  again: bySlope,
+  name: bySlope,
   stop: none,
 
   add: bySlope,

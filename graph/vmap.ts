@@ -234,6 +234,8 @@ export const batchRules: { readonly [P in Exclude<Primitive, Boundary>]: BatchRu
   bitcast: elementwise,
   barrier: elementwise,
   mark: elementwise,
+  again: elementwise,
+  name: elementwise,
   stop: elementwise,
   add: elementwise,
   sub: elementwise,

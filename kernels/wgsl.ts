@@ -159,6 +159,8 @@ export const rules: { readonly [P in Primitive]?: Rule } = {
   bitcast: ([a], width, to) => `bitcast<${typeName(to, width)}>(${a!.text})`,
   barrier: ([a], width) => opaque(a!, width),
   mark: ([a]) => a!.text,
+  again: ([a]) => a!.text,
+  name: ([a]) => a!.text,
   stop: ([a]) => a!.text,
   add: infix("+"),
   sub: ([a, b], width) =>

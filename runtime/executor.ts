@@ -116,7 +116,7 @@ function structureOf(
     const { op, dtype, shape, inputs } = node;
     let part = op + dtype + shape.join();
     if (is(node, "leaf")) leaves.push(node);
-    else if (op !== "mark") part += "|" + attributeKey(node.attributes);
+    else if (op !== "mark" && op !== "again") part += "|" + attributeKey(node.attributes);
     for (const input of inputs) part += "," + numbers.get(input);
     numbers.set(node, numbers.size);
     parts.push(part);

@@ -362,6 +362,8 @@ export const oracle: { readonly [P in Exclude<Primitive, "call" | "loop" | "proj
     }),
     barrier: unary((x) => x),
     mark: unary((x) => x),
+    again: unary((x) => x),
+    name: unary((x) => x),
     stop: unary((x) => x),
 
     add: binary((a, b) => a + b),

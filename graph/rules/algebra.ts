@@ -52,7 +52,7 @@ const powers: ReadonlyMap<number, (x: Node) => Node> = new Map([
 /** Rules of arithmetic and logic. */
 export const algebraRules: readonly Rule[] = [
   ...rules(
-    ["mark", "stop"],
+    ["mark", "name", "stop"],
     "drop marker",
     "markers are for transforms, which are over by now",
     (node) => node.inputs[0],

@@ -70,7 +70,9 @@ function takes(op: Primitive, dtype: DType): boolean {
 }
 
 const elementwise = (kind: "unary" | "binary"): Primitive[] =>
-  (Object.keys(signatures) as Primitive[]).filter((op) => kinds[op] === kind && op !== "mark");
+  (Object.keys(signatures) as Primitive[]).filter((op) =>
+    kinds[op] === kind && !["mark", "again", "name"].includes(op)
+  );
 
 const isNumber = (x: number): boolean => Number.isFinite(x) && x !== 0;
 const isWhole = (a: number, b: number): boolean =>

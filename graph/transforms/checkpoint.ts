@@ -1,0 +1,233 @@
+/**
+ * What of a function is held for its way back: `checkpoint(f, { policy })` lets go of everything
+ * that is computed inside but for what the policy saves, and computes it again when the cotangent
+ * arrives. Chen et al. 2016, "Training deep nets with sublinear memory cost".
+ *
+ * The function is recorded behind a boundary (a `call`). Its way back is that of the body, read from
+ * a copy of it that begins at fresh identities (`again`) on the inputs; what is saved, the copy reads
+ * from the original. The compiler takes the copy for the original, since a value computed twice is
+ * the same value, and lets its region run a second time (compile/again.ts).
+ *
+ * @module
+ */
+import { again, apply, avalOf, call, mark, parameter, rebuild } from "../build.ts";
+import { closeOver } from "../close.ts";
+import { describe } from "../describe.ts";
+import { isFloat } from "../dtype.ts";
+import type { DType } from "../dtype.ts";
+import { is, type Node, unique } from "../node.ts";
+import { kinds } from "../primitive.ts";
+import type { Shape } from "../shape.ts";
+import { substitute } from "../substitute.ts";
+import type { Tensor } from "../tensor.ts";
+import { mapTree } from "../tree.ts";
+import { type CustomPull, pullback } from "../vjp.ts";
+import { topological } from "../walk.ts";
+import { handle, isTensor, nameOf, partsOf, resultsOf, run, treeOf } from "./trace.ts";
+
+/** A value inside a checkpointed function, as a policy sees it. */
+export interface Residual {
+  /** The primitive that computes it: `dot`, `add`, `tanh`, `sum`, … */
+  readonly primitive: string;
+  /**
+   * The kind of primitive: `contract` for products and convolutions, `reduce`, `gather`, `scatter`,
+   * `unary`, `binary`, `ternary`, `movement`, `loop`.
+   */
+  readonly kind: string;
+  /** What {@linkcode name} called it. */
+  readonly name?: string;
+  /** Sizes of the axes. */
+  readonly shape: Shape;
+  /** Element type. */
+  readonly dtype: DType;
+  /** Of a product: it has a batch axis. */
+  readonly batched?: boolean;
+}
+
+/** Which values are held for the way back. */
+export type Policy = (value: Residual) => boolean;
+
+/**
+ * The policies of `jax.checkpoint`, and one by kind of operation.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ *
+ * const { policies } = rg;
+ * const layer = (x: rg.Tensor, w: rg.Tensor) => rg.name(x.matmul(w), "product").tanh();
+ * rg.checkpoint(layer, { policy: policies.dotsSaveable });
+ * rg.checkpoint(layer, { policy: policies.saveOnlyTheseNames("product") });
+ * rg.checkpoint(layer, { policy: policies.saveKinds("contract", "reduce") });
+ * ```
+ */
+export const policies: {
+  /** Everything is held, as without a checkpoint. */
+  readonly everythingSaveable: Policy;
+  /** Only the function's arguments are held. */
+  readonly nothingSaveable: Policy;
+  /** Products and convolutions are held. */
+  readonly dotsSaveable: Policy;
+  /** Products without a batch axis are held: those with weights, not those of attention. */
+  readonly dotsWithNoBatchDimsSaveable: Policy;
+  /** Values that have one of these names are held. */
+  readonly saveOnlyTheseNames: (...names: string[]) => Policy;
+  /** Values that have a name, but none of these, are held. */
+  readonly saveAnyNamesButThese: (...names: string[]) => Policy;
+  /** What operations of these kinds compute is held: see {@linkcode Residual}. */
+  readonly saveKinds: (...kinds: string[]) => Policy;
+  /** What either policy would hold is held. */
+  readonly saveFromBothPolicies: (a: Policy, b: Policy) => Policy;
+} = {
+  everythingSaveable: () => true,
+  nothingSaveable: () => false,
+  dotsSaveable: ({ kind }) => kind === "contract",
+  dotsWithNoBatchDimsSaveable: ({ kind, batched }) => kind === "contract" && !batched,
+  saveOnlyTheseNames: (...names) => ({ name }) => name !== undefined && names.includes(name),
+  saveAnyNamesButThese: (...names) => ({ name }) => name !== undefined && !names.includes(name),
+  saveKinds: (...kinds) => ({ kind }) => kinds.includes(kind),
+  saveFromBothPolicies: (a, b) => (value) => a(value) || b(value),
+};
+
+/** How a function is checkpointed. */
+export interface CheckpointOptions {
+  /**
+   * Which of the values computed inside are held for the way back.
+   *
+   * @default {policies.nothingSaveable}
+   */
+  readonly policy?: Policy;
+}
+
+/**
+ * The function, holding for its way back its arguments and what the policy saves; the rest is
+ * computed again, by the kernels that computed it, so that values and gradients are the same to the
+ * bit. It matters where something is differentiated, in the memory that a compiled step takes.
+ *
+ * What a kernel computes on the way to what it writes is never held; where a product that a policy
+ * saves is used up inside its kernel, what follows from it there is held instead.
+ *
+ * @throws {TypeError} if it is no function, or the policy is none.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await rg.init({ software: "allow" });
+ * const layer = rg.checkpoint((x: rg.Tensor, w: rg.Tensor) => x.matmul(w).tanh().matmul(w).tanh());
+ * const loss = (w: rg.Tensor, x: rg.Tensor) => layer(layer(x, w), w).sum();
+ * const step = rg.compile(rg.grad(loss));
+ * assertEquals(step(rg.ones([2, 2]), rg.ones([2, 2])).shape, [2, 2]);
+ * ```
+ */
+export function checkpoint<A extends readonly unknown[], R>(
+  f: (...args: A) => R,
+  { policy = policies.nothingSaveable }: CheckpointOptions = {},
+): (...args: A) => R {
+  if (typeof f !== "function") {
+    throw new TypeError(`Cannot checkpoint: ${describe(f)}, expected a function`);
+  }
+  if (typeof policy !== "function") {
+    throw new TypeError(
+      `Cannot checkpoint ${nameOf(f)}: the policy is ${describe(policy)}, expected a function, ` +
+        "such as those in policies",
+    );
+  }
+  const name = nameOf(f);
+  const checkpointed = (...args: A): R => {
+    const given = partsOf(args, `arguments of ${name}`);
+    const parameters = given.nodes.map((node, i) => parameter(i, avalOf(node)));
+    const returned = run("trace", f, treeOf(given.structure, parameters) as unknown[]);
+    const results = resultsOf("trace", f, returned);
+    const { graph, captured } = closeOver(name, parameters, results.nodes);
+    const pull: CustomPull = (inputs, _, cotangents) => {
+      const order = topological(graph.results);
+      return pullAgain(order, graph, inputs, cotangents, policy);
+    };
+    const nodes = call(graph, [...given.nodes, ...captured], { name, pull, open: true });
+    return treeOf(results.structure, nodes) as R;
+  };
+  return Object.defineProperty(checkpointed, "name", { value: f.name });
+}
+
+/** The body's own way back, over a copy of it that is computed again. */
+function pullAgain(
+  order: readonly Node[],
+  graph: { readonly parameters: readonly Node[]; readonly results: readonly Node[] },
+  inputs: readonly Node[],
+  cotangents: readonly Node[],
+  policy: Policy,
+): (Node | undefined)[] {
+  // The body over marks is differentiated; then the marked body is replaced by the copy.
+  const marks = inputs.map(mark);
+  const marked = new Map<Node, Node>(), original = new Map<Node, Node>();
+  const copy = new Map<Node, Node>(), group = unique();
+  graph.parameters.forEach((p, i) => {
+    marked.set(p, marks[i]!);
+    original.set(p, inputs[i]!);
+    copy.set(p, again(inputs[i]!, group));
+  });
+  for (const node of order) {
+    if (marked.has(node)) continue;
+    const over = (map: ReadonlyMap<Node, Node>): Node =>
+      rebuild(node, node.inputs.map((x) => map.get(x)!));
+    marked.set(node, over(marked));
+    original.set(node, over(original));
+    copy.set(node, isSaved(node, policy) ? original.get(node)! : over(copy));
+  }
+  const active = marks.map((x) => isFloat(x.dtype));
+  const pulled = pullback(
+    graph.results.map((x) => marked.get(x)!),
+    marks.filter((_, i) => active[i]),
+    cotangents,
+  );
+  const replaced = new Map<Node, Node>(cotangents.map((g) => [g, g]));
+  marks.forEach((x, i) => replaced.set(x, inputs[i]!));
+  for (const node of order) {
+    const m = marked.get(node)!;
+    if (m !== node && !replaced.has(m)) replaced.set(m, copy.get(node)!);
+  }
+  const gradients = substitute(pulled, replaced);
+  let next = 0;
+  return active.map((is) => is ? gradients[next++] : undefined);
+}
+
+/** Whether a value inside is held. Several results are held or not one by one. */
+function isSaved(node: Node, policy: Policy): boolean {
+  if (is(node, "call") || is(node, "loop")) return false;
+  const { op, shape, dtype } = node;
+  const made = is(node, "project") ? node.inputs[0]! : node;
+  return policy({
+    primitive: is(node, "project") ? made.op : op,
+    kind: kinds[made.op],
+    ...(is(node, "name") && { name: node.attributes.label }),
+    shape,
+    dtype,
+    ...(is(node, "dot") && { batched: shape[0]! > 1 }),
+  });
+}
+
+/**
+ * The same tree, its tensors named for the policies of {@linkcode checkpoint}. Values stay as they
+ * are.
+ *
+ * @throws {TypeError} if the name is no text.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ *
+ * const policy = rg.policies.saveOnlyTheseNames("hidden");
+ * const layer = rg.checkpoint(
+ *   (x: rg.Tensor, w: rg.Tensor) => rg.name(x.matmul(w).tanh(), "hidden").matmul(w),
+ *   { policy },
+ * );
+ * ```
+ */
+export function name<T>(tree: T, label: string): T {
+  if (typeof label !== "string") {
+    throw new TypeError(`Cannot name a value: ${describe(label)}, expected text`);
+  }
+  return mapTree(isTensor, (x: Tensor) => handle(apply("name", [x.node], { label })), tree) as T;
+}
