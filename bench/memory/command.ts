@@ -74,7 +74,7 @@ function document(
   name: string,
   { title, about }: Experiment,
   { scale, seeds }: Options,
-  { tables, pictures = [], claims }: Findings,
+  { tables, pictures = [], files = {}, claims }: Findings,
 ): string {
   const { name: device } = rg.deviceInfo();
   const command = `deno task ${task} ${name}${scale < 1 ? ` --scale ${scale}` : ""}${
@@ -88,6 +88,7 @@ function document(
     }.`,
     ...tables.map(showTable),
     ...pictures.map((picture) => `![${picture.title}](${picture.name}.svg)`),
+    ...Object.keys(files).map((file) => `![${file}](${file})`),
     showClaims(claims),
   ].join("\n\n") + "\n";
 }
@@ -115,6 +116,9 @@ async function run(args: readonly string[], command: Command): Promise<number> {
     await Deno.writeTextFile(`${options.out}/${name}.md`, text);
     for (const picture of findings.pictures ?? []) {
       await Deno.writeTextFile(`${options.out}/${picture.name}.svg`, drawPicture(picture));
+    }
+    for (const [file, text] of Object.entries(findings.files ?? {})) {
+      await Deno.writeTextFile(`${options.out}/${file}`, text);
     }
     missed += findings.claims.filter(({ met }) => !met).length;
   }

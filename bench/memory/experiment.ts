@@ -24,6 +24,8 @@ export interface Claim {
 export interface Findings {
   readonly tables: readonly Table[];
   readonly pictures?: readonly Picture[];
+  /** Pictures that are drawn already, as text by the name of the file. */
+  readonly files?: Readonly<Record<string, string>>;
   readonly claims: readonly Claim[];
 }
 
