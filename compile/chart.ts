@@ -34,31 +34,31 @@ const left = 72, right = 150, top = 40, bottom = 44;
 
 /** Bytes alive in each step, by decision. */
 function bytesByDecision({ laid, again, results }: Drawn): Map<Decision, Float64Array> {
-  const { stays, bound } = laid.allocation;
+  const { stays, bound, aliases } = laid.allocation;
   const steps = bound.length, wanted = new Set(results);
-  const total = new Float64Array(steps + 1);
-  for (const { node, from, to } of stays) {
-    total[Math.max(0, from)]! += bytesOf(node);
-    total[Math.min(steps, to + 1)]! -= bytesOf(node);
-  }
-  let fullest = 0;
-  for (let i = 1; i < steps; i++) {
-    total[i]! += total[i - 1]!;
-    if (total[i]! > total[fullest]!) fullest = i;
-  }
-  // Stored is what lies idle where most is alive; what comes and goes is workspace.
-  const decide = ({ node, from, to }: typeof stays[number]): Decision => {
-    if (from < 0) return "arguments";
-    if (to === steps && wanted.has(node)) return "results";
-    if (again[from]) return "made again";
-    const idle = from < fullest && fullest < to && !bound[fullest]!.has(node);
-    return idle ? "stored" : "workspace";
+  // Stored is what lies idle for long; what comes and goes is workspace.
+  const long = Math.max(4, steps / 50);
+  const isIdle = ({ node, from, to }: typeof stays[number]): boolean => {
+    for (let i = from, last = from; i <= to; i++) {
+      if (i < steps && !bound[i]!.has(node)) continue;
+      if (i - last > long) return true;
+      last = i;
+    }
+    return false;
+  };
+  const decide = (stay: typeof stays[number]): Decision => {
+    if (stay.from < 0) return "arguments";
+    if (stay.to === steps && wanted.has(stay.node)) return "results";
+    if (again[stay.from]) return "made again";
+    return isIdle(stay) ? "stored" : "workspace";
   };
   const bytes = new Map(decisions.map(({ name }) => [name as Decision, new Float64Array(steps)]));
   for (const stay of stays) {
     const row = bytes.get(decide(stay))!;
-    for (let i = Math.max(0, stay.from); i <= Math.min(steps - 1, stay.to); i++) {
-      row[i]! += bytesOf(stay.node);
+    // Where an output is written over the value, both are one.
+    const over = stay.to < steps && [...aliases[stay.to]?.values() ?? []].includes(stay.node);
+    for (let i = Math.max(0, stay.from); i <= Math.min(steps, stay.to) - Number(over); i++) {
+      if (i < steps) row[i]! += bytesOf(stay.node);
     }
   }
   return bytes;
