@@ -4,7 +4,7 @@
  * made again later. Which values to hold is chosen by minimum cut and knapsack
  * (checkpoint/recompute.ts), with the values that cross some evenly spread moments held in any case,
  * so that nothing has to be run again from the very beginning (Chen et al. 2016, "Training deep nets
- * with sublinear memory cost").
+ * with sublinear memory cost"); for chains also by the dynamic program (stages.ts).
  *
  * Every candidate is allocated by the real allocator, so what a plan takes is known to the byte.
  * The candidates do not depend on the budget: it only picks among them. So more memory never makes
@@ -22,6 +22,7 @@ import {
   type Schedule,
   timeOfSchedule,
 } from "./schedule.ts";
+import { chainSchedules } from "./stages.ts";
 
 /** A schedule and what it costs. */
 export interface Plan {
@@ -83,6 +84,9 @@ export function plansOf(
       }
       if (reached > target) missed++;
     }
+  }
+  for (const schedule of chainSchedules(kitchen, start, effort.levels)) {
+    consider(schedule, Math.max(0, ...liveBytes(kitchen, schedule)));
   }
   return undominated(plans);
 }

@@ -15,6 +15,7 @@ import {
   remake,
   timeOfSchedule,
 } from "../../compile/schedule.ts";
+import { chainSchedules } from "../../compile/stages.ts";
 import { workOf } from "../../compile/work.ts";
 import * as build from "../../graph/build.ts";
 import { graph as differentiated } from "./chains.ts";
@@ -118,6 +119,26 @@ Deno.test("a value that needs an overwritten argument is kept", () => {
   assert("lost" in made);
   assertEquals([...made.lost].map((v) => from.values[v]), [product]);
   plans(graph, [0]);
+});
+
+Deno.test("a chain goes there and back by the dynamic program, in less memory than in one level", () => {
+  for (const kind of ["residual", "gelu", "normalised"] as const) {
+    const prepared = prepare(differentiated(kind, 40, 64), []);
+    const from = kitchen(prepared), start = prepared.regions.map((_, i) => i);
+    const found = [...chainSchedules(from, start, 8)];
+    assertEquals(found.length, 8);
+    const bytes = [start, ...found].map((schedule) =>
+      replay(prepared, schedule.map((r) => from.recipes[r]!.region))
+    );
+    const times = [start, ...found].map((schedule) => timeOfSchedule(from, schedule));
+    for (let i = 1; i < times.length; i++) {
+      assert(bytes[i]! <= bytes[0]! && times[i]! >= times[0]! * (1 - 1e-9), `${kind}, level ${i}`);
+    }
+    // Weights, their gradients and a few states, of forty.
+    const value = 64 * 64 * 4;
+    assert(bytes.at(-1)! < (81 + 12) * value, `${kind}: ${bytes.at(-1)! / value} values`);
+    assert(times.at(-1)! > 1.5 * times[0]!, "it runs again more than once");
+  }
 });
 
 /** Values for a graph's parameters. */
