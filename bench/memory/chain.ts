@@ -46,7 +46,7 @@ export function discarding(
 }
 
 /** Milliseconds of runs of several functions, in turns, the least of each: other work only adds. */
-async function timesOf(runs: readonly (() => void)[], rounds: number): Promise<number[]> {
+export async function timesOf(runs: readonly (() => void)[], rounds: number): Promise<number[]> {
   const least = runs.map(() => Infinity);
   for (let round = 0; round < rounds; round++) {
     for (const [i, run] of runs.entries()) {

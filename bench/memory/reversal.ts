@@ -5,7 +5,7 @@
  * @module
  */
 import * as rg from "../../mod.ts";
-import { timeOf } from "./chain.ts";
+import { timesOf } from "./chain.ts";
 import { type Claim, type Experiment, megabytes } from "./experiment.ts";
 
 type T = rg.Tensor;
@@ -214,7 +214,8 @@ async function measure(one: Case, tape: boolean, length: number) {
     if (error instanceof rg.CheckError) return bitsOf();
     throw error;
   });
-  const time = await timeOf(() => run(...one.args).forEach((g) => g.dispose()), 3);
+  const drop = () => run(...one.args).forEach((g) => g.dispose());
+  const time = (await timesOf([drop], 3))[0]!;
   const { peak } = run.programs().at(-1)!.memory;
   const rate = run.explain().match(/bits an element and step: ([\d.]+)/)?.[1];
   run.dispose();
