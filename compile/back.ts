@@ -200,7 +200,7 @@ class Back implements PreparedLoop {
 
   /** Records what the inverse gets wrong, if the plan asks for that and there is something. */
   #recorder(movers: readonly Mover[], length: number): Recorder | undefined {
-    const { names, target, states, places, plan } = this, { tape } = plan!;
+    const { names, target, states, places, plan } = this, tape = plan?.tape;
     if (tape === undefined || states.every(([value]) => sizeOf(value!.shape) === 0)) {
       return undefined;
     }

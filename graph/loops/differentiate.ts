@@ -13,6 +13,7 @@ import { apply, avalOf, canonical, fill, loop, mark, parameter, reshape, slice }
 import { carryChecks, collectChecks, Gauge, noteCheck } from "../check.ts";
 import { isFloat } from "../dtype.ts";
 import type { Graph, Node } from "../node.ts";
+import { substitute } from "../substitute.ts";
 import { activeNodes, topological } from "../walk.ts";
 import {
   carryOf,
@@ -212,6 +213,9 @@ function savedStates(
   const operands = body.parameters.flatMap((_, i) =>
     i >= carries && inverse !== undefined && used.has(inverse.parameters[i]!) ? [i] : []
   );
+  // Loops in the inverse may still take carries that none of their results here need.
+  const unread = inverse?.parameters.slice(0, carries).filter((_, i) => !state.includes(i))
+    .map((p) => [p as Node, fill(0, p.shape, p.dtype)] as const);
   const replay = makeReplay({
     plan,
     open,
@@ -220,7 +224,7 @@ function savedStates(
     invert: inverse && canonical({
       name: inverse.name,
       parameters: [...state, ...operands].map((i) => inverse.parameters[i]!),
-      results: state.map((i) => inverse.results[i]!),
+      results: substitute(state.map((i) => inverse.results[i]!), new Map(unread)),
     }),
     invertedRows: operands.filter((i) => i < carries + stacked).length,
     checks: plan?.check === undefined ? 0 : plan.check === "tape" ? 1 : state.length,
