@@ -48,18 +48,35 @@ export async function saveTree(
     // A tree that is one tensor has no path to it.
     tensors.set(name || "value", { dtype, shape, data: data[i]! });
   });
-  const digest = await digestOf(encodeSafetensors(tensors, metadata));
-  await writeDurably(path, encodeSafetensors(tensors, { ...metadata, [digestKey]: digest }));
+  const file = encodeSafetensors(tensors, { ...metadata, [digestKey]: noDigest });
+  placeDigest(file, noDigest, await digestOf(file));
+  await writeDurably(path, file);
 }
 
-/** Where the metadata keeps the SHA-256 of the tensors' bytes. */
+/** Where the metadata keeps the SHA-256 of the file. */
 const digestKey = "sha256";
+/** What stands there while the digest is taken. */
+const noDigest = "0".repeat(64);
 
-/** SHA-256 of everything behind the header of a safetensors file, in hexadecimal. */
-async function digestOf(file: Uint8Array<ArrayBuffer>): Promise<string> {
+/** SHA-256 in hexadecimal. */
+async function digestOf(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+}
+
+/** Writes another digest over one that the header of a file holds; false if it is not there. */
+function placeDigest(file: Uint8Array, before: string, after: string): boolean {
   const header = Number(new DataView(file.buffer, file.byteOffset).getBigUint64(0, true));
-  const digest = await crypto.subtle.digest("SHA-256", file.subarray(8 + header));
-  return new Uint8Array(digest).toHex();
+  const text = new TextDecoder("latin1").decode(file.subarray(8, 8 + header)); // a byte a letter
+  const at = text.lastIndexOf(`"${digestKey}":"${before}"`);
+  if (at < 0) return false;
+  file.set(new TextEncoder().encode(after), 8 + at + digestKey.length + 4);
+  return true;
+}
+
+/** Whether a file is to the byte what was saved with this digest. */
+async function isWhole(file: Uint8Array<ArrayBuffer>, digest: string): Promise<boolean> {
+  const blank = file.slice();
+  return placeDigest(blank, digest, noDigest) && await digestOf(blank) === digest;
 }
 
 /** A tree read from a file. */
@@ -87,9 +104,9 @@ export async function loadTree<T extends Tree>(
 ): Promise<LoadedTree<T>> {
   const file = await Deno.readFile(path);
   const { tensors, metadata: { [digestKey]: digest, ...metadata } } = decodeSafetensors(file, path);
-  if (digest !== undefined && digest !== await digestOf(file)) {
+  if (digest !== undefined && !await isWhole(file, digest)) {
     throw new RangeError(
-      `Cannot load ${path}: its tensors are not those that were saved, expected an undamaged file`,
+      `Cannot load ${path}: it is not what was saved, expected an undamaged file`,
     );
   }
   check(metadata);

@@ -68,22 +68,32 @@ Deno.test("loadTree() refuses a file that does not fit, naming the tensor", asyn
   });
 });
 
-Deno.test("loadTree() notices every damaged byte of the tensors", async () => {
+Deno.test("loadTree() notices every damaged byte, also of names and metadata", async () => {
   await inFolder(async (folder) => {
     const path = join(folder, "tree.safetensors");
-    const tree = { w: tensor([1, 2, 3]), n: tensor(7, { dtype: "u32" }) };
-    await saveTree(path, tree, { epoch: "3" });
+    const tree = { a: tensor([1, 2, 3]), b: tensor([4, 5, 6]), n: tensor(7, { dtype: "u32" }) };
+    await saveTree(path, tree, { note: 'steps: 3, "sha256":"é' });
+    assertEquals((await loadTree(path, tree)).metadata, { note: 'steps: 3, "sha256":"é' });
     const whole = await Deno.readFile(path);
     const header = Number(new DataView(whole.buffer).getBigUint64(0, true));
-    for (let i = 8 + header; i < whole.length; i++) {
+    const text = new TextDecoder("latin1").decode(whole.subarray(0, 8 + header));
+    // Without the name of the digest it is a file of another program's, which has none.
+    const name = text.lastIndexOf('"sha256":');
+    for (let i = 8; i < whole.length; i++) {
+      if (i >= name && i < name + 8) continue;
       const damaged = whole.slice();
       damaged[i]! ^= 1;
       await Deno.writeFile(path, damaged);
-      await assertRejects(
-        () => loadTree(path, tree),
-        RangeError,
-        "its tensors are not those that were saved, expected an undamaged file",
-      );
+      await assertRejects(() => loadTree(path, tree), RangeError, "Cannot ");
     }
+    // Two tensors of one shape that change places.
+    const swapped = text.replace('"a":', '"x":').replace('"b":', '"a":').replace('"x":', '"b":');
+    const bytes = Uint8Array.from(swapped, (letter) => letter.charCodeAt(0));
+    await Deno.writeFile(path, new Uint8Array([...bytes, ...whole.subarray(8 + header)]));
+    await assertRejects(
+      () => loadTree(path, tree),
+      RangeError,
+      "it is not what was saved, expected an undamaged file",
+    );
   });
 });
