@@ -16,7 +16,7 @@ Trains a network of 784-512-10 on MNIST, on the GPU that WebGPU finds.
   --rate R        Adam's step size at its highest (default 0.001)
   --seed N        seed of parameters and order (default 0)
   --out DIR       folder for model, state and report (default runs/mnist)
-  --resume        go on with the run in that folder
+  --resume        go on with the run in that folder, with the options that it was begun with
   --help          this text
 
 Ctrl-C ends at the next step with everything saved; --resume goes on from there.`;
@@ -98,7 +98,8 @@ async function main({ epochs, batch, rate, seed, out, resume }: Arguments): Prom
   // A batch larger than the set makes no step: fit() says so.
   const steps = Math.max(1, Math.floor(train.size / batch)) * epochs;
   const schedule = rg.optim.cosine(rate, { steps, end: rate / 20 });
-  const settings = { model: model.name, rate };
+  // The rate falls over all steps: with other epochs the run would go on as another.
+  const settings = { model: model.name, rate, epochs };
   const result = await rg.train.fit({
     model,
     optimizer: rg.optim.adam({ rate: schedule }),
@@ -125,7 +126,7 @@ async function main({ epochs, batch, rate, seed, out, resume }: Arguments): Prom
   await rg.train.writeReport(report, {
     title: "MNIST",
     device: adapter,
-    settings: { ...settings, epochs, batch, seed },
+    settings: { ...settings, batch, seed },
     history: result.history,
     best: result.best,
     test: score,

@@ -11,7 +11,7 @@ import type { Node } from "./node.ts";
 
 const here = new URL("..", import.meta.url).href;
 /** Folders of the library: frames in them are not the user's. */
-const own = /^(graph|kernels|compile|runtime|checkpoint|optim|nn|data|train)\//;
+const own = /^(graph|kernels|compile|runtime|checkpoint|steps|optim|nn|data|train)\//;
 /** Frames of a trace: enough to leave the library. */
 const frames = 16;
 

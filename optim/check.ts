@@ -4,6 +4,8 @@
  *
  * @module
  */
+import { describe } from "../graph/describe.ts";
+import { Tensor } from "../graph/tensor.ts";
 import type { Rate } from "./rate.ts";
 
 /**
@@ -34,7 +36,12 @@ export function checkCount(action: string, name: string, value: number, low: num
   );
 }
 
-/** Throws where a rate is a negative number. */
+/** Throws where a rate is a negative number, or nothing that a rate can be. */
 export function checkRate(action: string, rate: Rate): void {
-  if (typeof rate === "number") checkNumber(action, "rate", rate, 0);
+  if (typeof rate === "number") return checkNumber(action, "rate", rate, 0);
+  if (typeof rate === "function" || rate instanceof Tensor) return;
+  throw new TypeError(
+    `Cannot make ${action}: rate is ${describe(rate)}, expected a number, a scalar tensor, or a ` +
+      "function of the step",
+  );
 }

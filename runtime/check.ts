@@ -80,6 +80,8 @@ function generator(seed: number): () => number {
  * numbers and summed. Choose arguments away from kinks (0 for relu).
  *
  * @throws {Error} if they disagree, with the whole table.
+ * @throws {TypeError} if no argument or no result is a float tensor.
+ * @throws {RangeError} if the step or the tolerance is not positive.
  *
  * @example
  * ```ts
@@ -96,6 +98,10 @@ export async function checkGradients(
   { step = 0.01, tolerance = 0.01, seed = 0 }: CheckOptions = {},
 ): Promise<CheckReport> {
   const name = f.name || "the function";
+  for (const [option, value] of Object.entries({ step, tolerance })) {
+    if (value > 0 && value < Infinity) continue;
+    throw new RangeError(`Cannot check ${name}: ${option} is ${value}, expected a positive number`);
+  }
   const random = generator(seed);
   const { leaves, structure } = flatten(args, isTensor, `arguments of ${name}`);
   const moved = leaves.flatMap((x, i) => isFloat(x.dtype) && x.size > 0 ? [i] : []);

@@ -8,6 +8,7 @@ import type { Program } from "../compile/program.ts";
 import type { TypedArray } from "../graph/dtype.ts";
 import { type Aval, is, type Node } from "../graph/node.ts";
 import { insideTransform } from "../graph/scope.ts";
+import { nodeOf } from "../graph/methods/base.ts";
 import { showShape } from "../graph/shape.ts";
 import type { Storage } from "../graph/storage.ts";
 import { readAll, Tensor } from "../graph/tensor.ts";
@@ -56,7 +57,7 @@ export function endTrace(): void {
  * ```
  */
 export function debugPrint(x: Tensor, label: string = "debug"): Tensor {
-  const trace = traces.at(-1), { node } = x;
+  const trace = traces.at(-1), node = nodeOf(x, "print");
   if (trace !== undefined) trace.push({ label, node });
   else if (node.traced) console.warn(unprintable(label));
   else {
@@ -74,7 +75,7 @@ export function debugPrint(x: Tensor, label: string = "debug"): Tensor {
 }
 
 function unprintable(label: string): string {
-  return `${label}: cannot be printed inside vmap or a custom rule`;
+  return `${label}: cannot be printed inside a loop, vmap or a custom rule`;
 }
 
 /** Those of a trace's prints that depend on nothing but its own parameters. */

@@ -113,7 +113,14 @@ export function complete(options: InitOptions): Required<InitOptions> {
       `Cannot init: ${what} is "${software}", expected "allow", "require" or "refuse"`,
     );
   }
-  return { software, powerPreference: options.powerPreference ?? "high-performance" };
+  const powerPreference = options.powerPreference ?? "high-performance";
+  if (powerPreference !== "low-power" && powerPreference !== "high-performance") {
+    throw new TypeError(
+      `Cannot init: powerPreference is "${powerPreference}", expected "low-power" or ` +
+        `"high-performance"`,
+    );
+  }
+  return { software, powerPreference };
 }
 
 /** Opens the adapter that the options ask for. */

@@ -7,6 +7,7 @@
 import { avalOf, call, parameter } from "../build.ts";
 import { collectChecks, noteCheck } from "../check.ts";
 import { closeOver } from "../close.ts";
+import { describe } from "../describe.ts";
 import { isFloat } from "../dtype.ts";
 import type { Node } from "../node.ts";
 import { sameShape, showShape } from "../shape.ts";
@@ -31,7 +32,8 @@ export type Cotangents<A extends readonly unknown[]> = {
  *
  * Values that `f` closes over are constants to it; asking for their derivative is an error.
  *
- * @throws {TypeError} on differentiation, if `pull` returns what does not fit the arguments.
+ * @throws {TypeError} if one of the two is no function; on differentiation, if `pull` returns what
+ * does not fit the arguments.
  *
  * @example
  * ```ts
@@ -49,6 +51,12 @@ export function customVjp<A extends readonly unknown[], R>(
   f: (...args: A) => R,
   pull: (cotangent: R, result: R, ...args: A) => Cotangents<A>,
 ): (...args: A) => R {
+  for (const [what, given] of Object.entries({ "the function": f, "its rule": pull })) {
+    if (typeof given === "function") continue;
+    throw new TypeError(
+      `Cannot give a function its own vjp: ${what} is ${describe(given)}, expected a function`,
+    );
+  }
   const name = nameOf(f);
   return (...args: A): R => {
     const given = partsOf(args, `arguments of ${name}`);
@@ -74,7 +82,7 @@ export function customVjp<A extends readonly unknown[], R>(
             "for each argument",
         );
       }
-      if (pulled.length > args.length) {
+      if (pulled.length !== args.length) {
         throw new TypeError(
           `Cannot pull back through ${name}: the rule returned ${pulled.length} cotangents, ` +
             `expected one for each of ${args.length} arguments`,

@@ -258,13 +258,22 @@ Deno.test("customVjp() may leave arguments or parts of them out", async () => {
   await assertValues(g.b, 0);
 });
 
-Deno.test("customVjp() rejects more cotangents than arguments", () => {
-  const f = customVjp((x: Tensor) => x.mul(2), ((g: Tensor) => [g, g]) as never);
-  assertThrows(
-    () => grad((x: Tensor) => f(x).sum())(ones([2])),
-    TypeError,
-    "the rule returned 2 cotangents, expected one for each of 1 arguments",
-  );
+Deno.test("customVjp() rejects more cotangents than arguments, and fewer", () => {
+  for (const count of [0, 2]) {
+    const f = customVjp((x: Tensor) => x.mul(2), ((g: Tensor) => Array(count).fill(g)) as never);
+    assertThrows(
+      () => grad((x: Tensor) => f(x).sum())(ones([2])),
+      TypeError,
+      `the rule returned ${count} cotangents, expected one for each of 1 arguments`,
+    );
+  }
+});
+
+Deno.test("customVjp() wants two functions", () => {
+  const f = (x: Tensor) => x.mul(2);
+  for (const [what, given] of [["the function", [3, f]], ["its rule", [f]]] as const) {
+    assertThrows(() => customVjp(...given as unknown as [never, never]), TypeError, `${what} is`);
+  }
 });
 
 Deno.test("customVjp() pulls through the values it had, and differentiates again", async () => {

@@ -241,6 +241,12 @@ Deno.test("optimizers refuse numbers out of range", () => {
   assertThrows(() => adam({ epsilon: NaN }), RangeError, "epsilon is NaN");
   assertThrows(() => adamw({ weightDecay: -0.1 }), RangeError, "weightDecay is -0.1");
   assertThrows(() => clipByGlobalNorm(-1), RangeError, "limit is -1");
+  assertThrows(() => sgd({} as never), TypeError, "Cannot make sgd: rate is undefined");
+  assertThrows(
+    () => adam({ rate: "1e-3" as never }),
+    TypeError,
+    'Cannot make adam: rate is "1e-3"',
+  );
 });
 
 Deno.test("adam() takes a schedule as its rate", async () => {

@@ -37,6 +37,16 @@ Deno.test("checkGradients() keeps integers where they are, and needs a float", a
   );
 });
 
+Deno.test("checkGradients() refuses options that would call every gradient wrong", async () => {
+  for (const options of [{ step: 0 }, { step: NaN }, { tolerance: NaN }, { tolerance: -1 }]) {
+    await assertRejects(
+      () => checkGradients((x: Tensor) => x.exp(), [tensor([1])], options),
+      RangeError,
+      "expected a positive number",
+    );
+  }
+});
+
 Deno.test("checkGradients() checks a rule of the user's against what it is the rule of", async () => {
   const wrong = customVjp(
     (x: Tensor) => x.mul(x),

@@ -37,6 +37,11 @@ Deno.test("init() takes the environment's word where the option is left out", as
       `RETROGRAD_SOFTWARE is "sometimes", expected "allow", "require" or "refuse"`,
     );
     assertEquals(complete({ software: "require" }).software, "require");
+    assertThrows(
+      () => complete({ software: "allow", powerPreference: "most" as never }),
+      TypeError,
+      'powerPreference is "most", expected "low-power" or "high-performance"',
+    );
     Deno.env.set("RETROGRAD_SOFTWARE", "");
     assertEquals(complete({}).software, "allow");
   } finally {

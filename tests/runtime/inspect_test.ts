@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { ones, tensor } from "../../graph/create.ts";
 import { where } from "../../graph/operations.ts";
 import { loop, scan } from "../../graph/scan.ts";
@@ -234,6 +234,10 @@ Deno.test("debugPrint() prints inside functions that are differentiated, compile
   assertEquals(lines, [line, line, line]);
 });
 
+Deno.test("debugPrint() says what it cannot print", () => {
+  assertThrows(() => debugPrint(3 as never), TypeError, "Cannot print: an operand is 3");
+});
+
 Deno.test("debugPrint() says where it cannot print", async () => {
   const warnings: string[] = [];
   const { warn } = console;
@@ -244,7 +248,7 @@ Deno.test("debugPrint() says where it cannot print", async () => {
   } finally {
     console.warn = warn;
   }
-  assertEquals(warnings, ["square: cannot be printed inside vmap or a custom rule"]);
+  assertEquals(warnings, ["square: cannot be printed inside a loop, vmap or a custom rule"]);
 });
 
 Deno.test("showValue() is one line that shows whether a value is sane", () => {
