@@ -22,6 +22,7 @@ const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
  * @param tree What to save. Numbers and other static values in it are not saved.
  * @param metadata Text to keep beside the tensors.
  *
+ * @throws {TypeError} If two tensors have the same path, as in `{ "a.b": x, a: { b: y } }`.
  * @throws {Deno.errors.NotCapable} If the permission to write is missing.
  *
  * @example Usage
@@ -43,10 +44,15 @@ export async function saveTree(
   const { leaves, structure } = flatten(tree, isTensor, "what is saved");
   const data = await readAll(leaves);
   const tensors = new Map<string, HostTensor>();
-  leafPaths(structure).forEach((name, i) => {
+  leafPaths(structure).forEach((path, i) => {
     const { dtype, shape } = leaves[i]!;
-    // A tree that is one tensor has no path to it.
-    tensors.set(name || "value", { dtype, shape, data: data[i]! });
+    const name = path || "value"; // a tree that is one tensor has no path to it
+    if (tensors.has(name)) {
+      throw new TypeError(
+        `Cannot save a tree: two of its tensors are at ${name}, expected another key for one`,
+      );
+    }
+    tensors.set(name, { dtype, shape, data: data[i]! });
   });
   const file = encodeSafetensors(tensors, { ...metadata, [digestKey]: noDigest });
   placeDigest(file, noDigest, await digestOf(file));

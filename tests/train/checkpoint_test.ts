@@ -51,6 +51,18 @@ Deno.test("saveTree() computes what is still an expression, and takes a single t
   });
 });
 
+Deno.test("saveTree() refuses two tensors under one name, of which it could keep but one", async () => {
+  await inFolder(async (folder) => {
+    for (
+      const tree of [{ "a.b": tensor(1), a: { b: tensor(2) } }, { "": tensor(1), value: tensor(2) }]
+    ) {
+      const path = join(folder, "tree.safetensors");
+      await assertRejects(() => saveTree(path, tree), TypeError, "two of its tensors are at ");
+      await assertRejects(() => Deno.stat(path), Deno.errors.NotFound);
+    }
+  });
+});
+
 Deno.test("loadTree() refuses a file that does not fit, naming the tensor", async () => {
   await inFolder(async (folder) => {
     const path = join(folder, "tree.safetensors");
