@@ -81,7 +81,10 @@ export function drawMemory(name: string, drawn: Drawn): string {
     own.forEach((b, i) => floor[i]! += b);
     const line = (heights: Float64Array): [number, number][] =>
       [...heights].flatMap((b, i) => [[toX(ends[i]!), toY(b)], [toX(ends[i + 1]!), toY(b)]]);
-    const path = [...line(floor), ...line(under).reverse()].map(([x, y]) => `${x} ${y}`);
+    // Points on a level stretch but for its ends say nothing.
+    const path = [...line(floor), ...line(under).reverse()]
+      .filter(([, y], i, all) => y !== all[i - 1]?.[1] || y !== all[i + 1]?.[1])
+      .map(([x, y]) => `${x} ${y}`);
     const peak = own.reduce((a, b) => Math.max(a, b), 0);
     return `<path fill="${colour}" d="M${path.join("L")}Z"><title>${name}: at most ${
       show(peak)
