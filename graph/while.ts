@@ -73,7 +73,7 @@ const usual: Plan = {
  * // The steps of Collatz until 1.
  * const [last, steps] = rg.whileLoop(
  *   (n: rg.Tensor) => n.greater(1),
- *   (n: rg.Tensor) => rg.where(n.mod(2).equal(0), n.floorDivide(2), n.mul(3).add(1)),
+ *   (n: rg.Tensor) => rg.where(n.mod(2).equal(0), n.floorDiv(2), n.mul(3).add(1)),
  *   rg.tensor(27, { dtype: "u32" }),
  * );
  * assertEquals([await last.item(), await steps.item()], [1, 111]);
