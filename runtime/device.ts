@@ -93,14 +93,18 @@ export interface Device {
   readonly options: Required<InitOptions>;
 }
 
+/** Whether permission to read an environment variable was given already. */
+export function mayRead(name: string): boolean {
+  try {
+    return Deno.permissions.querySync({ name: "env", variable: name }).state === "granted";
+  } catch {
+    return false;
+  }
+}
+
 /** The value of an environment variable, where permission to read it was given already. */
 export function environment(name: string): string | undefined {
-  try {
-    const { state } = Deno.permissions.querySync({ name: "env", variable: name });
-    return state === "granted" ? Deno.env.get(name) : undefined;
-  } catch {
-    return undefined;
-  }
+  return mayRead(name) ? Deno.env.get(name) : undefined;
 }
 
 /** Options with the environment and the defaults filled in. */

@@ -9,13 +9,21 @@ import type { MemoryKind } from "../graph/storage.ts";
 import { Tensor } from "../graph/tensor.ts";
 import { flatten } from "../graph/tree.ts";
 import { Context, context, currentContext, setContext } from "./context.ts";
-import { closeDevice, complete, type DeviceInfo, type InitOptions, openDevice } from "./device.ts";
+import {
+  closeDevice,
+  complete,
+  type DeviceInfo,
+  type InitOptions,
+  mayRead,
+  openDevice,
+} from "./device.ts";
 import { DeviceExecutor } from "./executor.ts";
 import { Block, type MemoryReport } from "./memory.ts";
 import { finish } from "./queue.ts";
 
 let opening: Promise<DeviceInfo> | undefined;
 let waitsAtTheEnd = false;
+const variable = "RETROGRAD_SOFTWARE";
 
 /**
  * A program that has nothing more to do may have left the device much to do. Deno closes the device
@@ -70,7 +78,15 @@ export async function init(options: InitOptions = {}): Promise<DeviceInfo> {
   }
   opening = open(wanted);
   try {
-    return await opening;
+    const info = await opening;
+    // Nobody may have asked for it, and who asked for a GPU could not be heard.
+    if (info.kind === "software" && options.software === undefined && !mayRead(variable)) {
+      console.warn(
+        `init: ${info.name} computes on the CPU, and ${variable} was not looked at, ` +
+          `expected --allow-env=${variable}, or the option software`,
+      );
+    }
+    return info;
   } finally {
     opening = undefined;
   }
