@@ -42,6 +42,7 @@ export {
 } from "./fixed_point.ts";
 export * from "./groups.ts";
 export * from "./hypergradient.ts";
+export type { Hyperparameter, TrainingSchedule } from "./hypergradient/schedule.ts";
 export * from "./inverse_product.ts";
 export * from "./layerwise.ts";
 export * from "./line_search.ts";
@@ -54,6 +55,7 @@ export * from "./plateau.ts";
 export * from "./radam.ts";
 export * from "./rate.ts";
 export * from "./rmsprop.ts";
+export * from "./training_run.ts";
 export {
   type AdamMoments,
   addDecayedWeights,
