@@ -42,9 +42,8 @@ export {
   type ScanOptions,
   type Strategy,
 } from "./graph/scan.ts";
+export { offload, type OffloadOptions } from "./checkpoint/offload.ts";
 export {
-  offload,
-  type OffloadOptions,
   online,
   type OnlineOptions,
   reverse,

@@ -169,9 +169,9 @@ function unroll(
   const actions: ChainAction[] = [];
   type Part = { readonly s: number; readonly t: number; readonly m: number };
   /** What is still to be planned, the next last; an action stands for itself. */
-  const todo: (ChainAction | Part)[] = [{ s: 0, t: length - 1, m: memory }];
-  while (todo.length > 0) {
-    const item = todo.pop()!;
+  const waiting: (ChainAction | Part)[] = [{ s: 0, t: length - 1, m: memory }];
+  while (waiting.length > 0) {
+    const item = waiting.pop()!;
     if ("do" in item) {
       actions.push(item);
       continue;
@@ -180,12 +180,12 @@ function unroll(
     const c = choice(s, t, m);
     if (c === s) {
       actions.push({ do: "forward", stage: s, keep: "all" });
-      todo.push({ do: "backward", stage: s });
-      if (s < t) todo.push({ s: s + 1, t, m: m - sizes.kept[s]! });
+      waiting.push({ do: "backward", stage: s });
+      if (s < t) waiting.push({ s: s + 1, t, m: m - sizes.kept[s]! });
     } else {
       actions.push({ do: "forward", stage: s, keep: "input" });
       for (let j = s + 1; j < c; j++) actions.push({ do: "forward", stage: j, keep: "nothing" });
-      todo.push({ s, t: c - 1, m }, { s: c, t, m: m - sizes.output[c - 1]! });
+      waiting.push({ s, t: c - 1, m }, { s: c, t, m: m - sizes.output[c - 1]! });
     }
   }
   return actions;

@@ -143,12 +143,12 @@ function between(values: readonly Value[], a: Selection, b: Selection): Selectio
  */
 export function corners(values: readonly Value[]): Selection[] {
   const found = [fastest(values)];
-  const todo = [smallest(values)];
-  while (todo.length > 0) {
-    const corner = between(values, found.at(-1)!, todo.at(-1)!);
-    if (corner !== undefined) todo.push(corner);
+  const waiting = [smallest(values)];
+  while (waiting.length > 0) {
+    const corner = between(values, found.at(-1)!, waiting.at(-1)!);
+    if (corner !== undefined) waiting.push(corner);
     else {
-      const next = todo.pop()!;
+      const next = waiting.pop()!;
       if (next.bytes < found.at(-1)!.bytes) found.push(next);
     }
   }

@@ -1,17 +1,13 @@
 /**
  * Strategies of the way back as users name them: what a loop takes for its `backward`. Each is a
- * plan (graph/loops/replay.ts) that can be asked for its schedule; compile/ plays that. Equal plans
- * are one object, so that loops which differ in nothing are one node.
+ * plan around a schedule (plan.ts); `offload`, which has more to decide, is in offload.ts.
  *
  * @module
  */
-import type { Gauge } from "../graph/check.ts";
-import { ArenaSizes, type TapeOptions } from "./arena.ts";
-import type { Plan, When } from "../graph/loops/replay.ts";
 import type { Strategy } from "../graph/scan.ts";
-import { type Held, Online } from "./online.ts";
-import { batchTransfers } from "./hints.ts";
-import { type Level, offload as offloadAll } from "./levels.ts";
+import { ArenaSizes, type TapeOptions } from "./arena.ts";
+import { Online } from "./online.ts";
+import { demand, planOf, type PlanParts, SchedulePlan } from "./plan.ts";
 import {
   keeping,
   type Leaf,
@@ -21,105 +17,8 @@ import {
   segments,
   taping,
 } from "./reverse.ts";
-import { demandInteger, leastAdvances, revolve as revolveAll } from "./revolve.ts";
-import { type Action, type Schedule, type Store, stores, turn } from "./schedule.ts";
-
-/** A plan that has a schedule. */
-export class SchedulePlan implements Plan {
-  /** A plan by its name in words, which says all about it. */
-  constructor(
-    readonly name: string,
-    /** See {@linkcode Plan}; undefined if nothing is inverted. */
-    readonly check: "drift" | "bits" | "tape" | undefined,
-    /** The actions for a chain of so many steps. */
-    readonly schedule: (length: number) => Schedule,
-    /** Slots that the schedule uses: 0 to this, exclusive. */
-    readonly slots: (length: number) => number,
-    /** See {@linkcode Plan}. */
-    readonly open?: number,
-    /** Where the snapshot in a slot lies. */
-    readonly storeOf: (slot: number, length: number) => Store = () => "device",
-    /** Set if it records what the inverse gets wrong. */
-    readonly tape?: {
-      readonly sizes: ArenaSizes;
-      /** Steps that are recorded before they are taken back, of a loop of so many. */
-      readonly segment: (length: number) => number;
-    },
-  ) {}
-
-  /** See {@linkcode Plan}. */
-  gauge(loop: string): Gauge {
-    return this.tape!.sizes.gauge(loop);
-  }
-
-  /** See {@linkcode Plan}. */
-  get inverts(): boolean {
-    return this.check !== undefined;
-  }
-
-  /** Snapshots at the turn, in the order of their slots. */
-  held(length: number): readonly Held[] {
-    return this.#turn(length).held;
-  }
-
-  /** See {@linkcode Plan}. */
-  atTurn(length: number): readonly When[] {
-    const { at, held } = this.#turn(length);
-    const when = [
-      at,
-      ...held.map(({ slot, step }): When => {
-        // The initial state is there anyway.
-        const store = step === 0 ? "device" : this.storeOf(slot, length);
-        return store === "device" ? step : `${store} ${step}`;
-      }),
-    ];
-    return when.includes(0) ? when : [...when, 0];
-  }
-
-  /** The actions from the turn on. */
-  *back(length: number): Generator<Action, void, undefined> {
-    let turned = false;
-    for (const action of this.schedule(length)) {
-      if (turned) yield action;
-      turned ||= action.do === "turn";
-    }
-  }
-
-  #turn(length: number): { readonly at: number; readonly held: readonly Held[] } {
-    const live = new Map<number, number>();
-    for (const action of this.schedule(length)) {
-      if (action.do === "snapshot") live.set(action.slot, action.step);
-      else if (action.do === "drop") live.delete(action.slot);
-      else if (action.do === "turn") {
-        const held = [...live].map(([slot, step]) => ({ slot, step }));
-        return { at: action.from, held: held.sort((a, b) => a.slot - b.slot) };
-      }
-    }
-    throw new Error(`Cannot plan ${this.name}: its schedule never turns`);
-  }
-}
-
-const known = new Map<string, SchedulePlan>();
-
-function planOf(...parts: ConstructorParameters<typeof SchedulePlan>): SchedulePlan {
-  const [name] = parts;
-  let plan = known.get(name);
-  if (plan === undefined) known.set(name, plan = new SchedulePlan(...parts));
-  return plan;
-}
-
-/** The plan as one that has a schedule. */
-export function scheduleOf(plan: Plan): SchedulePlan {
-  if (plan instanceof SchedulePlan) return plan;
-  throw new TypeError(`Cannot play ${plan.name}: it has no schedule`);
-}
-
-function demand(strategy: string, what: string, value: unknown): asserts value is number {
-  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 1) return;
-  throw new RangeError(
-    `Cannot make ${strategy}: ${what} is ${String(value)}, expected an integer of at least 1`,
-  );
-}
+import { leastAdvances, revolve as revolveAll } from "./revolve.ts";
+import { type Action, turn } from "./schedule.ts";
 
 /** How {@linkcode revolve} goes back. */
 export interface RevolveOptions {
@@ -168,71 +67,58 @@ export function revolve(options: RevolveOptions): Strategy {
   demand("revolve", "snapshots", snapshots);
   if (segment === undefined && leaf === "store") {
     return {
-      plan: planOf(
-        `revolve(${snapshots})`,
-        undefined,
-        (length) => revolveAll(length, snapshots),
-        (length) => Math.min(snapshots, Math.max(1, length - 1)),
-      ),
+      plan: planOf({
+        name: `revolve(${snapshots})`,
+        schedule: (length) => revolveAll(length, snapshots),
+        slots: (length) => Math.min(snapshots, Math.max(1, length - 1)),
+        extraSteps: (length) => ({ advances: leastAdvances(length, snapshots), inversions: 0 }),
+      }),
     };
   }
   demand("revolve", "segment", segment);
-  const inner = leafOf(leaf);
-  const plan = planOf(
-    `revolve(${snapshots}) over segments of ${segment}: ${inner.name}`,
-    inner.check,
-    (length) => {
-      const count = Math.ceil(length / segment);
-      const leaves = inner.leaf(snapshots, Math.min(segment, length));
+  const inner = leaf === "store" ? stored : leafOf(leaf);
+  const within = (length: number): number => Math.min(segment, length);
+  const plan = planOf({
+    name: `revolve(${snapshots}) over segments of ${segment}: ${inner.name}`,
+    check: inner.check,
+    schedule: (length) => {
+      const outer = revolveAll(Math.ceil(length / segment), snapshots);
       return length === 0
         ? [turn(0, 0)]
-        : nest(revolveAll(count, snapshots), segments(length, segment), leaves);
+        : nest(outer, segments(length, segment), inner.leaf(snapshots));
     },
-    (length) => snapshots + inner.slots(Math.min(segment, length)),
-    undefined,
-    undefined,
-    inner.sizes && { sizes: inner.sizes, segment: (length) => Math.min(segment, length) },
-  );
+    slots: (length) => snapshots + inner.slots(within(length)),
+    tape: inner.tape && { ...inner.tape, segment: within },
+  });
   return { plan, ...(leaf !== "store" && { inverse: leaf.inverse! }) };
 }
 
-/** What a segment is gone back over with, and the slots that takes. */
-function leafOf(leaf: "store" | Strategy): {
-  readonly name: string;
-  readonly check: SchedulePlan["check"];
-  readonly slots: (segment: number) => number;
-  readonly leaf: (first: number, segment: number) => Leaf;
-  readonly sizes?: ArenaSizes;
-} {
-  if (leaf === "store") {
-    const slots = (segment: number): number => Math.max(1, segment - 1);
-    return {
-      name: "store",
-      check: undefined,
-      slots,
-      leaf: (first, segment) =>
-        keeping(Array.from({ length: slots(segment) }, (_, i) => first + i)),
-    };
-  }
-  if (leaf?.inverse === undefined || !isReverse(leaf.plan)) {
+/** What goes back over a segment. */
+type Inner = Pick<PlanParts, "name" | "check" | "slots" | "tape"> & {
+  readonly leaf: (first: number) => Leaf;
+};
+
+/** A segment whose states are kept. */
+const stored: Inner = {
+  name: "store",
+  slots: (segment) => Math.max(1, segment - 1),
+  leaf: (first) => (from, to, last) => {
+    const slots = Array.from({ length: stored.slots(to - from) }, (_, i) => first + i);
+    return keeping(slots)(from, to, last);
+  },
+};
+
+/** What a strategy goes back over a segment with. */
+function leafOf(strategy: Strategy): Inner {
+  const plan = strategy?.inverse === undefined ? undefined : strategy.plan;
+  const leaf = plan instanceof SchedulePlan ? plan.parts.leaf : undefined;
+  if (leaf === undefined) {
     throw new TypeError(
-      `Cannot make revolve: leaf is ${leaf?.plan?.name ?? String(leaf)}, expected "store" or ` +
-        "reverse({ inverse })",
+      `Cannot make revolve: leaf is ${strategy?.plan?.name ?? String(strategy)}, ` +
+        'expected "store" or reverse({ inverse })',
     );
   }
-  const { name, check, tape } = leaf.plan;
-  return {
-    name,
-    check,
-    slots: () => tape === undefined ? 0 : 1,
-    leaf: (first) => tape === undefined ? reversing(false) : taping(first),
-    ...(tape && { sizes: tape.sizes }),
-  };
-}
-
-/** True for what {@linkcode reverse} makes, as opposed to what nests it. */
-function isReverse(plan: Plan | undefined): plan is SchedulePlan {
-  return plan instanceof SchedulePlan && plan.name.startsWith("reverse");
+  return { ...(plan as SchedulePlan).parts, leaf };
 }
 
 /** How {@linkcode online} goes back. */
@@ -264,13 +150,12 @@ export interface OnlineOptions {
 export function online({ snapshots }: OnlineOptions): Strategy {
   demand("online", "snapshots", snapshots);
   return {
-    plan: planOf(
-      `online(${snapshots})`,
-      undefined,
-      (length) => playOnline(length, snapshots),
-      (length) => Math.min(snapshots, Math.max(1, length)),
-      snapshots,
-    ),
+    plan: planOf({
+      name: `online(${snapshots})`,
+      schedule: (length) => playOnline(length, snapshots),
+      slots: (length) => Math.min(snapshots, Math.max(1, length)),
+      open: snapshots,
+    }),
   };
 }
 
@@ -278,147 +163,6 @@ function* playOnline(length: number, snapshots: number): Generator<Action, void,
   const chain = new Online({ snapshots });
   yield* chain.forward(Math.max(0, length - 1));
   yield* chain.back(length);
-}
-
-/** How {@linkcode offload} goes back. */
-export interface OffloadOptions {
-  /** States kept on the device at once. @default {0} */
-  readonly device?: number;
-  /** States kept in the host's memory at once. @default {0} */
-  readonly host?: number;
-  /**
-   * States kept on disk at once, in a file that is gone from its folder as soon as it is open.
-   *
-   * @default {0}
-   */
-  readonly disk?: number;
-}
-
-/** What a transfer costs, in steps: the snapshots that are used most lie where they cost least. */
-const transfers: { readonly [S in Store]: number } = { device: 0, host: 0.5, disk: 2 };
-
-/**
- * Keeps chosen states of a loop as {@linkcode revolve} does, the colder ones outside of the device:
- * in the host's memory, or on disk (Stumm & Walther 2009; Herrmann & Pallez 2020). For chains whose
- * states do not fit on the device, and whose steps take longer than moving a state. The initial
- * state stays on the device. The gradient is that of `"store"`, to the bit.
- *
- * A program with such a loop waits for its transfers, and what is called after it waits behind it.
- * States leave the device several at a time; `memory()` counts what is outside.
- *
- * @throws {RangeError} if a number of states is no integer of at least 0, or there are none.
- * @throws {Deno.errors.NotCapable} when a program runs that keeps states on disk, if it may not read
- * and write the folder for temporary files.
- *
- * @example
- * ```ts
- * import * as rg from "@retrograd/retrograd";
- * import { assertEquals } from "@std/assert";
- *
- * await rg.init({ software: "allow" });
- * const heat = (backward: rg.Backward) => (x: rg.Tensor) =>
- *   rg.loop((x) => x.mul(0.9).sin(), x, { length: 40, backward }).sum();
- * const x = rg.tensor([1, 2]);
- * const moved = await rg.grad(heat(rg.offload({ device: 2, host: 6 })))(x).array();
- * assertEquals(moved, await rg.grad(heat("store"))(x).array());
- * ```
- */
-export function offload({ device = 0, host = 0, disk = 0 }: OffloadOptions): Strategy {
-  const counts: { readonly [S in Store]: number } = { device, host, disk };
-  for (const store of stores) {
-    const count: unknown = counts[store];
-    if (typeof count === "number" && Number.isSafeInteger(count) && count >= 0) continue;
-    throw new RangeError(
-      `Cannot make offload: ${store} is ${String(count)}, expected an integer of at least 0`,
-    );
-  }
-  demand("offload", "the number of states", device + host + disk);
-  const slots = (length: number): { readonly [S in Store]: number } => {
-    const most = Math.max(1, length);
-    return {
-      device: Math.min(device, most),
-      host: Math.min(host, most),
-      disk: Math.min(disk, most),
-    };
-  };
-  const plans = new Map<number, Schedule>();
-  const scheduleFor = (length: number): Schedule => {
-    const known = plans.get(length);
-    if (known !== undefined) return known;
-    const levels = stores.map((store): Level => ({
-      store,
-      slots: counts[store],
-      write: transfers[store],
-      read: transfers[store],
-    }));
-    const found = offloadAll(length, levels.filter(({ slots }) => slots > 0));
-    const schedule: Schedule = {
-      [Symbol.iterator]: () => batchTransfers(byStore(found.schedule(), slots(length))),
-    };
-    plans.set(length, schedule);
-    return schedule;
-  };
-  return {
-    plan: planOf(
-      `offload(${device}, ${host}, ${disk})`,
-      undefined,
-      scheduleFor,
-      (length) => stores.reduce((sum, store) => sum + slots(length)[store], 0),
-      undefined,
-      (slot, length) => {
-        const { device, host } = slots(length);
-        return slot < device ? "device" : slot < device + host ? "host" : "disk";
-      },
-    ),
-  };
-}
-
-/**
- * The schedule with slots numbered store after store, so that a number says where a snapshot lies.
- * A second copy of the initial state is the first: it is on the device anyway.
- */
-function* byStore(
-  schedule: Schedule,
-  counts: { readonly [S in Store]: number },
-): Generator<Action, void, undefined> {
-  const free = { device: [] as number[], host: [] as number[], disk: [] as number[] };
-  let next = 0;
-  for (const store of stores) {
-    for (let i = 0; i < counts[store]; i++) free[store].push(next++);
-    free[store].reverse();
-  }
-  const places = new Map<number, { readonly slot: number; readonly store: Store }>();
-  let initial: number | undefined;
-  const copies = new Set<number>();
-  for (const action of schedule) {
-    switch (action.do) {
-      case "snapshot": {
-        if (action.step === 0 && initial !== undefined) {
-          copies.add(action.slot);
-          places.set(action.slot, places.get(initial)!);
-          break;
-        }
-        const slot = free[action.store].pop()!;
-        places.set(action.slot, { slot, store: action.store });
-        if (action.step === 0) initial = action.slot;
-        yield { ...action, slot };
-        break;
-      }
-      case "restore":
-        yield { ...action, slot: places.get(action.slot)!.slot };
-        break;
-      case "drop": {
-        const { slot, store } = places.get(action.slot)!;
-        places.delete(action.slot);
-        if (copies.delete(action.slot)) break;
-        free[store].push(slot);
-        yield { ...action, slot };
-        break;
-      }
-      default:
-        yield action;
-    }
-  }
 }
 
 /** How {@linkcode reverse} goes back. */
@@ -499,38 +243,20 @@ export function reverse<C, X>(
     );
   }
   const plan = exact === "tape"
-    ? planOf(
-      `reverse with a tape of ${bits} bits`,
-      "tape",
-      (length) => taping(0)(0, length, true),
-      () => 1,
-      undefined,
-      undefined,
-      { sizes: new ArenaSizes(bits), segment: (length) => length },
-    )
-    : planOf(
-      exact === false ? "reverse" : "reverse on a grid",
-      exact === false ? "drift" : "bits",
-      (length) => reverseAll(length, false),
-      () => 0,
-    );
+    ? planOf({
+      name: `reverse with a tape of ${bits} bits`,
+      check: "tape",
+      schedule: (length) => taping(0)(0, length, true),
+      slots: () => 1,
+      tape: { sizes: new ArenaSizes(bits), segment: (length) => length },
+      leaf: taping,
+    })
+    : planOf({
+      name: exact === false ? "reverse" : "reverse on a grid",
+      check: exact === false ? "drift" : "bits",
+      schedule: (length) => reverseAll(length, false),
+      slots: () => 0,
+      leaf: () => reversing(false),
+    });
   return { plan, inverse: inverse as (carry: never, x: never) => unknown };
-}
-
-/** Steps that a plan runs again, and runs backwards, for a loop of so many. */
-export function extraSteps(
-  plan: Plan,
-  length: number,
-): { readonly advances: number; readonly inversions: number } {
-  const revolved = /^revolve\((\d+)\)$/.exec(plan.name);
-  if (revolved !== null) {
-    return { advances: leastAdvances(length, Number(revolved[1])), inversions: 0 };
-  }
-  demandInteger("length", length, 0);
-  let advances = 0, inversions = 0;
-  for (const action of scheduleOf(plan).schedule(length)) {
-    if (action.do === "advance") advances += action.to - action.from;
-    else if (action.do === "invert") inversions += action.from - action.to;
-  }
-  return { advances, inversions };
 }

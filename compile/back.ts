@@ -8,22 +8,30 @@
  *
  * @module
  */
-import type { Held } from "../checkpoint/online.ts";
-import type { Action, Store } from "../checkpoint/schedule.ts";
-import { extraSteps, scheduleOf, type SchedulePlan } from "../checkpoint/strategy.ts";
+import { scheduleOf, type SchedulePlan } from "../checkpoint/plan.ts";
+import type { Action } from "../checkpoint/schedule.ts";
 import { forwardOf, type Replay, replayInputs } from "../graph/loops/replay.ts";
 import type { Node } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { compareKernel, fillKernel, placeKernel, setKernel, takeKernel } from "../kernels/copy.ts";
-import { beginIn, copyAll, type Memory, playRounds, type PreparedLoop } from "./loop.ts";
-import { type Scratch, startingIn } from "./loop.ts";
+import { conduct, type Repertoire } from "./conduct.ts";
+import { Pairs, runErrands } from "./errands.ts";
+import {
+  beginIn,
+  copyAll,
+  type Memory,
+  playRounds,
+  type PreparedLoop,
+  type Scratch,
+  startingIn,
+} from "./loop.ts";
 import { movePart, type Mover, type Place, placesOf, type Stage } from "./movers.ts";
 import { bytesOf } from "./order.ts";
 import type { Dispatch, OutsidePlan, Target } from "./program.ts";
 import { Recorder } from "./recorder.ts";
-import { type Errand, Pairs, runErrands } from "./errands.ts";
 import { backOpen } from "./open.ts";
 import type { ScriptLoop } from "./script.ts";
+import { bytesOfState, snapshotName, Snapshots } from "./snapshots.ts";
 import {
   assemble,
   bodyPart,
@@ -109,10 +117,7 @@ class Back implements PreparedLoop {
   private readonly plan: SchedulePlan | undefined;
   /** Snapshots of a loop that ends when its data say so. */
   private readonly open: number | undefined;
-  /** Snapshots at the turn; where the length is not known, any may be there, and the first is. */
-  private readonly held: readonly Held[];
-  /** For each slot whether its snapshot lies elsewhere; the initial state is on the device anyway. */
-  private readonly isAway: readonly boolean[];
+  private readonly snapshots: Snapshots;
   private readonly make: Make;
   private readonly tape: Recorder | undefined;
 
@@ -124,21 +129,14 @@ class Back implements PreparedLoop {
     private readonly movers: readonly Mover[] | undefined,
     private readonly target: Target,
   ) {
-    const { length, carries } = node.attributes;
+    const { length, carries } = node.attributes, { names } = this;
     this.make = makerFor(node);
     this.open = replay.open ? replay.live - 1 : undefined;
     this.plan = replay.open ? undefined : replay.plan && scheduleOf(replay.plan);
-    this.held = this.open === undefined
-      ? this.plan?.held(length) ?? []
-      : Array.from({ length: this.open }, (_, slot) => ({ slot, step: slot === 0 ? 0 : -1 }));
-    this.isAway = Array.from(
-      { length: this.plan?.slots(length) ?? 0 },
-      (_, slot) =>
-        this.plan!.storeOf(slot, length) !== "device" &&
-        !this.held.some((held) => held.slot === slot && held.step === 0),
-    );
     this.states = replayInputs(node.attributes, replay, node.inputs).states;
-    const around = playRounds(pull, this.names, "around");
+    this.snapshots = new Snapshots(this.plan, length, this.states, this.open);
+    this.outside = this.snapshots.outside();
+    const around = playRounds(pull, names, "around");
     this.rounds = around.rounds;
     this.wanted = new Map(
       outputs.map((output) => [(output as Node<"project">).attributes.index, output]),
@@ -152,55 +150,32 @@ class Back implements PreparedLoop {
       if (result !== undefined) this.ends.set(name, result);
     });
     const ofState = this.states.map((_, i) =>
-      this.names.of(`state ${i}`, bytesOfCarry(pull, pullArgument(pull, this.states.length, i)))
+      names.of(`state ${i}`, bytesOfCarry(pull, pullArgument(pull, this.states.length, i)))
     );
     if (movers === undefined) {
       this.places = [{ names: ["", ...ofState], moves: [] }];
     } else {
-      const first = [this.names.of("counter", bytesOfCarry(pull, 0)), ...ofState];
-      this.places = placesOf(movers, this.names, first);
+      const counterBytes = bytesOfCarry(pull, 0);
+      const first = [names.of("counter", counterBytes), ...ofState];
+      this.places = placesOf(movers, names, first);
       this.states.forEach((values, i) => starts.set(ofState[i]!, values[0]!));
-      this.#nameSnapshots(length, starts);
+      for (const { name, value } of this.snapshots.nameOwn(names, counterBytes)) {
+        starts.set(name, value);
+      }
       this.tape = this.#recorder(movers, length);
     }
-    this.outside = this.#outside();
     this.starts = starts;
-    this.own = [...this.names.all.keys()].filter((name) => !this.ends.has(name));
+    this.own = [...names.all.keys()].filter((name) => !this.ends.has(name));
     const operands = [...node.inputs, ...(movers ?? []).flatMap((mover) => mover.operands)];
     this.scratch = this.own.map((name) => {
-      const bytes = this.names.all.get(name)!, value = starts.get(name);
+      const bytes = names.all.get(name)!, value = starts.get(name);
       return value === undefined ? { bytes } : { bytes, ...startingIn(value, operands) };
     });
   }
 
-  /** Slots for snapshots. */
-  #slots(length: number): number {
-    return this.open ?? this.plan!.slots(length);
-  }
-
-  /** Bytes of the states that lie outside of the device at the fullest moment of each store. */
-  #outside(): OutsidePlan {
-    const peak = { host: 0, disk: 0 }, now = { host: 0, disk: 0 };
-    const stores = new Map<number, Store>();
-    if (!this.isAway.includes(true)) return peak;
-    for (const action of this.plan!.schedule(this.node.attributes.length)) {
-      if (action.do !== "snapshot" && action.do !== "drop") continue;
-      if (!this.isAway[action.slot]) continue;
-      const store = action.do === "drop" ? stores.get(action.slot) : action.store;
-      if (store === undefined || store === "device") continue;
-      if (action.do === "drop") now[store]--;
-      else {
-        stores.set(action.slot, store);
-        peak[store] = Math.max(peak[store], ++now[store]);
-      }
-    }
-    const bytes = this.states.reduce((sum, [value]) => sum + bytesOf(value!), 0);
-    return { host: peak.host * bytes, disk: peak.disk * bytes };
-  }
-
   /** Records what the inverse gets wrong, if the plan asks for that and there is something. */
   #recorder(movers: readonly Mover[], length: number): Recorder | undefined {
-    const { names, target, states, places, plan } = this, tape = plan?.tape;
+    const { names, target, states, places, plan } = this, tape = plan?.parts.tape;
     if (tape === undefined || states.every(([value]) => sizeOf(value!.shape) === 0)) {
       return undefined;
     }
@@ -214,32 +189,13 @@ class Back implements PreparedLoop {
     return new Recorder(taped, movers, places, names, target);
   }
 
-  /** Names the memory of snapshots; the initial state is one that stays where it lies. */
-  #nameSnapshots(length: number, starts: Map<string, Node>): void {
-    const held = this.held;
-    for (let slot = 0; slot < this.#slots(length); slot++) {
-      const index = held.findIndex((snapshot) => snapshot.slot === slot);
-      this.names.of(snapshotName(slot, 0), bytesOfCarry(this.pull, 0));
-      this.states.forEach((values, i) => {
-        const value = index < 0 ? undefined : values[index + 1]!;
-        if (held[index]?.step === 0) return;
-        const onDevice = !this.isAway[slot];
-        // What lies elsewhere is known by a ticket, which the loop forward gave if it was there.
-        if (!onDevice && value !== undefined) return;
-        const bytes = onDevice ? bytesOf(values[0]!) : ticketBytes;
-        const name = this.names.of(snapshotName(slot, i + 1), bytes);
-        if (value !== undefined) starts.set(name, value);
-      });
-    }
-  }
-
   describe(): string[] {
     const { length, body } = this.node.attributes, { plan, states } = this;
-    const bytes = states.reduce((sum, [value]) => sum + bytesOf(value!), 0);
+    const bytes = bytesOfState(states);
     if (plan === undefined) {
       return [`states stored: ${bytes} B for ${length} steps of ${body.name}`];
     }
-    const { advances, inversions } = extraSteps(plan, length);
+    const { advances, inversions } = plan.extraSteps(length);
     const { host, disk } = this.outside;
     return [
       `states ${plan.name}: ${plan.slots(length)} snapshots, ${bytes} B a state, ` +
@@ -254,19 +210,7 @@ class Back implements PreparedLoop {
     const { length } = node.attributes;
     const memory = new Map(this.own.map((name, i) => [name, scratch[i]!]));
     for (const [name, result] of this.ends) memory.set(name, slotOf(result));
-    const initial = this.held.findIndex(({ step }) => step === 0);
-    if (initial >= 0) {
-      const { slot } = this.held[initial]!;
-      this.states.forEach((values, i) =>
-        memory.set(snapshotName(slot, i + 1), slotOf(values[initial + 1]!))
-      );
-    }
-    this.held.forEach(({ slot }, index) => {
-      if (!this.isAway[slot]) return;
-      this.states.forEach((values, i) =>
-        memory.set(snapshotName(slot, i + 1), slotOf(values[index + 1]!))
-      );
-    });
+    for (const { name, value } of this.snapshots.given()) memory.set(name, slotOf(value));
     const at = (name: string): number => memory.get(name)!;
     const counter = this.pull.program.arguments[0]!;
     const set = (name: string, value: number): Dispatch =>
@@ -290,7 +234,7 @@ class Back implements PreparedLoop {
     if (this.plan === undefined) return assemble([...starts, this.#stored(stage)]);
     starts.push(set(this.places[0]!.names[0]!, Number(this.plan.atTurn(length)[0])));
     if (this.tape !== undefined) starts.push(set(this.tape.cursor, 0));
-    for (const { slot, step } of this.plan.held(length)) {
+    for (const { slot, step } of this.snapshots.held) {
       starts.push(set(snapshotName(slot, 0), step));
     }
     return assemble([...starts, this.#scheduled(stage)]);
@@ -352,167 +296,97 @@ class Back implements PreparedLoop {
     }));
   }
 
+  /** A snapshot made of the working state, or the other way round. */
+  #copied(stage: Stage, place: Place, slot: number, restore: boolean): Part {
+    const values = [stage.counter, ...this.states.map(([value]) => value!)];
+    const names = this.snapshots.isAway(slot) ? place.names.slice(0, 1) : place.names;
+    const pairs = names.map((name, i) => {
+      const [from, to] = [stage.at(name), stage.at(snapshotName(slot, i))];
+      return restore ? { from: to, to: from, value: values[i]! } : { from, to, value: values[i]! };
+    });
+    return assemble(copyAll(pairs, this.make, this.target.maxBindings));
+  }
+
   /** All that can run, and the order in which the plan's schedule runs it. */
   #scheduled(stage: Stage): Part {
-    const { places, rounds, states } = this, movers = this.movers!;
-    const { plan, open } = this, { length } = this.node.attributes, slots = this.#slots(length);
-    const parts: Part[] = [];
+    const { plan, open, rounds, snapshots } = this, { length } = this.node.attributes;
+    const parts: Part[] = [], pairs = new Pairs();
     const add = (part: Part): number => parts.push(part) - 1;
-    const values = [undefined, ...states.map(([value]) => value!)];
-    const { isAway } = this;
-    const copies = (place: Place, slot: number, restore: boolean): Part => {
-      const names = isAway[slot] ? place.names.slice(0, 1) : place.names;
-      const pairs = names.map((name, i) => {
-        const ends = [stage.at(name), stage.at(snapshotName(slot, i))] as const;
-        const [from, to] = restore ? [ends[1], ends[0]] : ends;
-        return { from, to, value: values[i] ?? stage.counter };
-      });
-      return assemble(copyAll(pairs, this.make, this.target.maxBindings));
-    };
-    const moved = places.map((place) =>
-      movers.map((mover, m) => add(movePart(mover, place.moves[m]!.placed, stage)))
-    );
-    const everySlot = Array.from({ length: slots }, (_, slot) => slot);
-    // The initial state lies where it was given: no schedule writes over it.
-    const first = this.held.find(({ step }) => step === 0)?.slot;
-    const saved = places.map((place) =>
-      everySlot.map((slot) => slot === first ? undefined : add(copies(place, slot, false)))
-    );
-    const restored = places.map((place) => everySlot.map((slot) => add(copies(place, slot, true))));
-    const pulled = places.map((place) =>
-      rounds.map((round) => add(this.#pulled(stage, round, place)))
-    );
-    const compared = places.map((place) =>
-      everySlot.map((slot) =>
-        add(this.#compared(stage, place, (i) => stage.at(snapshotName(slot, i + 1))))
-      )
-    );
-    const initial = plan?.atTurn(length).indexOf(0) ?? -1;
-    const ended = initial < 0
-      ? []
-      : places.map((place) =>
-        add(this.#compared(stage, place, (i) => stage.slotOf(states[i]![initial]!)))
-      );
-    const held = this.held;
-    const pairs = new Pairs();
+    const repertoires = this.places.map((_, place) => this.#repertoire(stage, place, add, pairs));
+    const order = (actions: Iterable<Action>, round: number) =>
+      conduct(actions, round, repertoires, snapshots);
+    // Without snapshots elsewhere there are no errands.
+    const plain = (actions: Iterable<Action>, round: number): Iterable<number> =>
+      order(actions, round) as Iterable<number>;
+    const begin = open === undefined ? [] : rounds.map((round) => add(this.#begun(stage, round)));
+    const { dispatches, scripts } = together(parts);
+    if (open !== undefined) {
+      const steer = backOpen(open, rounds.length, (round) => begin[round]!, plain);
+      const slots = [stage.slotOf(this.states[0]![0]!)];
+      return { dispatches, script: [{ parts: scripts, slots, steer }] };
+    }
+    if (pairs.slots.length > 0) {
+      const steer = runErrands(() => order(plan!.back(length), 0));
+      return { dispatches, script: [{ parts: scripts, slots: pairs.slots, steer }] };
+    }
+    return { dispatches, script: [{ parts: scripts, order: () => plain(plan!.back(length), 0) }] };
+  }
+
+  /** What can run at a place; `add` gives parts their numbers. */
+  #repertoire(
+    stage: Stage,
+    number: number,
+    add: (part: Part) => number,
+    pairs: Pairs,
+  ): Repertoire {
+    const { snapshots, states, tape, plan } = this, place = this.places[number]!;
+    const everySlot = Array.from({ length: snapshots.slots }, (_, slot) => slot);
     // The parts of a state that are somewhere: those of no bytes are nowhere.
     const present = states.flatMap(([value], i) => bytesOf(value!) > 0 ? [i + 1] : []);
-    const moves = places.map((place) =>
-      everySlot.map((slot) =>
-        isAway[slot]
+    const recorded = tape?.record(number, stage, this.make);
+    const initial = plan?.atTurn(this.node.attributes.length).indexOf(0) ?? -1;
+    return {
+      moved: this.movers!.map((mover, m) => {
+        const { placed, to } = place.moves[m]!;
+        return { part: add(movePart(mover, placed, stage)), to };
+      }),
+      saved: everySlot.map((slot) =>
+        slot === snapshots.initial ? undefined : add(this.#copied(stage, place, slot, false))
+      ),
+      restored: everySlot.map((slot) => add(this.#copied(stage, place, slot, true))),
+      pulled: this.rounds.map((round) => add(this.#pulled(stage, round, place))),
+      compared: everySlot.map((slot) =>
+        add(this.#compared(stage, place, (i) => stage.at(snapshotName(slot, i + 1))))
+      ),
+      ended: initial < 0
+        ? undefined
+        : add(this.#compared(stage, place, (i) => stage.slotOf(states[i]![initial]!))),
+      recorded: recorded && { before: add(recorded.before), after: add(recorded.after) },
+      mended: tape && add(tape.mend(number, stage, this.make)),
+      away: everySlot.map((slot) =>
+        snapshots.isAway(slot)
           ? pairs.add(present.map((part) => ({
             ticket: stage.at(snapshotName(slot, part)),
             slot: stage.at(place.names[part]!),
             bytes: bytesOf(states[part - 1]![0]!),
           })))
           : undefined
-      )
-    );
-    const { tape } = this;
-    const recorded = tape && places.map((_, place) => {
-      const { before, after } = tape.record(place, stage, this.make);
-      return { before: add(before), after: add(after) };
-    });
-    const mended = tape && places.map((_, place) => add(tape.mend(place, stage, this.make)));
-    const ticketsOf = (numbers: readonly number[], slots: readonly number[]): number[] =>
-      numbers.flatMap((slot) => moves[0]![slot]?.(slots).map(({ ticket }) => ticket) ?? []);
-    function* order(
-      actions: Iterable<Action>,
-      round: number,
-    ): Generator<number | Errand, void, undefined> {
-      let place = 0;
-      // The steps that snapshots are of, and the one that the working state is of if it was inverted.
-      const kept = new Map(held.map(({ slot, step }) => [slot, step]));
-      let at = -1;
-      const move = function* (mover: number, count: number): Generator<number, void, undefined> {
-        for (let i = 0; i < count; i++) {
-          yield moved[place]![mover]!;
-          place = places[place]!.moves[mover]!.to;
-        }
-      };
-      for (const action of actions) {
-        if (action.do === "advance" && action.tape && recorded !== undefined) {
-          for (let step = action.from; step < action.to; step++) {
-            const { before, after } = recorded[place]!;
-            yield before;
-            yield* move(0, 1);
-            yield after;
-          }
-        } else if (action.do === "invert" && action.tape && mended !== undefined) {
-          for (let step = action.from; step > action.to; step--) {
-            yield* move(1, 1);
-            yield mended[place]!;
-          }
-        } else if (action.do === "advance") yield* move(0, action.to - action.from);
-        else if (action.do === "invert") {
-          yield* move(1, action.from - action.to);
-          at = action.to;
-        } else if (action.do === "restore") {
-          yield restored[place]![action.slot]!;
-          const away = moves[place]![action.slot];
-          if (away !== undefined) yield (outside, slots) => outside.load(away(slots));
-        } else if (action.do === "snapshot") {
-          kept.set(action.slot, action.step);
-          yield saved[place]![action.slot]!;
-          const away = moves[place]![action.slot], { store } = action;
-          if (away !== undefined && store !== "device") {
-            yield (outside, slots) => outside.save(store, away(slots));
-          }
-        } else if (action.do === "prefetch") {
-          yield (outside, slots) => outside.prefetch(ticketsOf(action.slots, slots));
-        } else if (action.do === "flush") yield (outside) => outside.flush();
-        else if (action.do === "pull") {
-          yield pulled[place]![round]!;
-          round = (round + 1) % rounds.length;
-        } else if (action.do === "drop") {
-          if (kept.get(action.slot) === at) yield compared[place]![action.slot]!;
-          kept.delete(action.slot);
-          if (moves[place]![action.slot] !== undefined) {
-            yield (outside, slots) => outside.drop(ticketsOf([action.slot], slots));
-          }
-        }
-        if (action.do === "advance" || action.do === "restore") at = -1;
-      }
-      if (at === 0 && slots === 0) yield ended[place]!;
-    }
-    if (pairs.slots.length > 0) {
-      const { dispatches, scripts } = together(parts);
-      const steer = runErrands(() => order(plan!.back(length), 0));
-      return { dispatches, script: [{ parts: scripts, slots: pairs.slots, steer }] };
-    }
-    // Without snapshots elsewhere there are no errands.
-    const plain = (actions: Iterable<Action>, round: number): Iterable<number> =>
-      order(actions, round) as Iterable<number>;
-    if (open === undefined) {
-      const { dispatches, scripts } = together(parts);
-      const schedule = { parts: scripts, order: () => plain(plan!.back(length), 0) };
-      return { dispatches, script: [schedule] };
-    }
-    // In which round it begins is known when the number of steps is.
-    const begin = rounds.map(({ carries }) =>
-      add(assemble([
-        this.make(setKernel(0), [stage.at(carries[0]!)], [stage.counter]),
-        ...beginIn(
-          carries.slice(1).map((name, i) => ({ to: stage.at(name), value: this.node.inputs[i]! })),
-          stage.slotOf,
-          this.make,
-          this.target.maxBindings,
-        ),
-      ]))
-    );
-    const steer = backOpen(open, rounds.length, (round) => begin[round]!, plain);
-    const { dispatches, scripts } = together(parts);
-    const slotsKnown = [stage.slotOf(states[0]![0]!)];
-    return { dispatches, script: [{ parts: scripts, slots: slotsKnown, steer }] };
+      ),
+    };
   }
-}
 
-/** Bytes of what stands for memory that lies elsewhere. */
-const ticketBytes = 16;
-
-/** Memory of a part of a snapshot, 0 being the counter. */
-function snapshotName(slot: number, part: number): string {
-  return `snapshot ${slot} part ${part}`;
+  /** The beginning in a round that is known when the number of steps is. */
+  #begun(stage: Stage, { carries }: (typeof this.rounds)[number]): Part {
+    return assemble([
+      this.make(setKernel(0), [stage.at(carries[0]!)], [stage.counter]),
+      ...beginIn(
+        carries.slice(1).map((name, i) => ({ to: stage.at(name), value: this.node.inputs[i]! })),
+        stage.slotOf,
+        this.make,
+        this.target.maxBindings,
+      ),
+    ]);
+  }
 }
 
 /** The argument of `pull` that is a part of the state. */

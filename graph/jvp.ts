@@ -26,7 +26,7 @@ import {
 } from "./build.ts";
 import { isFloat } from "./dtype.ts";
 import { add, div, like, mul, sub } from "./arithmetic.ts";
-import { pushLoop } from "./loops/differentiate.ts";
+import { pushLoop } from "./loops/push.ts";
 import { is, type Node } from "./node.ts";
 import type { Primitive } from "./primitive.ts";
 import { sameShape, showShape } from "./shape.ts";

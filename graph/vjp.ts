@@ -28,7 +28,7 @@ import {
 } from "./build.ts";
 import { add, div, less, like, mul } from "./arithmetic.ts";
 import { pushforward } from "./jvp.ts";
-import { pullLoop } from "./loops/differentiate.ts";
+import { pullLoop } from "./loops/pull.ts";
 import { is, type Node } from "./node.ts";
 import { inputGradient, kernelGradient, spreadOut, unwindow } from "./windows.ts";
 import type { Primitive } from "./primitive.ts";

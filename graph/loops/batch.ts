@@ -7,22 +7,9 @@
 import { broadcastTo, canonical, cast, loop, parameter, permute, reshape } from "../build.ts";
 import { anyFlag } from "../check.ts";
 import type { Graph, Node } from "../node.ts";
+import type { Batch, Batched } from "./activity.ts";
 import { batchOpen } from "./open.ts";
 import { makeReplay, type Replay, type ReplayInputs, replayInputs } from "./replay.ts";
-
-/** A value, and whether its first axis is the batch. */
-interface Batched {
-  readonly node: Node;
-  readonly batched: boolean;
-}
-
-/** How a body is batched. */
-type Batch = (
-  results: readonly Node[],
-  sources: readonly Node[],
-  operands: readonly Batched[],
-  size: number,
-) => Batched[];
 
 function spread({ node, batched }: Batched, size: number): Node {
   if (batched) return node;

@@ -13,14 +13,8 @@
 import { apply, broadcastTo, fill, loop, mark, reshape } from "../build.ts";
 import { type Graph, is, type Node } from "../node.ts";
 import { substitute } from "../substitute.ts";
+import type { Batch, Batched, Transform } from "./activity.ts";
 import { replayInputs } from "./replay.ts";
-
-/** Cotangents of sources from those of results, or tangents of results from those of sources. */
-type Transform = (
-  results: readonly Node[],
-  sources: readonly Node[],
-  given: readonly (Node | undefined)[],
-) => Node[];
 
 /** The results of a body in a step that is taken: whatever `running` chooses is chosen. */
 export function unmasked({ parameters, results }: Graph, running: number): readonly Node[] {
@@ -108,23 +102,12 @@ export function pullOpen(
   });
 }
 
-/** A value, and whether its first axis is the batch. */
-interface Batched {
-  readonly node: Node;
-  readonly batched: boolean;
-}
-
 /** The results of a way back for each example of a batch. */
 export function batchOpen(
   node: Node<"loop">,
   operands: readonly Batched[],
   size: number,
-  batch: (
-    results: readonly Node[],
-    sources: readonly Node[],
-    operands: readonly Batched[],
-    size: number,
-  ) => Batched[],
+  batch: Batch,
   pullback: Transform,
 ): Batched[] {
   const wide = ({ node, batched }: Batched): Node =>

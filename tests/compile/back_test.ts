@@ -7,22 +7,14 @@
 import { assert, assertEquals } from "@std/assert";
 import { online, reverse, revolve } from "../../checkpoint/strategy.ts";
 import { compileGraph } from "../../compile/compile.ts";
-import type { Program, Target } from "../../compile/program.ts";
+import type { Program } from "../../compile/program.ts";
 import { played } from "../../compile/script.ts";
 import { parameter } from "../../graph/build.ts";
 import { collectChecks } from "../../graph/check.ts";
 import { type Backward, scan } from "../../graph/scan.ts";
 import { Tensor } from "../../graph/tensor.ts";
 import { valueAndGrad } from "../../graph/transforms.ts";
-
-const target: Target = {
-  maxBindings: 8,
-  maxBindingBytes: 2 ** 27,
-  maxWorkgroups: 65535,
-  kind: "software",
-  f16: true,
-  shuffle: true,
-};
+import { target } from "./target.ts";
 
 /** Value and gradient of a chain of sines, one kernel a step, over `size` numbers. */
 function chain(length: number, backward: Backward, size = 8): Program {

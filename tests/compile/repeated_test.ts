@@ -7,19 +7,11 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { compileGraph } from "../../compile/compile.ts";
-import type { Program, Target } from "../../compile/program.ts";
+import type { Program } from "../../compile/program.ts";
 import * as build from "../../graph/build.ts";
 import type { Node } from "../../graph/node.ts";
 import { pullback } from "../../graph/vjp.ts";
-
-const target: Target = {
-  maxBindings: 8,
-  maxBindingBytes: 2 ** 27,
-  maxWorkgroups: 65535,
-  kind: "software",
-  f16: true,
-  shuffle: true,
-};
+import { target } from "./target.ts";
 
 function compiled(x: Node<"parameter">, results: readonly Node[]): Program {
   return compileGraph({ name: "test", parameters: [x], results }, { verify: true }, target);

@@ -4,12 +4,13 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { compileGraph } from "../../compile/compile.ts";
-import type { Dispatch, Target } from "../../compile/program.ts";
+import type { Dispatch } from "../../compile/program.ts";
 import { shareKernels } from "../../compile/share.ts";
 import type { Kernel } from "../../kernels/kernel.ts";
 import { zeros } from "../../graph/create.ts";
 import { scan } from "../../graph/scan.ts";
 import type { Tensor } from "../../graph/tensor.ts";
+import { target } from "./target.ts";
 
 const kernel = (n: number, m: number): Kernel => ({
   label: "test",
@@ -42,14 +43,6 @@ Deno.test("shareKernels() leaves alone what shares a text already", () => {
 });
 
 Deno.test("bodies of loops that share texts do so once, whatever is around them", () => {
-  const target: Target = {
-    maxBindings: 8,
-    maxBindingBytes: 2 ** 27,
-    maxWorkgroups: 65535,
-    kind: "software",
-    f16: true,
-    shuffle: true,
-  };
   // Equal up to sizes within each body, and from body to body up to a constant.
   const body = (factor: number) => (x: Tensor[]): [Tensor[], null] => [
     x.map((x) => x.matmul(x).tanh().matmul(x).add(x.sum(0)).mul(factor)),

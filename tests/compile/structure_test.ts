@@ -11,15 +11,8 @@ import * as build from "../../graph/build.ts";
 import type { DType } from "../../graph/dtype.ts";
 import type { Node } from "../../graph/node.ts";
 import type { Kernel } from "../../kernels/kernel.ts";
+import { target } from "./target.ts";
 
-const target: Target = {
-  maxBindings: 8,
-  maxBindingBytes: 2 ** 27,
-  maxWorkgroups: 65535,
-  kind: "software",
-  f16: true,
-  shuffle: true,
-};
 const kinds = ["software", "integrated", "discrete"] as const;
 
 /** A graph under construction. */

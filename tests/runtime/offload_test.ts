@@ -2,7 +2,8 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import * as rg from "../../mod.ts";
-import { offload, scheduleOf } from "../../checkpoint/strategy.ts";
+import { offload } from "../../checkpoint/offload.ts";
+import { scheduleOf } from "../../checkpoint/plan.ts";
 import { simulate } from "../../checkpoint/schedule.ts";
 import { seed } from "../seed.ts";
 

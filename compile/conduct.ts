@@ -1,0 +1,113 @@
+/**
+ * What the actions of a schedule run: for each place where the working state can lie, the numbers of
+ * the parts that can run there, and the order that a schedule makes of them while it is played.
+ *
+ * @module
+ */
+import type { Action } from "../checkpoint/schedule.ts";
+import type { Errand } from "./errands.ts";
+import type { Snapshots } from "./snapshots.ts";
+import type { Move } from "./script.ts";
+
+/** What can run at a place of the working state, by number; slots are those of snapshots. */
+export interface Repertoire {
+  /** For each mover its step, and the place where that ends. */
+  readonly moved: readonly { readonly part: number; readonly to: number }[];
+  /** For each slot. */
+  readonly saved: readonly (number | undefined)[];
+  readonly restored: readonly number[];
+  /** For each round of the cotangents. */
+  readonly pulled: readonly number[];
+  /** For each slot: the snapshot compared with the working state. */
+  readonly compared: readonly number[];
+  /** The initial state compared with the working state, where it is held in no slot. */
+  readonly ended: number | undefined;
+  /** What runs around a step that is recorded. */
+  readonly recorded: { readonly before: number; readonly after: number } | undefined;
+  /** What puts a state right that was inverted. */
+  readonly mended: number | undefined;
+  /** For each slot how a snapshot that lies elsewhere moves. */
+  readonly away: readonly (((slots: readonly number[]) => Move[]) | undefined)[];
+}
+
+/** The movers: the steps of the loop, and their inverse. */
+const advancing = 0, inverting = 1;
+
+/** The parts that actions run, in order, and errands in between; the first pull is of `round`. */
+export function* conduct(
+  actions: Iterable<Action>,
+  round: number,
+  repertoires: readonly Repertoire[],
+  snapshots: Snapshots,
+): Generator<number | Errand, void, undefined> {
+  let place = 0;
+  // The steps that snapshots are of, and the one that the working state is of if it was inverted.
+  const kept = new Map(snapshots.held.map(({ slot, step }) => [slot, step]));
+  let inverted = -1;
+  const here = (): Repertoire => repertoires[place]!;
+  const move = function* (mover: number): Generator<number, void, undefined> {
+    const { part, to } = here().moved[mover]!;
+    yield part;
+    place = to;
+  };
+  const ticketsOf = (numbers: readonly number[], slots: readonly number[]): number[] =>
+    numbers.flatMap((slot) => here().away[slot]?.(slots).map(({ ticket }) => ticket) ?? []);
+  for (const action of actions) {
+    switch (action.do) {
+      case "advance":
+        for (let step = action.from; step < action.to; step++) {
+          const around = action.tape ? here().recorded : undefined;
+          if (around !== undefined) yield around.before;
+          yield* move(advancing);
+          if (around !== undefined) yield around.after;
+        }
+        inverted = -1;
+        break;
+      case "invert":
+        for (let step = action.from; step > action.to; step--) {
+          yield* move(inverting);
+          const { mended } = here();
+          if (action.tape && mended !== undefined) yield mended;
+        }
+        if (!action.tape) inverted = action.to;
+        break;
+      case "restore": {
+        yield here().restored[action.slot]!;
+        const away = here().away[action.slot];
+        if (away !== undefined) yield (outside, slots) => outside.load(away(slots));
+        inverted = -1;
+        break;
+      }
+      case "snapshot": {
+        kept.set(action.slot, action.step);
+        yield here().saved[action.slot]!;
+        const away = here().away[action.slot], { store } = action;
+        if (away !== undefined && store !== "device") {
+          yield (outside, slots) => outside.save(store, away(slots));
+        }
+        break;
+      }
+      case "prefetch":
+        yield (outside, slots) => outside.prefetch(ticketsOf(action.slots, slots));
+        break;
+      case "flush":
+        yield (outside) => outside.flush();
+        break;
+      case "pull":
+        yield here().pulled[round]!;
+        round = (round + 1) % here().pulled.length;
+        break;
+      case "drop":
+        if (kept.get(action.slot) === inverted) yield here().compared[action.slot]!;
+        kept.delete(action.slot);
+        if (here().away[action.slot] !== undefined) {
+          yield (outside, slots) => outside.drop(ticketsOf([action.slot], slots));
+        }
+        break;
+      case "turn":
+        break;
+    }
+  }
+  const { ended } = here();
+  if (inverted === 0 && snapshots.slots === 0 && ended !== undefined) yield ended;
+}
