@@ -7,7 +7,8 @@
  * | forces      | `leapfrog`; on a grid, exact to the bit, `exactLeapfrog`                     |
  * | fields      | `asynchronousLeapfrog`, `reversibleHeun`, `coupled` (any explicit method)    |
  * | waves       | `staggered`, `wave`                                                          |
- * | layers      | `additiveCoupling`, `momentumBlock`, `contractiveBlock`                      |
+ * | layers      | `additiveCoupling`, on a grid `exactCoupling`, `momentumBlock`,              |
+ * |             | `contractiveBlock`                                                           |
  * | noise       | `stochasticHeun`, `brownian`                                                 |
  * | anything    | `byIteration`, for steps that change little, like those of optimizers        |
  *
@@ -15,6 +16,8 @@
  */
 export * from "./blocks.ts";
 export {
+  type ExactCoupling,
+  exactCoupling,
   type ExactLeapfrog,
   exactLeapfrog,
   type ExactLeapfrogOptions,

@@ -9,6 +9,9 @@ import { main } from "./command.ts";
 import type { Experiment } from "./experiment.ts";
 import { hypergradients } from "./hypergradients.ts";
 import { grid, leaves, pairs, tape } from "./reversal.ts";
+import { revnet } from "./revnet.ts";
+import { revolve } from "./revolve.ts";
+import { strategies } from "./strategies.ts";
 
 /** Every experiment by its name on the command line. */
 export const experiments: Readonly<Record<string, Experiment>> = {
@@ -17,6 +20,9 @@ export const experiments: Readonly<Record<string, Experiment>> = {
   hypergradients,
   leaves,
   pairs,
+  revnet,
+  revolve,
+  strategies,
   tape,
 };
 

@@ -26,7 +26,18 @@ export interface Picture {
 
 const width = 720, height = 400;
 const left = 72, right = 16, top = 36, bottom = 48, legendWidth = 170;
-const colours = ["#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#be185d"];
+const colours = [
+  "#2563eb",
+  "#dc2626",
+  "#059669",
+  "#d97706",
+  "#7c3aed",
+  "#0891b2",
+  "#be185d",
+  "#65a30d",
+  "#78716c",
+  "#1e3a8a",
+];
 
 interface Axis {
   readonly ticks: readonly number[];

@@ -50,6 +50,15 @@ Deno.test("exactLeapfrog() takes many bodies back", async () => {
   assert(await differing(rg.steps.leapfrog(options), start, 1500) > 0);
 });
 
+Deno.test("what rounds to zero from below is +0, as sums come back to it", async () => {
+  const grid = rg.steps.grid(64);
+  const start = grid.round(rg.tensor([-1e-9, -0, 0, 1e-9, -1]));
+  assertEquals([...new Uint32Array((await start.data()).buffer)], [0, 0, 0, 0, 0xbf800000]);
+  const by = rg.tensor([0.3, -0.2, -1e-9, 0.1, 1]);
+  const back = grid.sub(grid.add(start, by), by);
+  assertEquals(await back.bitcast("u32").array(), await start.bitcast("u32").array());
+});
+
 Deno.test("exactLeapfrog() follows leapfrog(), and so does its gradient", async () => {
   const options = { force: (x: T) => x.sin().neg(), h: 0.05 };
   const [plain, exact] = [
@@ -98,4 +107,38 @@ Deno.test("a place that leaves its range in the middle of a loop is an error at 
   const start = away.start({ x: rg.tensor([1, 0]), v: rg.tensor([0, 0]) });
   const end = rg.loop(away.step, start, { length: 30 });
   await assertRejects(() => end.x.data(), rg.CheckError, "left the range ±16 of its grid");
+});
+
+Deno.test("exactCoupling() comes back to the bit through any depth, and follows additiveCoupling()", async () => {
+  type Weights = { f: T; g: T };
+  const [depth, width, size] = [24, 7, 5];
+  const normal = (seed: number, shape: number[]): T => rg.random.normal(rg.random.key(seed), shape);
+  const weights = {
+    f: normal(1, [depth, width, size]).mul(0.2),
+    g: normal(2, [depth, size, width]).mul(0.2),
+  };
+  const f = (x: T, { f }: Weights): T => x.matmul(f).tanh();
+  const g = (x: T, { g }: Weights): T => x.matmul(g).tanh();
+  const exact = rg.steps.exactCoupling(f, g, { range: 256 });
+  const halves: [T, T] = [normal(3, [64, size]), normal(4, [64, width]).mul(1e-4)];
+  const loss =
+    (pair: rg.steps.ReversibleStep<[T, T], [Weights]>, backward: rg.Backward) =>
+    (x1: T, w: Weights): T => {
+      const start = exact.start([x1, halves[1]]);
+      const [[a, b]] = rg.scan((x: [T, T], w: Weights) => [pair.step(x, w), null], start, w, {
+        backward,
+      });
+      return a.square().sum().add(b.sum());
+    };
+  const by = (pair: rg.steps.ReversibleStep<[T, T], [Weights]>, backward: rg.Backward) =>
+    rg.grad(loss(pair, backward), { argnums: [0, 1] })(halves[0], weights);
+  const [x, w] = by(exact, rg.reverse({ inverse: exact.inverse, exact: "grid" }));
+  const [storedX, storedW] = by(exact, "store");
+  for (const [a, b] of [[x, storedX], [w.f, storedW.f], [w.g, storedW.g]] as const) {
+    assertEquals(await a.data(), await b.data());
+  }
+  const [near] = by(rg.steps.additiveCoupling(f, g), "store");
+  const [a, b] = [await x.data(), await near.data()];
+  const most = Math.max(...b.map(Math.abs));
+  a.forEach((g, i) => assert(Math.abs(g - b[i]!) < 0.02 * most, `${g}, ${b[i]}`));
 });
