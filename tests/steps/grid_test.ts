@@ -131,13 +131,13 @@ Deno.test("exactCoupling() comes back to the bit through any depth, and follows 
       return a.square().sum().add(b.sum());
     };
   const by = (pair: rg.steps.ReversibleStep<[T, T], [Weights]>, backward: rg.Backward) =>
-    rg.grad(loss(pair, backward), { argnums: [0, 1] })(halves[0], weights);
-  const [x, w] = by(exact, rg.reverse({ inverse: exact.inverse, exact: "grid" }));
-  const [storedX, storedW] = by(exact, "store");
+    rg.realize(rg.grad(loss(pair, backward), { argnums: [0, 1] })(halves[0], weights));
+  const [x, w] = await by(exact, rg.reverse({ inverse: exact.inverse, exact: "grid" }));
+  const [storedX, storedW] = await by(exact, "store");
   for (const [a, b] of [[x, storedX], [w.f, storedW.f], [w.g, storedW.g]] as const) {
     assertEquals(await a.data(), await b.data());
   }
-  const [near] = by(rg.steps.additiveCoupling(f, g), "store");
+  const [near] = await by(rg.steps.additiveCoupling(f, g), "store");
   const [a, b] = [await x.data(), await near.data()];
   const most = Math.max(...b.map(Math.abs));
   a.forEach((g, i) => assert(Math.abs(g - b[i]!) < 0.02 * most, `${g}, ${b[i]}`));
