@@ -1,7 +1,7 @@
 /**
  * How much memory a tape gets. Nobody knows beforehand what an inverse will get wrong, so that the
- * arena is sized by an estimate, never larger than what could be needed; a loop that needed more
- * says so, and gets that much when it is compiled again.
+ * arena is sized by an estimate, never larger than what could be needed. A loop that needed more
+ * goes back over its steps in pieces, and gets that much when it is compiled again.
  *
  * @module
  */
@@ -25,10 +25,12 @@ export interface Recorded {
   readonly headers: number;
   /** Words that it can need at most. */
   readonly most: number;
+  /** Words that steps which share blocks can need at most: what it has at least. */
+  readonly least: number;
 }
 
 /** Words that every arena has besides: the parts of blocks begin at words. */
-const least = 256;
+const spare = 256;
 
 let lessons = 0;
 
@@ -47,8 +49,8 @@ export class ArenaSizes {
 
   /** Words for what a loop records. */
   wordsFor(loop: string, recorded: Recorded): number {
-    const estimate = Math.ceil(recorded.elements * this.bits / 32) + least;
-    const wanted = Math.max(estimate, this.#learned.get(loop) ?? 0);
+    const estimate = Math.ceil(recorded.elements * this.bits / 32) + spare;
+    const wanted = Math.max(estimate, recorded.least, this.#learned.get(loop) ?? 0);
     const words = Math.max(1, Math.min(recorded.most, wanted));
     this.#given.set(loop, { ...recorded, words });
     return words;
@@ -65,7 +67,7 @@ export class ArenaSizes {
   }
 }
 
-/** How full an arena became, as bits an element and step with headers; an error if it was too small. */
+/** How full an arena became, as bits an element and step with headers; learns if it was too small. */
 class ArenaGauge extends Gauge {
   constructor(
     private readonly loop: string,
@@ -79,11 +81,7 @@ class ArenaGauge extends Gauge {
     const given = this.given();
     if (given === undefined) return undefined;
     this.value = Number((32 * (most + given.headers) / given.elements).toFixed(4));
-    if (most <= given.words) return undefined;
-    this.learn(most);
-    return `the tape of ${this.loop} took ${4 * most} bytes, expected ${
-      4 * given.words
-    } at most: ` +
-      "what it computed is wrong, and the next run has the memory it needs";
+    if (most > given.words) this.learn(most);
+    return undefined;
   }
 }

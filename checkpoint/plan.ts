@@ -9,7 +9,7 @@ import type { Gauge } from "../graph/check.ts";
 import type { Plan, When } from "../graph/loops/replay.ts";
 import type { ArenaSizes } from "./arena.ts";
 import type { Held } from "./online.ts";
-import type { Leaf } from "./reverse.ts";
+import type { Leaf, Taping } from "./reverse.ts";
 import type { Action, Schedule, Store } from "./schedule.ts";
 
 /** Steps that run more often than once, or backwards. */
@@ -111,6 +111,11 @@ export class SchedulePlan implements Plan {
     return when.includes(0) ? when : [...when, 0];
   }
 
+  /** What is recorded before the turn, if anything is. */
+  recorded(length: number): Taping | undefined {
+    return this.#turn(length).recorded;
+  }
+
   /** The actions from the turn on. */
   *back(length: number): Generator<Action, void, undefined> {
     let turned = false;
@@ -132,14 +137,21 @@ export class SchedulePlan implements Plan {
     return { advances, inversions };
   }
 
-  #turn(length: number): { readonly at: number; readonly held: readonly Held[] } {
+  #turn(length: number): {
+    readonly at: number;
+    readonly held: readonly Held[];
+    readonly recorded: Taping | undefined;
+  } {
     const live = new Map<number, number>();
+    let latest = -1, recorded: Taping | undefined;
     for (const action of this.schedule(length)) {
-      if (action.do === "snapshot") live.set(action.slot, action.step);
+      if (action.do === "snapshot") live.set(latest = action.slot, action.step);
       else if (action.do === "drop") live.delete(action.slot);
-      else if (action.do === "turn") {
+      else if (action.do === "advance" && action.tape) {
+        recorded = { from: action.from, to: action.to, slot: latest };
+      } else if (action.do === "turn") {
         const held = [...live].map(([slot, step]) => ({ slot, step }));
-        return { at: action.from, held: held.sort((a, b) => a.slot - b.slot) };
+        return { at: action.from, held: held.sort((a, b) => a.slot - b.slot), recorded };
       }
     }
     throw new Error(`Cannot plan ${this.name}: its schedule never turns`);

@@ -42,21 +42,99 @@ export function reversing(tape: boolean): Leaf {
 }
 
 /**
- * A leaf that goes forward with a tape and then the inverse, step by step. It goes there when the
- * way back is about to begin: so its tape lives only while it is read. What that takes besides is
- * the state that it begins with, in this slot, for the leaf at the end of the chain.
+ * A leaf that goes forward with a tape and then the inverse, step by step. The state that it begins
+ * with stays in this slot: should the tape not take it all, it is gone back over {@linkcode
+ * inPieces}.
  */
 export function taping(slot: number): Leaf {
   return function* (from, to, last): Generator<Action, void, undefined> {
-    if (last && to > from) {
-      yield snapshot(from, slot);
-      yield advance(from, to);
-      yield turn(to, to);
-      yield restore(from, slot);
-      yield drop(slot);
-    } else if (last) yield turn(to, to);
-    yield* reversing(true)(from, to, false);
+    if (to > from) yield snapshot(from, slot);
+    yield* reversing(true)(from, to, last);
+    if (to > from) yield drop(slot);
   };
+}
+
+/** Steps that are recorded before they are taken back, from the state in a slot. */
+export interface Taping {
+  readonly from: number;
+  readonly to: number;
+  readonly slot: number;
+}
+
+/** How full the tape of a leaf is: what it took, and what there was. */
+export interface Fullness {
+  readonly used: number;
+  readonly words: number;
+}
+
+/**
+ * The way back over a leaf whose tape did not take it all: from its first state forward again and
+ * again, each time recording as many of the last steps as should fit, and fewer where they did not.
+ *
+ * @param pace Steps that share blocks: pieces begin at multiples of it.
+ * @param fullness Of the tape since it was last begun.
+ */
+export function* inPieces(
+  { from, to, slot }: Taping,
+  pace: number,
+  fullness: () => Fullness,
+): Generator<Action, void, undefined> {
+  const fitting = (steps: number): number => {
+    const { used, words } = fullness();
+    // Not all pieces are alike, so that there is some room besides.
+    const fit = Math.floor(0.75 * steps * words / used / pace) * pace;
+    return Math.max(pace, Math.min(fit, steps - pace));
+  };
+  let most = fitting(to - from);
+  for (let end = to; end > from;) {
+    const begin = from + Math.max(0, Math.ceil((end - from - most) / pace) * pace);
+    yield restore(from, slot);
+    if (begin > from) yield advance(from, begin);
+    yield advance(begin, end, true);
+    if (fullness().used > fullness().words && end - begin > pace) {
+      most = fitting(end - begin);
+      continue;
+    }
+    for (let step = end - 1; step >= begin; step--) {
+      yield invert(step + 1, step, true);
+      yield pull(step);
+    }
+    end = begin;
+  }
+}
+
+/**
+ * A schedule with tapes, from the turn on, as it is played: where `fullness` says that what was
+ * recorded did not all fit, its leaf is gone back over in pieces.
+ *
+ * @param recorded What was recorded before the turn.
+ */
+export function* withinTape(
+  schedule: Schedule,
+  recorded: Taping | undefined,
+  pace: number,
+  fullness: () => Fullness,
+): Generator<Action, void, undefined> {
+  const overflows = (): boolean => fullness().used > fullness().words;
+  let leaf = recorded, kept = { step: -1, slot: -1 }, skipping = false;
+  if (leaf !== undefined && overflows()) {
+    yield* inPieces(leaf, pace, fullness);
+    skipping = true;
+  }
+  for (const action of schedule) {
+    if (skipping) {
+      skipping = !(action.do === "pull" && action.step === leaf!.from);
+      continue;
+    }
+    yield action;
+    if (action.do === "snapshot") kept = action;
+    if (action.do !== "advance" || !action.tape) continue;
+    leaf = { from: action.from, to: action.to, slot: kept.slot };
+    if (overflows()) {
+      yield* inPieces(leaf, pace, fullness);
+      skipping = true;
+    }
+  }
 }
 
 /** A leaf that keeps states in these slots, as many as it needs to run no step twice if it can. */

@@ -177,15 +177,15 @@ export interface ReverseOptions<C, X> {
    * drifted is measured on the device and told by `explain()` and `measured()` of the compiled
    * function. `"grid"`: yes, by its arithmetic, as of states that are multiples of a power of two;
    * other bits in the initial state are an error at the next await. `"tape"`: whatever the inverse
-   * gets wrong is stored, a few bits for most of it; for that each step is run again when the way
-   * back begins, and undone at once. The gradient is then that of `"store"`, to the bit.
+   * gets wrong is stored, a few bits for most of it; for that each step is undone at once on the
+   * way forward. The gradient is then that of `"store"`, to the bit.
    *
    * @default {false}
    */
   readonly exact?: false | "grid" | "tape";
   /**
-   * How much memory the tape gets. One that is too small is an error at the next await, and larger
-   * in the next run.
+   * How much memory the tape gets. With one that is too small some steps run again, as often as it
+   * takes, and the next run has a larger one.
    */
   readonly tape?: TapeOptions;
 }

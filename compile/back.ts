@@ -15,7 +15,7 @@ import type { Node } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { compareKernel, fillKernel, placeKernel, setKernel, takeKernel } from "../kernels/copy.ts";
 import { conduct, type Repertoire } from "./conduct.ts";
-import { Pairs, runErrands } from "./errands.ts";
+import { Asked, type Errand, runErrands } from "./errands.ts";
 import {
   beginIn,
   copyAll,
@@ -25,7 +25,7 @@ import {
   type Scratch,
   startingIn,
 } from "./loop.ts";
-import { movePart, type Mover, type Place, placesOf, type Stage } from "./movers.ts";
+import { inverseMover, movePart, type Mover, type Place, placesOf, type Stage } from "./movers.ts";
 import { bytesOf } from "./order.ts";
 import type { Dispatch, OutsidePlan, Target } from "./program.ts";
 import { Recorder } from "./recorder.ts";
@@ -38,6 +38,7 @@ import {
   bytesOfCarry,
   type Compile,
   compileSteps,
+  type LoopSteps,
   type Make,
   makerFor,
   Names,
@@ -47,14 +48,14 @@ import {
   together,
   withoutIdleCounter,
 } from "./steps.ts";
-import type { Taped } from "./tape.ts";
+import { type TapeWatch, watched } from "./watch.ts";
 
 /** A way back; `forward` gives the steps of the loop that it belongs to. */
 export function prepareBack(
   node: Node<"loop">,
   outputs: readonly Node[],
   pull: Steps,
-  forward: (loop: Node<"loop">) => Steps,
+  forward: (loop: Node<"loop">) => LoopSteps,
   compile: Compile,
   target: Target,
 ): PreparedLoop {
@@ -75,29 +76,27 @@ export function prepareBack(
 function moversOf(
   node: Node<"loop">,
   replay: Replay,
-  forward: (loop: Node<"loop">) => Steps,
+  forward: (loop: Node<"loop">) => LoopSteps,
   compile: Compile,
 ): Mover[] {
   const { loop, state } = forwardOf(node);
   const { inverse } = replayInputs(node.attributes, replay, node.inputs);
   const { carries, length, reverse } = loop.attributes;
-  const whole = forward(loop);
+  const { steps: whole, inverse: recorded } = forward(loop);
   const parts = Array.from({ length: carries + 1 }, (_, i) => {
     const part = i === 0 ? 0 : state.indexOf(i - 1) + 1;
     return i > 0 && part === 0 ? undefined : part;
   });
   // The tape finds its place by the counter.
-  const counted = replay.plan?.check === "tape";
+  const counted = recorded !== undefined;
   const advance = onlyResults(whole, state.map((carry) => carry + 1), counted);
   const movers: Mover[] = [{ steps: advance, parts, operands: loop.inputs.slice(carries) }];
   const { invert, invertedRows, states } = replay;
   if (invert !== undefined) {
     const body = { ...invert, carries: states, stacked: invertedRows };
-    const steps = withoutIdleCounter(
-      compileSteps({ ...body, length, reverse, backwards: true }, compile),
-      counted,
-    );
-    movers.push({ steps, parts: steps.program.results.map((_, i) => i), operands: inverse });
+    const steps = recorded ??
+      compileSteps({ ...body, length, reverse, backwards: true }, compile);
+    movers.push(inverseMover(withoutIdleCounter(steps, counted), inverse));
   }
   return movers;
 }
@@ -119,7 +118,9 @@ class Back implements PreparedLoop {
   private readonly open: number | undefined;
   private readonly snapshots: Snapshots;
   private readonly make: Make;
-  private readonly tape: Recorder | undefined;
+  private readonly recorder: Recorder | undefined;
+  /** For each place what records the step from there. */
+  private recordings: readonly ((stage: Stage) => Part)[] = [];
 
   constructor(
     private readonly node: Node<"loop">,
@@ -162,7 +163,9 @@ class Back implements PreparedLoop {
       for (const { name, value } of this.snapshots.nameOwn(names, counterBytes)) {
         starts.set(name, value);
       }
-      this.tape = this.#recorder(movers, length);
+      this.recorder = this.#recorder(movers, replay);
+      const { tape } = replayInputs(node.attributes, replay, node.inputs);
+      tape.forEach((value, i) => starts.set(this.recorder!.tape.names[i]!, value));
     }
     this.starts = starts;
     this.own = [...names.all.keys()].filter((name) => !this.ends.has(name));
@@ -173,20 +176,21 @@ class Back implements PreparedLoop {
     });
   }
 
-  /** Records what the inverse gets wrong, if the plan asks for that and there is something. */
-  #recorder(movers: readonly Mover[], length: number): Recorder | undefined {
-    const { names, target, states, places, plan } = this, tape = plan?.parts.tape;
-    if (tape === undefined || states.every(([value]) => sizeOf(value!.shape) === 0)) {
-      return undefined;
-    }
-    const taped: Taped = {
-      loop: forwardOf(this.node).loop.attributes.body.name,
+  /** Records what the inverse gets wrong, if the loop forward began to. */
+  #recorder(movers: readonly Mover[], { record }: Replay): Recorder | undefined {
+    if (record === undefined) return undefined;
+    const { names, make, target, states } = this, { length } = this.node.attributes;
+    const taped = {
       state: states.map(([value]) => value!),
+      memory: record.memory,
+      segment: record.segment,
       length,
-      segment: tape.segment(length),
-      sizes: tape.sizes,
     };
-    return new Recorder(taped, movers, places, names, target);
+    const recorder = new Recorder(taped, movers[1]!, names, make, target);
+    this.recordings = this.places.map(({ names, moves }) =>
+      recorder.after(names, this.places[moves[0]!.to]!.names)
+    );
+    return recorder;
   }
 
   describe(): string[] {
@@ -233,11 +237,13 @@ class Back implements PreparedLoop {
     if (this.open !== undefined) return assemble([...starts, this.#scheduled(stage)]);
     if (this.plan === undefined) return assemble([...starts, this.#stored(stage)]);
     starts.push(set(this.places[0]!.names[0]!, Number(this.plan.atTurn(length)[0])));
-    if (this.tape !== undefined) starts.push(set(this.tape.cursor, 0));
     for (const { slot, step } of this.snapshots.held) {
       starts.push(set(snapshotName(slot, 0), step));
     }
-    return assemble([...starts, this.#scheduled(stage)]);
+    const gauged = this.recorder === undefined || found === undefined
+      ? []
+      : [{ from: at(this.recorder.tape.most), to: slotOf(found), value: found }];
+    return assemble([...starts, this.#scheduled(stage), ...copyAll(gauged, make, maxBindings)]);
   }
 
   /** Every state is a row of a stack: it is taken from there, and pulled. */
@@ -310,12 +316,13 @@ class Back implements PreparedLoop {
   /** All that can run, and the order in which the plan's schedule runs it. */
   #scheduled(stage: Stage): Part {
     const { plan, open, rounds, snapshots } = this, { length } = this.node.attributes;
-    const parts: Part[] = [], pairs = new Pairs();
+    const parts: Part[] = [], asked = new Asked();
     const add = (part: Part): number => parts.push(part) - 1;
-    const repertoires = this.places.map((_, place) => this.#repertoire(stage, place, add, pairs));
-    const order = (actions: Iterable<Action>, round: number) =>
-      conduct(actions, round, repertoires, snapshots);
-    // Without snapshots elsewhere there are no errands.
+    const repertoires = this.places.map((_, place) => this.#repertoire(stage, place, add, asked));
+    const watch = this.#watch(stage, asked);
+    const order = (actions: Iterable<Action>, round: number, look?: Errand) =>
+      conduct(actions, round, repertoires, snapshots, look);
+    // Without snapshots elsewhere, and with room for the whole tape, there are no errands.
     const plain = (actions: Iterable<Action>, round: number): Iterable<number> =>
       order(actions, round) as Iterable<number>;
     const begin = open === undefined ? [] : rounds.map((round) => add(this.#begun(stage, round)));
@@ -325,11 +332,22 @@ class Back implements PreparedLoop {
       const slots = [stage.slotOf(this.states[0]![0]!)];
       return { dispatches, script: [{ parts: scripts, slots, steer }] };
     }
-    if (pairs.slots.length > 0) {
-      const steer = runErrands(() => order(plan!.back(length), 0));
-      return { dispatches, script: [{ parts: scripts, slots: pairs.slots, steer }] };
+    if (asked.slots.length > 0) {
+      const steer = runErrands(() =>
+        watch === undefined
+          ? order(plan!.back(length), 0)
+          : watched(plan!, length, watch, (actions, look) => order(actions, 0, look))
+      );
+      return { dispatches, script: [{ parts: scripts, slots: asked.slots, steer }] };
     }
     return { dispatches, script: [{ parts: scripts, order: () => plain(plan!.back(length), 0) }] };
+  }
+
+  /** How full the tape is has to be asked for where it may be too small. */
+  #watch({ at }: Stage, asked: Asked): TapeWatch | undefined {
+    const tape = this.recorder?.tape;
+    if (tape === undefined || !tape.mayOverflow) return undefined;
+    return { pace: tape.shape.pace, words: tape.words, cursor: asked.add(at(tape.cursor)) };
   }
 
   /** What can run at a place; `add` gives parts their numbers. */
@@ -337,13 +355,12 @@ class Back implements PreparedLoop {
     stage: Stage,
     number: number,
     add: (part: Part) => number,
-    pairs: Pairs,
+    asked: Asked,
   ): Repertoire {
-    const { snapshots, states, tape, plan } = this, place = this.places[number]!;
+    const { snapshots, states, recorder, plan } = this, place = this.places[number]!;
     const everySlot = Array.from({ length: snapshots.slots }, (_, slot) => slot);
     // The parts of a state that are somewhere: those of no bytes are nowhere.
     const present = states.flatMap(([value], i) => bytesOf(value!) > 0 ? [i + 1] : []);
-    const recorded = tape?.record(number, stage, this.make);
     const initial = plan?.atTurn(this.node.attributes.length).indexOf(0) ?? -1;
     return {
       moved: this.movers!.map((mover, m) => {
@@ -361,11 +378,13 @@ class Back implements PreparedLoop {
       ended: initial < 0
         ? undefined
         : add(this.#compared(stage, place, (i) => stage.slotOf(states[i]![initial]!))),
-      recorded: recorded && { before: add(recorded.before), after: add(recorded.after) },
-      mended: tape && add(tape.mend(number, stage, this.make)),
+      begun: recorder &&
+        add(assemble([this.make(setKernel(0), [stage.at(recorder.tape.cursor)], [stage.counter])])),
+      recorded: recorder && add(this.recordings[number]!(stage)),
+      mended: recorder && add(recorder.mend(place.names, stage)),
       away: everySlot.map((slot) =>
         snapshots.isAway(slot)
-          ? pairs.add(present.map((part) => ({
+          ? asked.moves(present.map((part) => ({
             ticket: stage.at(snapshotName(slot, part)),
             slot: stage.at(place.names[part]!),
             bytes: bytesOf(states[part - 1]![0]!),

@@ -27,7 +27,8 @@ import { Planning } from "./planning.ts";
 import { printMemory, printRegions } from "./print.ts";
 import type { Dispatch, OutsidePlan, Program, Result, Target } from "./program.ts";
 import type { Script } from "./script.ts";
-import { type Compile, compileSteps, type Steps } from "./steps.ts";
+import { recordLoops } from "./record.ts";
+import { type Compile, compileLoop, type LoopSteps } from "./steps.ts";
 import { isArgument, withoutReshapes } from "./store.ts";
 import { workOf } from "./work.ts";
 
@@ -76,8 +77,9 @@ export function compileGraph(
       ? simplify(lower(simple))
       : simplify(lower(simplify([...lifted.results, ...lifted.followed]))),
   );
-  const roots = lowered.slice(0, simple.length).map(withoutReshapes);
-  const asked = lifted && { ...lifted, became: lowered.slice(simple.length) };
+  const recording = check(recordLoops(lowered));
+  const roots = recording.slice(0, simple.length).map(withoutReshapes);
+  const asked = lifted && { ...lifted, became: recording.slice(simple.length) };
   const results = [...new Set(roots.filter((n) => !isArgument(n) && sizeOf(n.shape) > 0))];
   const limits = {
     maxBindings: target.maxBindings,
@@ -92,20 +94,23 @@ export function compileGraph(
   const { regions, takeovers } = order(fuse(results, limits), donated, results, heirs);
   const compile: Compile = (body, donate) =>
     compileGraph(body, { ...withoutBudget(options), donate, inPlace: true }, target);
-  const loops = new Map<Region, PreparedLoop>(), bodies = new Map<Node, Steps>();
+  const loops = new Map<Region, PreparedLoop>(), bodies = new Map<Node, LoopSteps>();
   for (const region of regions) {
     const { frame, outputs } = region;
     if (frame.is !== "loop") continue;
-    const { loop } = frame, { attributes } = loop;
-    const steps = compileSteps({ ...attributes.body, ...attributes }, compile);
+    const { loop } = frame, { replay } = loop.attributes;
+    const steps = compileLoop(loop, compile);
     bodies.set(loop, steps);
-    const prepared = attributes.replay === undefined || attributes.replay.states === 0
-      ? prepareLoop(loop, outputs, steps, target.maxBindings)
-      : prepareBack(loop, outputs, steps, (of) => bodies.get(of)!, compile, target);
+    const prepared = replay === undefined || replay.states === 0
+      ? prepareLoop(loop, outputs, steps, target)
+      : prepareBack(loop, outputs, steps.steps, (of) => bodies.get(of)!, compile, target);
     loops.set(region, prepared);
   }
   const work = (region: Region): Work =>
-    workOf(region, region.frame.is === "loop" ? bodies.get(region.frame.loop)!.program : undefined);
+    workOf(
+      region,
+      region.frame.is === "loop" ? bodies.get(region.frame.loop)!.steps.program : undefined,
+    );
   const costs = options.costs ?? modelled(rooflines[target.kind]);
   const layout = new Layout({ args, results, takeovers, loops }, target);
   const timeOf = (region: Region): number => costs.time(work(region));
@@ -129,7 +134,7 @@ export function compileGraph(
     memory,
     outside: outsideOf([
       ...loops.values(),
-      ...[...bodies.values()].map(({ program }) => program),
+      ...[...bodies.values()].map(({ steps }) => steps.program),
     ]),
     ...(options.memory !== undefined && { budget: options.memory }),
     steps: () =>

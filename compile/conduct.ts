@@ -22,8 +22,9 @@ export interface Repertoire {
   readonly compared: readonly number[];
   /** The initial state compared with the working state, where it is held in no slot. */
   readonly ended: number | undefined;
-  /** What runs around a step that is recorded. */
-  readonly recorded: { readonly before: number; readonly after: number } | undefined;
+  /** What begins the tape anew, and what records the step that was taken from here. */
+  readonly begun: number | undefined;
+  readonly recorded: number | undefined;
   /** What puts a state right that was inverted. */
   readonly mended: number | undefined;
   /** For each slot how a snapshot that lies elsewhere moves. */
@@ -33,12 +34,16 @@ export interface Repertoire {
 /** The movers: the steps of the loop, and their inverse. */
 const advancing = 0, inverting = 1;
 
-/** The parts that actions run, in order, and errands in between; the first pull is of `round`. */
+/**
+ * The parts that actions run, in order, and errands in between; the first pull is of `round`. What
+ * was recorded is looked at before the next action is asked for.
+ */
 export function* conduct(
   actions: Iterable<Action>,
   round: number,
   repertoires: readonly Repertoire[],
   snapshots: Snapshots,
+  look?: Errand,
 ): Generator<number | Errand, void, undefined> {
   let place = 0;
   // The steps that snapshots are of, and the one that the working state is of if it was inverted.
@@ -55,12 +60,13 @@ export function* conduct(
   for (const action of actions) {
     switch (action.do) {
       case "advance":
+        if (action.tape && here().begun !== undefined) yield here().begun!;
         for (let step = action.from; step < action.to; step++) {
-          const around = action.tape ? here().recorded : undefined;
-          if (around !== undefined) yield around.before;
+          const { recorded } = here();
           yield* move(advancing);
-          if (around !== undefined) yield around.after;
+          if (action.tape && recorded !== undefined) yield recorded;
         }
+        if (action.tape && look !== undefined) yield look;
         inverted = -1;
         break;
       case "invert":
@@ -74,7 +80,7 @@ export function* conduct(
       case "restore": {
         yield here().restored[action.slot]!;
         const away = here().away[action.slot];
-        if (away !== undefined) yield (outside, slots) => outside.load(away(slots));
+        if (away !== undefined) yield ({ outside }, slots) => outside.load(away(slots));
         inverted = -1;
         break;
       }
@@ -83,15 +89,15 @@ export function* conduct(
         yield here().saved[action.slot]!;
         const away = here().away[action.slot], { store } = action;
         if (away !== undefined && store !== "device") {
-          yield (outside, slots) => outside.save(store, away(slots));
+          yield ({ outside }, slots) => outside.save(store, away(slots));
         }
         break;
       }
       case "prefetch":
-        yield (outside, slots) => outside.prefetch(ticketsOf(action.slots, slots));
+        yield ({ outside }, slots) => outside.prefetch(ticketsOf(action.slots, slots));
         break;
       case "flush":
-        yield (outside) => outside.flush();
+        yield ({ outside }) => outside.flush();
         break;
       case "pull":
         yield here().pulled[round]!;
@@ -101,7 +107,7 @@ export function* conduct(
         if (kept.get(action.slot) === inverted) yield here().compared[action.slot]!;
         kept.delete(action.slot);
         if (here().away[action.slot] !== undefined) {
-          yield (outside, slots) => outside.drop(ticketsOf([action.slot], slots));
+          yield ({ outside }, slots) => outside.drop(ticketsOf([action.slot], slots));
         }
         break;
       case "turn":

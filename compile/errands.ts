@@ -1,20 +1,17 @@
 /**
- * What a schedule does outside of the device: states that are saved there and come back. A state's
- * memory there is known by a ticket, which is a slot like others, so that loops in bodies that are
- * placed many times need nothing special; what is moved between are steps like others.
+ * What a schedule does besides running parts: states are saved outside of the device and come back,
+ * and the device is asked what it found out. A state's memory out there is known by a ticket, which
+ * is a slot like others, so that loops in bodies that are placed many times need nothing special.
  *
  * @module
  */
-import type { Move, OutsideMemory, Steered } from "./script.ts";
+import type { Host, Move, Steered } from "./script.ts";
 
-/** Something to be done outside of the device before the order goes on. */
-export type Errand = (
-  outside: OutsideMemory,
-  slots: readonly number[],
-) => void | Promise<void>;
+/** Something to be done before the order goes on. */
+export type Errand = (host: Host, slots: readonly number[]) => void | Promise<void>;
 
-/** Slots by pairs of ticket and memory, which errands refer to by where they begin. */
-export class Pairs {
+/** The slots that errands are about, which know them by their places here. */
+export class Asked {
   readonly #slots: number[] = [];
 
   /** All of them. */
@@ -22,8 +19,14 @@ export class Pairs {
     return this.#slots;
   }
 
-  /** Adds some, and gives the moves between them, once it is known where they really lie. */
-  add(pairs: readonly Move[]): (slots: readonly number[]) => Move[] {
+  /** Adds one, and gives it once it is known where it really lies. */
+  add(slot: number): (slots: readonly number[]) => number {
+    const place = this.#slots.push(slot) - 1;
+    return (slots) => slots[place]!;
+  }
+
+  /** Adds those of some moves, and gives the moves between them. */
+  moves(pairs: readonly Move[]): (slots: readonly number[]) => Move[] {
     const first = this.#slots.length;
     for (const { ticket, slot } of pairs) this.#slots.push(ticket, slot);
     return (slots) =>
@@ -37,7 +40,7 @@ export class Pairs {
 
 /** Runs parts in an order, with errands in between. */
 export function runErrands(order: () => Iterable<number | Errand>): Steered["steer"] {
-  return async function* (play, { outside }, slots) {
+  return async function* (play, host, slots) {
     const all = order()[Symbol.iterator]();
     let errand: Errand | undefined;
     function* from(first: number): Generator<number, void, undefined> {
@@ -57,7 +60,7 @@ export function runErrands(order: () => Iterable<number | Errand>): Steered["ste
       if (next.done) return;
       if (typeof next.value === "number") yield* play(from(next.value));
       else errand = next.value;
-      await errand?.(outside, slots);
+      await errand?.(host, slots);
       errand = undefined;
     }
   };

@@ -12,15 +12,18 @@ import { sizeOf } from "../graph/shape.ts";
 import { copyKernel, fillKernel, placeKernel, type Row, setKernel } from "../kernels/copy.ts";
 import { bytesOf } from "./order.ts";
 import { withoutReshapes } from "./store.ts";
-import type { Dispatch, OutsidePlan } from "./program.ts";
-import { outsideOf } from "../graph/loops/replay.ts";
-import { Pairs, runErrands } from "./errands.ts";
+import type { Dispatch, OutsidePlan, Target } from "./program.ts";
+import { outsideOf, type Recording, type When } from "../graph/loops/replay.ts";
+import { Asked, runErrands } from "./errands.ts";
+import { inverseMover, type Stage } from "./movers.ts";
 import { forwardOpen } from "./open.ts";
+import { Recorder } from "./recorder.ts";
 import type { Script } from "./script.ts";
 import {
   assemble,
   bodyPart,
   bytesOfCarry,
+  type LoopSteps,
   type Make,
   makerFor,
   Names,
@@ -136,156 +139,234 @@ export function copyAll(
 export function prepareLoop(
   loop: Node<"loop">,
   outputs: readonly Node[],
-  compiled: Steps,
-  maxBindings: number,
+  compiled: LoopSteps,
+  target: Target,
 ): PreparedLoop {
-  const { length, reverse, kept, carries, body, running } = loop.attributes;
-  const names = new Names();
-  const stacks = body.results.length > carries || kept.some(([, step]) => step === "every");
-  // The way back of a loop that ends early asks how many steps there were.
-  const counted = stacks || running !== undefined;
-  const steps = withoutIdleCounter(compiled, counted);
-  const { rounds, initial } = playRounds(steps, names, "carry");
-  const before = (step: number): readonly string[] => rounds[step % rounds.length]!.carries;
-  const wanted = new Map(
-    outputs.map((node) => [(node as Node<"project">).attributes.index, node]),
-  );
-  // Carries that are wanted end in the memory of the result; all else is the loop's own.
-  const ends = new Map<string, Node>();
-  // A loop that may end early runs all rounds or none, and so ends where it began.
-  before(running === undefined ? length : 0).forEach((name, i) => {
-    const result = i === 0 ? undefined : wanted.get(i - 1);
-    if (result !== undefined) ends.set(name, result);
-  });
-  const own = [...names.all.keys()].filter((name) => !ends.has(name));
-  const counter = steps.program.arguments[0]!;
-  const keeps = kept.flatMap(([carry, step], i) => {
-    const result = wanted.get(body.results.length + i);
-    return result === undefined ? [] : [{ carry: carry + 1, step, result }];
-  });
-  return {
-    scratch: own.map((name) => {
-      const carry = initial.indexOf(name);
-      const bytes = names.all.get(name)!;
+  return new Forward(loop, outputs, compiled, target);
+}
+
+/** A carry that is kept as it was before a step, and where. */
+interface Keep {
+  readonly carry: number;
+  readonly step: When;
+  readonly result: Node;
+}
+
+/** See {@linkcode prepareLoop}. */
+class Forward implements PreparedLoop {
+  readonly scratch: readonly Scratch[];
+  private readonly names = new Names();
+  private readonly steps: Steps;
+  private readonly rounds: readonly Round[];
+  private readonly initial: readonly string[];
+  private readonly wanted: ReadonlyMap<number, Node>;
+  private readonly keeps: readonly Keep[];
+  /** What ends in the memory of a result; all else is the loop's own. */
+  private readonly ends = new Map<string, Node>();
+  private readonly own: readonly string[];
+  private readonly make: Make;
+  private readonly recorder: Recorder | undefined;
+  /** For each round what records it. */
+  private readonly recordings: readonly ((stage: Stage) => Part)[];
+
+  constructor(
+    private readonly loop: Node<"loop">,
+    outputs: readonly Node[],
+    { steps, inverse }: LoopSteps,
+    private readonly target: Target,
+  ) {
+    const { length, kept, carries, body, running, record } = loop.attributes, { names } = this;
+    const stacks = body.results.length > carries || kept.some(([, step]) => step === "every");
+    // The way back of a loop that ends early asks how many steps there were.
+    const counted = stacks || running !== undefined || record !== undefined;
+    this.make = makerFor(loop);
+    this.steps = withoutIdleCounter(steps, counted);
+    const { rounds, initial } = playRounds(this.steps, names, "carry");
+    [this.rounds, this.initial] = [rounds, initial];
+    this.wanted = new Map(
+      outputs.map((node) => [(node as Node<"project">).attributes.index, node]),
+    );
+    this.keeps = kept.flatMap(([carry, step], i) => {
+      const result = this.wanted.get(body.results.length + i);
+      return result === undefined ? [] : [{ carry: carry + 1, step, result }];
+    });
+    // A loop that may end early runs all rounds or none, and so ends where it began.
+    this.#before(running === undefined ? length : 0).forEach((name, i) => {
+      const result = i === 0 ? undefined : this.wanted.get(i - 1);
+      if (result !== undefined) this.ends.set(name, result);
+    });
+    this.recorder = record && this.#recorder(record, inverse!);
+    this.recordings = this.recorder === undefined ? [] : rounds.map((round) => {
+      const state = (carries: readonly string[]): string[] =>
+        [0, ...record!.state.map((carry) => carry + 1)].map((carry) => carries[carry]!);
+      return this.recorder!.after(state(round.carries), state(round.next));
+    });
+    this.own = [...names.all.keys()].filter((name) => !this.ends.has(name));
+    this.scratch = this.own.map((name) => {
+      const carry = initial.indexOf(name), bytes = names.all.get(name)!;
       return carry < 1 ? { bytes } : { bytes, ...startingIn(loop.inputs[carry - 1]!, loop.inputs) };
-    }),
-    place({ slotOf, scratch }) {
-      const memory = new Map(own.map((name, i) => [name, scratch[i]!]));
-      for (const [name, node] of ends) memory.set(name, slotOf(node));
-      const at = (name: string): number => memory.get(name)!;
-      const make = makerFor(loop);
-      const starts = [
-        make(setKernel(0), [at(initial[0]!)], [counter]),
-        ...beginIn(
-          initial.slice(1).map((name, i) => ({ to: at(name), value: loop.inputs[i]! })),
-          slotOf,
-          make,
-          maxBindings,
-        ),
-      ];
-      if (length === 0) return assemble(starts);
-      const parts = rounds.map((round): Part => {
-        const slotIn = (slot: number): number => {
-          const where = round.slots[slot]!;
-          return typeof where === "string" ? at(where) : slotOf(loop.inputs[where - 1]!);
-        };
-        const save = (from: number, stack: Node, row: Row, counted: string): Dispatch[] => {
-          const shape = stack.shape.slice(1), size = sizeOf(shape), { dtype } = stack;
-          if (size === 0) return [];
-          const slots = [from, slotOf(stack), at(counted)];
-          return [make(placeKernel(dtype, size, row), slots, [{ shape, dtype }, stack, counter])];
-        };
-        const saves = keeps.flatMap(({ carry, step, result }) =>
-          step === "every"
-            ? save(at(round.carries[carry]!), result, { plus: 0 }, round.carries[0]!)
-            : []
-        );
-        const rows = steps.program.results.slice(steps.carries).flatMap(({ slot }, r) => {
-          const stack = wanted.get(carries + r);
-          if (stack === undefined || slot < 0) return [];
-          return save(
-            slotIn(slot),
-            stack,
-            reverse ? { from: length } : { plus: -1 },
-            round.next[0]!,
-          );
-        });
-        return assemble([...saves, bodyPart(steps, slotIn), ...rows]);
-      });
-      if (running !== undefined) {
-        const slots = keeps.map(({ step }) => Number(`${step}`.slice("slot ".length)));
-        const most = Math.max(0, ...slots);
-        // Rounds come first, then for each slot but the first, which is the beginning, each round.
-        for (let slot = 1; slot <= most; slot++) {
-          for (const round of rounds) {
-            const pairs = keeps.filter((_, i) => slots[i] === slot).map(({ carry, result }) => ({
-              from: at(round.carries[carry]!),
-              to: slotOf(result),
-              value: result,
-            }));
-            parts.push(assemble(copyAll(pairs, make, maxBindings)));
-          }
-        }
-        const { dispatches, scripts } = together(parts);
-        const steer = forwardOpen({
-          most: length,
-          rounds: rounds.length,
-          snapshots: keeps.length === 0 ? 0 : most + 1,
-          step: (round) => round,
-          keep: (slot, round) => slot === 0 ? undefined : slot * rounds.length + round,
-        });
-        const known = [...ends.values()].map(slotOf);
-        const asked = [at(initial[running + 1]!), at(initial[0]!)];
-        return assemble([...starts, {
-          dispatches,
-          script: [{ parts: scripts, slots: [...asked, ...known], steer }],
-        }]);
+    });
+  }
+
+  /** Memory of the carries before a step. */
+  #before(step: number): readonly string[] {
+    return this.rounds[step % this.rounds.length]!.carries;
+  }
+
+  /** Records in memory that the way back takes over. */
+  #recorder(record: Recording, inverse: Steps): Recorder {
+    const { inputs, attributes: { body, kept, length } } = this.loop;
+    const { state, memory, segment } = record;
+    const taped = {
+      state: state.map((carry) => body.parameters[carry]!),
+      memory,
+      segment,
+      length,
+    };
+    const operands = inputs.slice(body.parameters.length);
+    const mover = inverseMover(inverse, operands);
+    const recorder = new Recorder(taped, mover, this.names, this.make, this.target);
+    recorder.tape.names.forEach((name, i) => {
+      const result = this.wanted.get(body.results.length + kept.length + i);
+      if (result !== undefined) this.ends.set(name, result);
+    });
+    return recorder;
+  }
+
+  place({ slotOf, scratch }: Memory): Part {
+    const { loop, initial, make, recorder, target: { maxBindings } } = this;
+    const { length, running, record } = loop.attributes;
+    const memory = new Map(this.own.map((name, i) => [name, scratch[i]!]));
+    for (const [name, node] of this.ends) memory.set(name, slotOf(node));
+    const at = (name: string): number => memory.get(name)!;
+    const counter = this.steps.program.arguments[0]!;
+    const starts = [
+      initial[0]!,
+      ...recorder === undefined ? [] : [recorder.tape.cursor, recorder.tape.most],
+    ].map((name) => make(setKernel(0), [at(name)], [counter]));
+    starts.push(...beginIn(
+      initial.slice(1).map((name, i) => ({ to: at(name), value: loop.inputs[i]! })),
+      slotOf,
+      make,
+      maxBindings,
+    ));
+    if (length === 0) return assemble(starts);
+    const stage: Stage = { at, slotOf, counter, found: undefined };
+    const stepped = this.rounds.map((round) => this.#stepped(stage, round));
+    if (running !== undefined) return assemble([...starts, this.#open(stage, stepped)]);
+    const recorded = recorder &&
+      stepped.map((step, round) => assemble([step, this.recordings[round]!(stage)]));
+    return assemble([...starts, this.#stretches(stage, stepped, record?.from, recorded)]);
+  }
+
+  /** One step: its dispatches, and the rows that it leaves. */
+  #stepped({ at, slotOf, counter }: Stage, round: Round): Part {
+    const { steps, loop, make } = this, { carries, length, reverse } = loop.attributes;
+    const slotIn = (slot: number): number => {
+      const where = round.slots[slot]!;
+      return typeof where === "string" ? at(where) : slotOf(loop.inputs[where - 1]!);
+    };
+    const save = (from: number, stack: Node, row: Row, counted: string): Dispatch[] => {
+      const shape = stack.shape.slice(1), size = sizeOf(shape), { dtype } = stack;
+      if (size === 0) return [];
+      const slots = [from, slotOf(stack), at(counted)];
+      return [make(placeKernel(dtype, size, row), slots, [{ shape, dtype }, stack, counter])];
+    };
+    const saves = this.keeps.flatMap(({ carry, step, result }) =>
+      step === "every"
+        ? save(at(round.carries[carry]!), result, { plus: 0 }, round.carries[0]!)
+        : []
+    );
+    const rows = steps.program.results.slice(steps.carries).flatMap(({ slot }, r) => {
+      const stack = this.wanted.get(carries + r);
+      if (stack === undefined || slot < 0) return [];
+      return save(slotIn(slot), stack, reverse ? { from: length } : { plus: -1 }, round.next[0]!);
+    });
+    return assemble([...saves, bodyPart(steps, slotIn), ...rows]);
+  }
+
+  /** Copies of what is kept of some memory. */
+  #kept({ at, slotOf }: Stage, keeps: readonly Keep[], carries: readonly string[]): Part {
+    const pairs = keeps.map(({ carry, result }) => ({
+      from: at(carries[carry]!),
+      to: slotOf(result),
+      value: result,
+    }));
+    return assemble(copyAll(pairs, this.make, this.target.maxBindings));
+  }
+
+  /** The steps of a loop that ends when its data say so. */
+  #open(stage: Stage, stepped: readonly Part[]): Part {
+    const { loop, rounds, keeps, initial } = this, { at, slotOf } = stage;
+    const { length, running } = loop.attributes;
+    const slots = keeps.map(({ step }) => Number(`${step}`.slice("slot ".length)));
+    const most = Math.max(0, ...slots);
+    // Rounds come first, then for each slot but the first, which is the beginning, each round.
+    const parts = [...stepped];
+    for (let slot = 1; slot <= most; slot++) {
+      const own = keeps.filter((_, i) => slots[i] === slot);
+      parts.push(...rounds.map(({ carries }) => this.#kept(stage, own, carries)));
+    }
+    const { dispatches, scripts } = together(parts);
+    const steer = forwardOpen({
+      most: length,
+      rounds: rounds.length,
+      snapshots: keeps.length === 0 ? 0 : most + 1,
+      step: (round) => round,
+      keep: (slot, round) => slot === 0 ? undefined : slot * rounds.length + round,
+    });
+    const asked = [at(initial[running! + 1]!), at(initial[0]!)];
+    const known = [...this.ends.values()].map(slotOf);
+    return { dispatches, script: [{ parts: scripts, slots: [...asked, ...known], steer }] };
+  }
+
+  /** Steps in stretches, from one state that is kept to the next; from some step on `recorded`. */
+  #stretches(
+    stage: Stage,
+    stepped: readonly Part[],
+    from: number | undefined,
+    recorded: readonly Part[] | undefined,
+  ): Part {
+    const { keeps, loop: { attributes: { length } } } = this;
+    const { dispatches, scripts } = together([...stepped, ...recorded ?? []]);
+    const [plain, taped] = [scripts.slice(0, stepped.length), scripts.slice(stepped.length)];
+    const moments = keeps.map(({ step }) => outsideOf(step)?.step ?? step);
+    const stops = new Set([...moments, from].filter((step) => typeof step === "number"));
+    const script: Script[number][] = [], all = [...dispatches];
+    let done = 0;
+    const runTo = (step: number): void => {
+      const rounds = from !== undefined && done >= from ? taped : plain;
+      if (step > done) script.push({ length: step - done, rounds: turned(rounds, done) });
+      done = step;
+    };
+    for (const stop of [...stops].sort((a, b) => a - b)) {
+      runTo(stop);
+      const own = keeps.filter(({ step }) => step === stop);
+      for (const copy of this.#kept(stage, own, this.#before(stop)).dispatches) {
+        script.push(all.push(copy) - 1);
       }
-      const { dispatches, scripts } = together(parts);
-      // The steps run in stretches, from one state that is kept to the next.
-      const moments = keeps.map(({ step }) => outsideOf(step)?.step ?? step);
-      const stops = new Set(moments.flatMap((step) => typeof step === "number" ? [step] : []));
-      const script: Script[number][] = [], all = [...dispatches];
-      let done = 0;
-      const runTo = (step: number): void => {
-        if (step > done) script.push({ length: step - done, rounds: turned(scripts, done) });
-        done = step;
-      };
-      for (const stop of [...stops].sort((a, b) => a - b)) {
-        runTo(stop);
-        const copies = copyAll(
-          keeps.filter(({ step }) => step === stop).map(({ carry, result }) => ({
-            from: at(before(stop)[carry]!),
-            to: slotOf(result),
-            value: result,
-          })),
-          make,
-          maxBindings,
-        );
-        for (const copy of copies) script.push(all.push(copy) - 1);
-        const away = keeps.filter(({ carry, step }, i) =>
-          moments[i] === stop && typeof step === "string" &&
-          sizeOf(body.parameters[carry - 1]!.shape) > 0
-        );
-        if (away.length === 0) continue;
-        const pairs = new Pairs(), { store } = outsideOf(away[0]!.step)!;
-        const moves = pairs.add(
-          away.map(({ carry, result }) => ({
-            ticket: slotOf(result),
-            slot: at(before(stop)[carry]!),
-            bytes: bytesOf(body.parameters[carry - 1]!),
-          })),
-        );
-        script.push({
-          parts: [],
-          slots: pairs.slots,
-          steer: runErrands(() => [(outside, slots) => outside.save(store, moves(slots))]),
-        });
-      }
-      runTo(length);
-      return assemble([...starts, { dispatches: all, script }]);
-    },
-  };
+      script.push(...this.#sent(stage, keeps.filter((_, i) => moments[i] === stop), stop));
+    }
+    runTo(length);
+    return { dispatches: all, script };
+  }
+
+  /** States that leave the device before a step. */
+  #sent({ at, slotOf }: Stage, keeps: readonly Keep[], stop: number): Script {
+    const { parameters } = this.loop.attributes.body;
+    const away = keeps.filter(({ carry, step }) =>
+      typeof step === "string" && sizeOf(parameters[carry - 1]!.shape) > 0
+    );
+    if (away.length === 0) return [];
+    const asked = new Asked(), { store } = outsideOf(away[0]!.step)!;
+    const moves = asked.moves(away.map(({ carry, result }) => ({
+      ticket: slotOf(result),
+      slot: at(this.#before(stop)[carry]!),
+      bytes: bytesOf(parameters[carry - 1]!),
+    })));
+    const steer = runErrands(() => [({ outside }, slots) => outside.save(store, moves(slots))]);
+    return [{ parts: [], slots: asked.slots, steer }];
+  }
 }
 
 /** Rounds beginning with another than the first. */

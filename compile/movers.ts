@@ -17,6 +17,11 @@ export interface Mover {
   readonly operands: readonly Node[];
 }
 
+/** An inverse, whose carries are the parts of a state in their order. */
+export function inverseMover(steps: Steps, operands: readonly Node[]): Mover {
+  return { steps, parts: steps.program.results.map((_, i) => i), operands };
+}
+
 /** A place of the working state: memory of the counter and of each of its parts. */
 export interface Place {
   readonly names: readonly string[];

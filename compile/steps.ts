@@ -66,6 +66,8 @@ export interface Body extends Graph {
   readonly running?: number | undefined;
   /** The counter counts down, from the number of steps that the carries have gone through. */
   readonly backwards?: boolean;
+  /** A step leaves the state that it starts from as it was. @default false */
+  readonly preserving?: boolean;
 }
 
 /**
@@ -84,7 +86,8 @@ export interface Steps {
 
 /** The body as a program. */
 export function compileSteps(body: Body, compile: Compile): Steps {
-  const { length, stacked, reverse, backwards = false } = body, carries = body.carries + 1;
+  const { length, stacked, reverse, backwards = false, preserving = false } = body;
+  const carries = body.carries + 1;
   const counter = build.parameter(0, { shape: [], dtype: "u32" });
   const number = (n: number): Node => build.fill(n, [], "u32");
   // Going backwards, the step is the one before as many as were done.
@@ -108,9 +111,33 @@ export function compileSteps(body: Body, compile: Compile): Steps {
   const results = separate([next, ...substitute(body.results, replacements)], all, carries);
   const program = compile(
     { name: body.name, parameters: all, results },
-    Array.from({ length: carries }, (_, i) => i),
+    preserving ? [] : Array.from({ length: carries }, (_, i) => i),
   );
   return { program, script: program.script, carries, results };
+}
+
+/** The compiled bodies of a loop. */
+export interface LoopSteps {
+  readonly steps: Steps;
+  /** The inverse of its steps, if it records what that gets wrong: it is the same on the way back. */
+  readonly inverse: Steps | undefined;
+}
+
+/** The bodies of a loop as programs. */
+export function compileLoop({ attributes }: Node<"loop">, compile: Compile): LoopSteps {
+  const { body, length, reverse, record } = attributes;
+  // What is recorded is compared with the state before the step, which is left as it was.
+  const preserving = record !== undefined;
+  const inverse = record && compileSteps({
+    ...record.invert,
+    carries: record.state.length,
+    stacked: record.invertedRows,
+    length,
+    reverse,
+    backwards: true,
+    preserving,
+  }, compile);
+  return { steps: compileSteps({ ...attributes, ...body, preserving }, compile), inverse };
 }
 
 /**
@@ -225,12 +252,6 @@ function touchedBy({ dispatches }: Program, script: Script): Set<number> {
 function rankOf({ slots }: Program, touched: ReadonlySet<number>): number[] {
   const workspace = [...touched].filter((slot) => slots[slot]!.role.is === "workspace");
   return workspace.sort((a, b) => slots[b]!.bytes - slots[a]!.bytes || a - b);
-}
-
-/** True where a program overwrites one of its carries instead of leaving it as it was. */
-export function overwrites({ program }: Steps, carry: number): boolean {
-  const own = program.slots.findIndex(({ role }) => role.is === "argument" && role.index === carry);
-  return program.results.some(({ slot }) => slot === own);
 }
 
 /** Bytes of a program's carry. */

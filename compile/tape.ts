@@ -1,14 +1,15 @@
 /**
- * The difference tape of a way back: its memory, and what runs around a step. On the way there each
- * step is undone at once, beside the working state, and what that gets wrong is recorded; on the way
- * back it is put right. The inverse is the same program in both directions, so what it gets wrong is
- * the same.
+ * The difference tape of a loop: its memory, and what runs around a step. On the way there each step
+ * is undone at once, beside the working state, and what that gets wrong is recorded; on the way back
+ * it is put right. The inverse is the same program in both directions, so what it gets wrong is the
+ * same.
  *
  * @module
  */
-import type { ArenaSizes } from "../checkpoint/arena.ts";
+import type { TapePlan } from "../checkpoint/plan.ts";
 import type { Aval } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
+import type { Kernel } from "../kernels/kernel.ts";
 import {
   carriesADispatch,
   codeKernel,
@@ -20,122 +21,129 @@ import {
   tapeShape,
   unpackKernel,
 } from "../kernels/tape.ts";
-import type { Kernel } from "../kernels/kernel.ts";
 import { bytesOf } from "./order.ts";
 import type { Dispatch, Target } from "./program.ts";
 import type { Make, Names } from "./steps.ts";
 
-/** What a tape is for. */
-export interface Taped {
-  /** What the loop is called. */
-  readonly loop: string;
-  /** The parts of a state. */
-  readonly state: readonly Aval[];
-  readonly length: number;
-  /** Steps that are recorded before they are taken back. */
-  readonly segment: number;
-  readonly sizes: ArenaSizes;
-}
+/** What a tape has memory for, and the loop forward leaves for the way back. */
+const parts = ["arena", "headers", "cursor", "most"] as const;
 
 const words = (count: number): Aval => ({ shape: [count], dtype: "u32" });
 
-/** What a tape has memory for. */
-type Part = "codes" | "arena" | "headers" | "cursor";
+/** How the steps of a loop with such states are recorded. */
+export function tapeShapeOf(state: readonly Aval[], segment: number, length: number): TapeShape {
+  const carries = state.map(({ shape, dtype }) => ({ dtype, size: sizeOf(shape) }));
+  return tapeShape(carries.filter(({ size }) => size > 0), length, segment);
+}
 
-/** The memory of a tape and its kernels. */
+/** The memory of a tape, part by part; what the loop is called names what was learned of it. */
+export function tapeMemory(
+  loop: string,
+  state: readonly Aval[],
+  length: number,
+  { sizes, segment }: TapePlan,
+): Aval[] {
+  const shape = tapeShapeOf(state, segment(length), length);
+  const { elements, pace, segment: steps, headerWords } = shape;
+  const arena = sizes.wordsFor(loop, {
+    elements: elements * steps,
+    headers: headerWords,
+    most: fullWords(shape),
+    least: fullWords({
+      ...shape,
+      segment: pace,
+      headerWords: headerWords / Math.ceil(steps / pace),
+    }),
+  });
+  return [words(arena), words(headerWords), words(1), words(1)];
+}
+
+/** A tape in memory. */
 export class LoopTape {
   readonly shape: TapeShape;
+  /** Memory of the tape by part, in the order of {@linkcode tapeMemory}. */
+  readonly names: readonly string[];
+  /** Words of the arena. */
+  readonly words: number;
   /** Parts of the state that have elements. */
   readonly #parts: readonly number[];
-  readonly #names: Readonly<Record<Part, string>>;
-  readonly #avals: Readonly<Record<Part, Aval>>;
+  readonly #codes: string;
 
   /** A tape with its memory among the names. */
-  constructor(taped: Taped, names: Names, private readonly target: Target) {
-    const { state, length, segment, sizes, loop } = taped;
-    const carries = state.map(({ shape, dtype }) => ({ dtype, size: sizeOf(shape) }));
-    this.#parts = carries.flatMap(({ size }, i) => size > 0 ? [i] : []);
-    this.shape = tapeShape(this.#parts.map((i) => carries[i]!), length, segment);
-    const { elements, segment: steps, codeWords, headerWords } = this.shape;
-    const recorded = {
-      elements: elements * steps,
-      headers: headerWords,
-      most: fullWords(this.shape),
-    };
-    this.#avals = {
-      codes: words(codeWords),
-      arena: words(sizes.wordsFor(loop, recorded)),
-      headers: words(headerWords),
-      cursor: words(1),
-    };
-    const name = (part: Part): string => names.of(`tape ${part}`, bytesOf(this.#avals[part]));
-    this.#names = {
-      codes: name("codes"),
-      arena: name("arena"),
-      headers: name("headers"),
-      cursor: name("cursor"),
-    };
+  constructor(
+    private readonly state: readonly Aval[],
+    private readonly memory: readonly Aval[],
+    segment: number,
+    length: number,
+    names: Names,
+    private readonly target: Target,
+  ) {
+    this.shape = tapeShapeOf(state, segment, length);
+    this.#parts = state.flatMap(({ shape }, i) => sizeOf(shape) > 0 ? [i] : []);
+    this.names = parts.map((part, i) => names.of(`tape ${part}`, bytesOf(memory[i]!)));
+    this.words = memory[0]!.shape[0]!;
+    this.#codes = names.of("tape codes", bytesOf(this.#codeWords));
   }
 
-  /** Memory of a number that has to be 0 before the first step. */
+  /** Memory of how many words are taken; 0 before the first step. */
   get cursor(): string {
-    return this.#names.cursor;
+    return this.names[2]!;
+  }
+
+  /** Memory of the most words that were taken at any time. */
+  get most(): string {
+    return this.names[3]!;
+  }
+
+  /** True if steps may need more than there is. */
+  get mayOverflow(): boolean {
+    return this.words < fullWords(this.shape);
+  }
+
+  get #codeWords(): Aval {
+    return words(this.shape.codeWords);
   }
 
   /** Records what is wrong with a guess of the state before the step in `counter`. */
-  record(
-    { at, make, counter, most }: TapeStage & { readonly most: number },
-    truth: readonly number[],
-    guess: readonly number[],
-    state: readonly Aval[],
-  ): Dispatch[] {
+  record(stage: TapeStage, truth: readonly number[], guess: readonly number[]): Dispatch[] {
+    const { at, make, counter } = stage;
     const codes = this.#inChunks(2).map((chunk) =>
       make(
         codeKernel(this.shape, chunk),
-        [
-          ...chunk.flatMap((k) => [truth[this.#parts[k]!]!, guess[this.#parts[k]!]!]),
-          at(this.#names.codes),
-          counter,
-        ],
-        [
-          ...chunk.flatMap((k) => [state[this.#parts[k]!]!, state[this.#parts[k]!]!]),
-          this.#avals.codes,
-          words(1),
-        ],
+        [...this.#of(chunk, (i) => [truth[i]!, guess[i]!]), at(this.#codes), counter],
+        [...this.#of(chunk, (i) => [this.state[i]!, this.state[i]!]), this.#codeWords, words(1)],
       )
     );
     const kernel = packKernel(this.shape, lanesOn(this.target.kind));
-    return [...codes, this.#packed(kernel, { at, make, counter }, [most])];
+    return [...codes, this.#packed(kernel, stage, [0, 1, 2, 3])];
   }
 
   /** Puts the guess of a state right, in place. */
-  restore(
-    { at, make, counter }: TapeStage,
-    guess: readonly number[],
-    state: readonly Aval[],
-  ): Dispatch[] {
+  restore(stage: TapeStage, guess: readonly number[]): Dispatch[] {
+    const { at, make, counter } = stage;
     const patches = this.#inChunks(1).map((chunk) =>
       make(
         patchKernel(this.shape, chunk),
-        [...chunk.map((k) => guess[this.#parts[k]!]!), at(this.#names.codes), counter],
-        [...chunk.map((k) => state[this.#parts[k]!]!), this.#avals.codes, words(1)],
+        [...this.#of(chunk, (i) => [guess[i]!]), at(this.#codes), counter],
+        [...this.#of(chunk, (i) => [this.state[i]!]), this.#codeWords, words(1)],
       )
     );
     const kernel = unpackKernel(this.shape, lanesOn(this.target.kind));
-    return [this.#packed(kernel, { at, make, counter }, []), ...patches];
+    return [this.#packed(kernel, stage, [0, 1, 2]), ...patches];
   }
 
-  #packed(
-    kernel: Kernel,
-    { at, make, counter }: TapeStage,
-    more: readonly number[],
-  ): Dispatch {
-    const parts = ["codes", "arena", "headers", "cursor"] as const;
+  /** A kernel over the codes, some parts of the tape, and the counter. */
+  #packed(kernel: Kernel, { at, make, counter }: TapeStage, used: readonly number[]): Dispatch {
     return make(
       kernel,
-      [...parts.map((part) => at(this.#names[part])), ...more, counter],
-      [...parts.map((part) => this.#avals[part]), ...more.map(() => words(1)), words(1)],
+      [at(this.#codes), ...used.map((part) => at(this.names[part]!)), counter],
+      [this.#codeWords, ...used.map((part) => this.memory[part]!), words(1)],
     );
+  }
+
+  /** Something of the parts of the state that carries of the tape are. */
+  #of<T>(chunk: readonly number[], of: (part: number) => readonly T[]): T[] {
+    return chunk.flatMap((k) => of(this.#parts[k]!));
   }
 
   /** Numbers of carries of the tape, as many together as a dispatch binds. */

@@ -8,7 +8,7 @@
  * @module
  */
 import { type DType, dtypes } from "./dtype.ts";
-import { outsideOf, type Replay } from "./loops/replay.ts";
+import { outsideOf, type Recording, type Replay } from "./loops/replay.ts";
 import type { Aval } from "./node.ts";
 import { type Attributes, type Domain, type Primitive, signatures } from "./primitive.ts";
 import { broadcastShapes, type Shape, showShape, sizeOf } from "./shape.ts";
@@ -372,14 +372,15 @@ const same = (a: Aval, b: Aval): boolean => show(a) === show(b);
  * @throws {TypeError} where body, inputs and attributes do not fit each other.
  */
 export function loopResults(inputs: readonly Aval[], attributes: Attributes["loop"]): Aval[] {
-  const { body, length, carries, stacked, running, kept, replay } = attributes;
+  const { body, length, carries, stacked, running, kept, replay, record } = attributes;
   const { parameters, results, name } = body;
   const action = `loop ${name}`;
   if (!Number.isInteger(length) || length < 0) {
     throw new RangeError(`Cannot ${action}: the length is ${length}, expected an integer ≥ 0`);
   }
   const plain = parameters.length - (replay?.states ?? 0);
-  const wanted = replay === undefined ? plain : plain + extraInputs(replay);
+  const wanted = plain + (replay === undefined ? 0 : extraInputs(replay)) +
+    (record === undefined ? 0 : operandsOf(record));
   const enough = carries >= 0 && stacked >= 0 && carries + stacked <= plain;
   if (!enough || carries > results.length || inputs.length !== wanted) {
     fail(
@@ -444,6 +445,7 @@ export function loopResults(inputs: readonly Aval[], attributes: Attributes["loo
     ...replay !== undefined && replay.checks > 0
       ? [{ shape: [replay.checks], dtype: "u32" } as const]
       : [],
+    ...record?.memory ?? [],
   ];
 }
 
@@ -453,9 +455,15 @@ const avalOf = ({ shape, dtype }: Aval): Aval => ({ shape, dtype });
 const ticket: Aval = { shape: [], dtype: "u32" };
 
 /** Inputs of a way back after those of its body: states at the turn, operands of other bodies. */
-function extraInputs({ states, live, invert, forward }: Replay): number {
+function extraInputs({ states, live, invert, forward, record }: Replay): number {
   const inverse = invert === undefined ? 0 : invert.parameters.length - states;
-  return states * live + inverse + (forward?.body.parameters.length ?? 0);
+  return states * live + inverse + (forward?.body.parameters.length ?? 0) +
+    (record?.memory.length ?? 0);
+}
+
+/** Inputs of a loop that records, after those of its body: what the inverse reads besides. */
+function operandsOf({ invert, state }: Recording): number {
+  return invert.parameters.length - state.length;
 }
 
 /** The broadcast shape of operands, or an error in the name of the operation. */

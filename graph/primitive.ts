@@ -9,7 +9,7 @@
  * @module
  */
 import type { DType } from "./dtype.ts";
-import type { Kept, Plan, Replay } from "./loops/replay.ts";
+import type { Kept, Plan, Recording, Replay } from "./loops/replay.ts";
 import type { Graph } from "./node.ts";
 import type { Shape } from "./shape.ts";
 import type { Storage } from "./storage.ts";
@@ -206,6 +206,8 @@ export interface Attributes {
     readonly invert: Graph | undefined;
     /** Set if it is the way back of another loop. */
     readonly replay: Replay | undefined;
+    /** What its steps record for a way back; set while compiling only. */
+    readonly record: Recording | undefined;
   };
   /** One result of a `call` or a `loop`. */
   project: { readonly index: number };

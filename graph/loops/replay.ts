@@ -11,7 +11,7 @@
  */
 import type { Gauge } from "../check.ts";
 import { fill, loop } from "../build.ts";
-import { attributeKey, type Graph, is, type Node } from "../node.ts";
+import { attributeKey, type Aval, type Graph, is, type Node } from "../node.ts";
 
 /** How the way back of a loop gets its states. What plays it is in checkpoint/ and compile/. */
 export interface Plan {
@@ -84,6 +84,28 @@ export interface Replay {
    * way back are derived from. Simplification drops it.
    */
   readonly forward: Forward | undefined;
+  /** What the loop forward has recorded; set while compiling only. */
+  readonly record?: Recording | undefined;
+}
+
+/**
+ * What a loop records for its way back: after each step the inverse is run at once, beside the
+ * state, and what it gets wrong goes on a tape, which is among the results of the loop and among the
+ * inputs of the way back. That one runs the same inverse.
+ */
+export interface Recording {
+  /** The first step that is recorded; all from there on are. */
+  readonly from: number;
+  /** Steps that are recorded before they are taken back: the tape begins anew after so many. */
+  readonly segment: number;
+  /** The carries of the loop that make a state. */
+  readonly state: readonly number[];
+  /** See {@linkcode Replay}. */
+  readonly invert: Graph;
+  /** See {@linkcode Replay}. */
+  readonly invertedRows: number;
+  /** The memory of the tape. */
+  readonly memory: readonly Aval[];
 }
 
 /** A loop without its inputs, and which of its carries make a state. */
@@ -123,12 +145,14 @@ export interface ReplayInputs<T> {
   readonly inverse: readonly T[];
   /** Inputs of the loop forward, while it is known. */
   readonly forward: readonly T[];
+  /** The tape that the loop forward recorded. */
+  readonly tape: readonly T[];
 }
 
 /** Takes the inputs of a way back apart. */
 export function replayInputs<T>(
   { body }: { readonly body: Graph },
-  { states, live, invert, forward }: Replay,
+  { states, live, invert, forward, record }: Replay,
   inputs: readonly T[],
 ): ReplayInputs<T> {
   let at = 0;
@@ -139,6 +163,7 @@ export function replayInputs<T>(
     states: Array.from({ length: states }, () => take(live)),
     inverse: take(invert === undefined ? 0 : invert.parameters.length - states),
     forward: take(forward === undefined ? 0 : forward.body.parameters.length),
+    tape: take(record?.memory.length ?? 0),
   };
 }
 

@@ -21,7 +21,7 @@ import type { Kept } from "./replay.ts";
 type Results = readonly (Node | undefined)[];
 
 /** The roots with results of loops replaced; loops see their inputs replaced already. */
-function replaceResults(
+export function replaceResults(
   roots: readonly Node[],
   replace: (original: Node<"loop">, current: Node<"loop">) => Results | undefined,
 ): Node[] {
