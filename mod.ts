@@ -123,7 +123,15 @@ export {
   type ReversibleOptions,
   type ReversibleStep,
 } from "./steps/step.ts";
-export * from "./steps/solve.ts";
+export {
+  type IntegratorOf,
+  type OdeOptions,
+  odeSolve,
+  type ReversibleMethod,
+  type SolveBackward,
+} from "./steps/solve.ts";
+export { type SdeOptions, sdeSolve } from "./steps/sde.ts";
+export type { Tolerance } from "./steps/adaptive.ts";
 export * as steps from "./steps/mod.ts";
 export * as optim from "./optim/mod.ts";
 export * as nn from "./nn/mod.ts";

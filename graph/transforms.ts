@@ -23,7 +23,7 @@ export {
   type Policy,
   type Residual,
 } from "./transforms/checkpoint.ts";
-export { type Cotangents, customVjp } from "./transforms/custom.ts";
+export { type Cotangents, type CustomOptions, customVjp } from "./transforms/custom.ts";
 export {
   grad,
   type Gradient,

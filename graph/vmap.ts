@@ -386,5 +386,5 @@ function batchCall(
     let next = 0;
     return pulled.map((g) => g && wideOnes[next++]);
   };
-  return callGraph(body, inputs, { name: rule!.name, pull });
+  return callGraph(body, inputs, { ...rule!, pull });
 }

@@ -18,18 +18,44 @@ export interface Tableau {
   readonly a: readonly (readonly number[])[];
   /** What the increment takes of each slope. */
   readonly b: readonly number[];
+  /**
+   * What the difference to the embedded solution of lower order takes of each slope, and of the
+   * slope at the end of the step: one number more than `b`. Methods with it can choose their steps.
+   */
+  readonly error?: readonly number[];
+  /**
+   * The solution within a step: for each slope, and for the slope at the end of the step, the
+   * coefficients of the first, second … power of the share of the step that is done. They sum up to
+   * `b`. Without it, a cubic between values and slopes at both ends.
+   */
+  readonly dense?: readonly (readonly number[])[];
 }
 
 /** The name of an explicit method. */
-export type MethodName = "euler" | "midpoint" | "heun" | "rk4" | "dopri5";
+export type MethodName =
+  | "euler"
+  | "midpoint"
+  | "heun"
+  | "bs3"
+  | "rk4"
+  | "dopri5"
+  | "tsit5";
 
-/** Explicit methods by name. */
+/** Explicit methods by name. Those that can choose their steps are `bs3`, `dopri5` and `tsit5`. */
 export const tableaux: { readonly [name in MethodName]: Tableau } = {
   euler: { order: 1, a: [], b: [1] },
   midpoint: { order: 2, a: [[1 / 2]], b: [0, 1] },
   heun: { order: 2, a: [[1]], b: [1 / 2, 1 / 2] },
+  // Bogacki & Shampine, A 3(2) pair of Runge–Kutta formulas, 1989.
+  bs3: {
+    order: 3,
+    a: [[1 / 2], [0, 3 / 4]],
+    b: [2 / 9, 1 / 3, 4 / 9],
+    error: [5 / 72, -1 / 12, -1 / 9, 1 / 8],
+  },
   rk4: { order: 4, a: [[1 / 2], [0, 1 / 2], [0, 0, 1]], b: [1 / 6, 1 / 3, 1 / 3, 1 / 6] },
-  // Dormand & Prince 1980, the solution of fifth order: its seventh stage has no weight.
+  // Dormand & Prince, A family of embedded Runge–Kutta formulae, 1980; within steps of fourth order
+  // as in Shampine, Some practical Runge–Kutta formulas, 1986.
   dopri5: {
     order: 5,
     a: [
@@ -40,6 +66,60 @@ export const tableaux: { readonly [name in MethodName]: Tableau } = {
       [9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656],
     ],
     b: [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84],
+    error: [-71 / 57600, 0, 71 / 16695, -71 / 1920, 17253 / 339200, -22 / 525, 1 / 40],
+    dense: [
+      [1, -8048581381 / 2820520608, 8663915743 / 2820520608, -12715105075 / 11282082432],
+      [],
+      [0, 131558114200 / 32700410799, -68118460800 / 10900136933, 87487479700 / 32700410799],
+      [0, -1754552775 / 470086768, 14199869525 / 1410260304, -10690763975 / 1880347072],
+      [0, 127303824393 / 49829197408, -318862633887 / 49829197408, 701980252875 / 199316789632],
+      [0, -282668133 / 205662961, 2019193451 / 616988883, -1453857185 / 822651844],
+      [0, 40617522 / 29380423, -110615467 / 29380423, 69997945 / 29380423],
+    ],
+  },
+  // Tsitouras, Runge–Kutta pairs of order 5(4) satisfying only the first column simplifying
+  // assumption, 2011.
+  tsit5: {
+    order: 5,
+    a: [
+      [0.161],
+      [-0.008480655492356989, 0.335480655492357],
+      [2.8971530571054935, -6.359448489975075, 4.3622954328695815],
+      [5.325864828439257, -11.748883564062828, 7.4955393428898365, -0.09249506636175525],
+      [
+        5.86145544294642,
+        -12.92096931784711,
+        8.159367898576159,
+        -0.071584973281401,
+        -0.028269050394068383,
+      ],
+    ],
+    b: [
+      0.09646076681806523,
+      0.01,
+      0.4798896504144996,
+      1.379008574103742,
+      -3.290069515436081,
+      2.324710524099774,
+    ],
+    error: [
+      -0.00178001105222577714,
+      -0.0008164344596567469,
+      0.007880878010261995,
+      -0.1447110071732629,
+      0.5823571654525552,
+      -0.45808210592918697,
+      1 / 66,
+    ],
+    dense: [
+      [1, -2.763706197274826, 2.9132554618219126, -1.0530884977290216],
+      [0, 0.1317, -0.2234, 0.1017],
+      [0, 3.9302962368947516, -5.941033872131505, 2.490627285651253],
+      [0, -12.411077166933676, 30.33818863028232, -16.548102889244902],
+      [0, 37.50931341651104, -88.1789048947664, 47.37952196281928],
+      [0, -27.896526289197286, 65.09189467479366, -34.87065786149661],
+      [0, 1.5, -4, 2.5],
+    ],
   },
 };
 
@@ -60,7 +140,14 @@ export function tableauOf(method: Method, action: string): Tableau {
       }, or a tableau`,
     );
   }
-  const { a, b } = method;
+  const { a, b, error, dense } = method;
+  for (const [name, given] of Object.entries({ error, dense })) {
+    if (given === undefined || given.length === b.length + 1) continue;
+    throw new TypeError(
+      `Cannot ${action}: the tableau has ${given.length} rows for ${name}, expected ` +
+        `${b.length + 1}: one for each slope and one for the slope at the end`,
+    );
+  }
   if (b.length === a.length + 1 && a.every((row, i) => row.length === i + 1)) return method;
   throw new TypeError(
     `Cannot ${action}: the tableau has rows of ${
@@ -70,34 +157,79 @@ export function tableauOf(method: Method, action: string): Tableau {
   );
 }
 
-/** What a method adds to y over a time h: Ψ_h(t, y). */
-export function increment<Y extends Tree>(
-  { a, b }: Tableau,
+/** The weighted sum of slopes; undefined where all weights are 0. */
+export function combined<Y extends Tree>(
+  slopes: readonly Y[],
+  weights: readonly (number | Tensor)[],
+): Y | undefined {
+  let sum: Y | undefined;
+  weights.forEach((weight, i) => {
+    if (weight === 0) return;
+    const term = slopes[i]!;
+    if (sum === undefined) sum = weight === 1 ? term : scale(term, weight);
+    else sum = addScaled(sum, weight, term);
+  });
+  return sum;
+}
+
+/** The slopes of a method's stages over a time h from y(t); the first one may be known. */
+export function stages<Y extends Tree>(
+  { a }: Pick<Tableau, "a">,
   field: Field<Y>,
   y: Y,
   t: Tensor,
   h: TensorLike,
-): Y {
-  const slopes: Y[] = [];
-  const weighted = (weights: readonly number[]): Y | undefined => {
-    let sum: Y | undefined;
-    weights.forEach((weight, i) => {
-      if (weight === 0) return;
-      const term = slopes[i]!;
-      if (sum === undefined) sum = weight === 1 ? term : scale(term, weight);
-      else sum = addScaled(sum, weight, term);
-    });
-    return sum;
-  };
-  for (let stage = 0; stage < b.length; stage++) {
-    const row = stage === 0 ? [] : a[stage - 1]!;
-    const slope = weighted(row);
+  first: Y = field(y, t),
+): Y[] {
+  const slopes = [first];
+  for (const row of a) {
+    const slope = combined(slopes, row);
     // The time of a stage is the sum of its row, as the equations t′ = 1 and y′ = f agree on.
     const share = row.reduce((sum, x) => sum + x, 0);
     const at = share === 0 ? t : t.add(times(h, share));
     slopes.push(field(slope === undefined ? y : addScaled(y, h, slope), at));
   }
-  return scale(weighted(b)!, h);
+  return slopes;
+}
+
+/** What a method adds to y over a time h: Ψ_h(t, y). */
+export function increment<Y extends Tree>(
+  tableau: Tableau,
+  field: Field<Y>,
+  y: Y,
+  t: Tensor,
+  h: TensorLike,
+): Y {
+  return scale(combined(stages(tableau, field, y, t, h), tableau.b)!, h);
+}
+
+/**
+ * The coefficients of a method's solution within a step, as {@linkcode Tableau.dense}: its own, or
+ * those of the cubic between values and slopes at both ends.
+ */
+export function denseOf({ b, dense }: Tableau): readonly (readonly number[])[] {
+  if (dense !== undefined) return dense;
+  const rows = b.map((weight, i) => [i === 0 ? 1 : 0, 3 * weight, -2 * weight]);
+  rows[0]![1]! -= 2;
+  rows[0]![2]! += 1;
+  return [...rows, [0, -1, 1]];
+}
+
+/** The value of a method's solution at a share of a step of time h from y(t). */
+export function within<Y extends Tree>(
+  tableau: Tableau,
+  field: Field<Y>,
+  y: Y,
+  { t, h, share }: { readonly t: Tensor; readonly h: Tensor; readonly share: Tensor },
+): Y {
+  const slopes = stages(tableau, field, y, t, h);
+  const end = addScaled(y, h, combined(slopes, tableau.b)!);
+  const rows = denseOf(tableau);
+  if (rows.at(-1)!.some((x) => x !== 0)) slopes.push(field(end, t.add(h)));
+  const weights = rows.map((row) =>
+    row.length === 0 ? 0 : row.reduceRight<Tensor>((sum, x) => sum.add(x).mul(share), share.mul(0))
+  );
+  return addScaled(y, h, combined(slopes, weights)!);
 }
 
 /** Two values that lead one another. */

@@ -1,15 +1,20 @@
 /**
- * Solutions of differential equations as functions to be differentiated: a loop over the steps of a
- * method, whose way back is chosen apart from the method.
+ * Solutions of ordinary differential equations as functions to be differentiated: a loop over the
+ * steps of a method, whose way back is chosen apart from the method.
  *
  * @module
  */
-import { reverse } from "../checkpoint/strategy.ts";
+import { online, reverse } from "../checkpoint/strategy.ts";
+import { describe } from "../graph/describe.ts";
 import { arange, tensor } from "../graph/create.ts";
+import { isFloat } from "../graph/dtype.ts";
 import { concatenate } from "../graph/operations.ts";
-import { type Backward, scan } from "../graph/scan.ts";
+import { type Backward, scan, type Strategy } from "../graph/scan.ts";
 import { Tensor } from "../graph/tensor.ts";
-import { vmap } from "../graph/transforms.ts";
+import { flatten, leafPaths } from "../graph/tree.ts";
+import { type Problem, type Solution, solveAdaptively, type Tolerance } from "./adaptive.ts";
+import { solveContinuously, type Solver } from "./continuous.ts";
+import { sharesOf, stepsAt, valuesBetween, valuesWithin } from "./dense.ts";
 import {
   asynchronousLeapfrog,
   type Field,
@@ -17,9 +22,15 @@ import {
   type Integrator,
   reversibleHeun,
 } from "./leapfrog.ts";
-import { coupled, explicit, type Method } from "./runge_kutta.ts";
-import { stochasticHeun } from "./stochastic.ts";
-import { map, negated, plus, type TensorLike, times, type Tree } from "./tree.ts";
+import {
+  coupled,
+  explicit,
+  type Method,
+  type Tableau,
+  tableauOf,
+  tableaux,
+} from "./runge_kutta.ts";
+import { map, type TensorLike, type Tree } from "./tree.ts";
 
 /** A reversible integrator by name. */
 export type ReversibleMethod = "asynchronousLeapfrog" | "reversibleHeun" | "coupled";
@@ -34,8 +45,8 @@ export type SolveBackward =
   | "reverse"
   | ((inverse: (carry: Tree, step: Tensor) => Tree) => Backward);
 
-/** What solutions have in common. */
-export interface SolveOptions {
+/** How {@linkcode odeSolve} solves. */
+export interface OdeOptions<Y extends Tree> {
   /**
    * Where the solution begins.
    *
@@ -44,29 +55,45 @@ export interface SolveOptions {
   readonly t0?: TensorLike;
   /** Where it ends; before `t0` for one backwards in time. */
   readonly t1: TensorLike;
-  /** Steps of equal length from `t0` to `t1`. */
-  readonly steps: number;
+  /** Steps of equal length from `t0` to `t1`. This or `tolerance` is given, not both. */
+  readonly steps?: number;
   /**
-   * What the gradient keeps of the states on the way. Strategies that run backwards need a method
-   * that is reversible.
-   *
-   * @default {"store"}
+   * Steps choose their own length so that each errs by no more than this, relatively and absolutely,
+   * or by what the parts say; element by element, in the mean of squares.
    */
-  readonly backward?: SolveBackward;
-}
-
-/** How {@linkcode odeSolve} solves. */
-export interface OdeOptions<Y extends Tree> extends SolveOptions {
+  readonly tolerance?: number | Tolerance;
+  /**
+   * Attempts at a step, at most, where steps choose their own length; more are an error.
+   *
+   * @default {4096}
+   */
+  readonly maximum?: number;
   /**
    * An explicit method or its coefficients; a reversible one by name, the McCallum–Foster pair around
-   * the midpoint rule for `"coupled"`; or what makes an integrator for a field.
+   * the midpoint rule for `"coupled"`; or what makes an integrator for a field. With a tolerance it
+   * needs an embedded one of lower order, as `"bs3"`, `"dopri5"` and `"tsit5"` have.
    *
-   * @default {"rk4"}
+   * @default {"rk4" of equal steps, "dopri5" with a tolerance}
    */
   readonly method?: Method | ReversibleMethod | IntegratorOf<Y>;
   /**
-   * What comes out: the solution at the end; after every step, with the first value before, stacked;
-   * or at these times, stacked, by cubic interpolation between steps.
+   * What the gradient keeps of the states on the way. With equal steps: `"store"`, any strategy of
+   * loops, `"reverse"` for methods that are reversible. With a tolerance: `online`,
+   * since nobody knows the number of steps before; `"store"` keeps all states of up to 256 steps, and
+   * takes memory for as many. All of these give one gradient, to the bit: that of the computed
+   * solution, with the steps that were chosen.
+   *
+   * `"continuous"` keeps nothing, and solves the adjoint equation backwards, by the same method and
+   * with as many steps or the same tolerance: an approximation, good as far as the solution is exact
+   * and can be gone back over.
+   *
+   * @default {"store" of equal steps, online({ snapshots: 16 }) with a tolerance}
+   */
+  readonly backward?: SolveBackward | "continuous";
+  /**
+   * What comes out: the solution at the end; after every step, with the first value before, stacked,
+   * where steps are equal; or at these times, stacked, in any order, by the method's own
+   * interpolation (of fourth order for `"dopri5"` and `"tsit5"`), or a cubic one.
    *
    * @default {"end"}
    */
@@ -81,12 +108,19 @@ const reversible: {
   coupled,
 };
 
+const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
+const action = "solve an ODE";
+
 /** The steps of a method, with an inverse if there is one. */
-interface Course<Y extends Tree> {
+export interface Course<Y extends Tree> {
   readonly start: (y: Y) => Tree;
   readonly value: (carry: Tree) => Y;
   readonly step: (carry: Tree, i: Tensor) => Tree;
   readonly inverse?: (carry: Tree, i: Tensor) => Tree;
+}
+
+function isReversible(method: unknown): method is ReversibleMethod {
+  return typeof method === "string" && Object.hasOwn(reversible, method);
 }
 
 function courseOf<Y extends Tree>(
@@ -94,10 +128,8 @@ function courseOf<Y extends Tree>(
   options: FieldOptions<Y>,
 ): Course<Y> {
   if (typeof method === "function") return method(options);
-  if (typeof method === "string" && Object.hasOwn(reversible, method)) {
-    return reversible[method as ReversibleMethod](options) as Course<Y>;
-  }
-  const { step } = explicit({ ...options, method: (method ?? "rk4") as Method });
+  if (isReversible(method)) return reversible[method](options) as Course<Y>;
+  const { step } = explicit({ ...options, method: method ?? "rk4" });
   return {
     start: (y) => y,
     value: (y) => y as Y,
@@ -105,9 +137,32 @@ function courseOf<Y extends Tree>(
   };
 }
 
-function checkSteps(action: string, steps: number): void {
-  if (Number.isInteger(steps) && steps >= 1) return;
-  throw new RangeError(`Cannot ${action}: steps is ${steps}, expected an integer ≥ 1`);
+/** Throws unless steps are a positive integer. */
+export function checkSteps(action: string, steps: unknown): asserts steps is number {
+  if (typeof steps === "number" && Number.isSafeInteger(steps) && steps >= 1) return;
+  throw new RangeError(`Cannot ${action}: steps is ${describe(steps)}, expected an integer ≥ 1`);
+}
+
+/** A moment as a scalar of floats. */
+export function timeAs(action: string, name: string, t: unknown): Tensor {
+  if (typeof t === "number" && Number.isFinite(t)) return tensor(t);
+  if (isTensor(t) && t.shape.length === 0 && isFloat(t.dtype)) return t.cast("f32");
+  throw new TypeError(
+    `Cannot ${action}: ${name} is ${isTensor(t) ? t : describe(t)}, expected a finite number or ` +
+      "a scalar of floats",
+  );
+}
+
+/** Throws unless a state is made of floats. */
+export function checkState(action: string, y0: unknown): void {
+  const { leaves, structure } = flatten(y0, isTensor, "y0");
+  const paths = leafPaths(structure);
+  const wrong = leaves.findIndex((x) => !isFloat(x.dtype));
+  if (leaves.length > 0 && wrong < 0) return;
+  const what = leaves.length === 0
+    ? "y0 has no tensors"
+    : `${paths[wrong] === "" ? "y0" : `y0.${paths[wrong]}`} is ${leaves[wrong]!.dtype}`;
+  throw new TypeError(`Cannot ${action}: ${what}, expected a tree of tensors of floats`);
 }
 
 function backwardOf<Y extends Tree>(
@@ -129,11 +184,11 @@ function backwardOf<Y extends Tree>(
 }
 
 /** The value at the end, and the values after all steps if they are asked for. */
-function follow<Y extends Tree>(
+export function follow<Y extends Tree>(
   action: string,
   course: Course<Y>,
   y0: Y,
-  { steps, backward = "store" }: SolveOptions,
+  { steps, backward = "store" }: { readonly steps: number; readonly backward?: SolveBackward },
   all: boolean,
 ): { readonly end: Y; readonly path: Y | undefined } {
   const [last, path] = scan(
@@ -150,47 +205,118 @@ function follow<Y extends Tree>(
   return { end: course.value(last), path: whole };
 }
 
-/** Cubic Hermite interpolation of a path between the steps around each time. */
-function interpolate<Y extends Tree>(
-  field: Field<Y>,
-  path: Y,
-  moments: Tensor,
-  { t0, h, steps }: { readonly t0: TensorLike; readonly h: TensorLike; readonly steps: number },
-): Y {
-  const place = moments.sub(t0).div(h);
-  const index = place.floor().clip(0, steps - 1);
-  const left = index.cast("i32"), right = left.add(1);
-  const share = place.sub(index);
-  const rows = (i: Tensor): Y => map((x) => x.take(i), path);
-  const slopes = (y: Y, i: Tensor): Y =>
-    vmap((y: Y, t: Tensor) => field(y, t))(y, i.cast("f32").mul(h).add(t0));
-  const [a, b] = [rows(left), rows(right)];
-  const [da, db] = [slopes(a, left), slopes(b, right)];
-  return map(
-    (a, b, da, db) => {
-      const s = share.reshape(share.shape[0]!, ...a.shape.slice(1).map(() => 1));
-      const [from, to] = [da!.mul(h), db!.mul(h)];
-      const change = b!.sub(a);
-      const cubic = s.mul(s.sub(1));
-      return a.add(change.mul(s)).add(
-        cubic.mul(s.sub(1).mul(from).add(s.mul(to)).sub(change.mul(s.mul(2).sub(1)))),
-      );
-    },
-    a,
-    b,
-    da,
-    db,
+/** Solves in equal steps; with any shares, all values between them are found. */
+function equalSteps<Y extends Tree>(
+  method: OdeOptions<Y>["method"],
+  { field, y0, t0, span }: Problem<Y>,
+  { steps, backward }: { readonly steps: number; readonly backward?: SolveBackward },
+  shares: Tensor | null,
+): Solution<Y> {
+  const course = courseOf(method, { field, h: span.div(steps), t0 });
+  const how = { steps, ...(backward && { backward }) };
+  const { end, path } = follow(action, course, y0, how, shares !== null);
+  const share = arange(steps + 1).div(steps);
+  const length = share.mul(0).add(1 / steps);
+  return { end, found: path === undefined ? null : { y: path, share, length } };
+}
+
+/** Equal steps forwards and, for the adjoint, backwards. */
+function equally(method: OdeOptions<Tree>["method"], steps: number): Solver {
+  const run = <Y extends Tree>(
+    problem: Problem<Y>,
+    steps: number,
+    shares: Tensor | null,
+  ): Solution<Y> => equalSteps(method as OdeOptions<Y>["method"], problem, { steps }, shares);
+  return {
+    solve: <Y extends Tree>(problem: Problem<Y>, shares: Tensor | null) =>
+      run(problem, steps, shares),
+    back: <Y extends Tree>(problem: Problem<Y>, { part }: { readonly part: boolean }) =>
+      run(problem, part ? 1 : steps, null).end,
+  };
+}
+
+/** The parts of a tolerance, if they make sense. */
+function toleranceOf(tolerance: unknown): Tolerance {
+  const parts = typeof tolerance === "number" ? { rtol: tolerance, atol: tolerance } : tolerance;
+  if (typeof parts !== "object" || parts === null) {
+    throw new TypeError(
+      `Cannot ${action}: the tolerance is ${
+        describe(parts)
+      }, expected a positive number or its parts`,
+    );
+  }
+  for (const [name, value] of Object.entries(parts)) {
+    const known = ["rtol", "atol", "first", "least", "most"].includes(name);
+    if (
+      known && (value === undefined || (typeof value === "number" && value > 0 && value < Infinity))
+    ) {
+      continue;
+    }
+    const zero = value === 0 && ["rtol", "atol", "least"].includes(name);
+    if (zero) continue;
+    throw new RangeError(
+      known
+        ? `Cannot ${action}: ${name} is ${describe(value)}, expected a positive number`
+        : `Cannot ${action}: the tolerance has ${name}, expected rtol, atol, first, least, most`,
+    );
+  }
+  const { rtol = 1e-4, atol = 1e-6 } = parts as Tolerance;
+  if (rtol > 0 || atol > 0) return parts;
+  throw new RangeError(`Cannot ${action}: rtol and atol are 0, expected one of them above`);
+}
+
+/** The coefficients of a method that can choose its steps. */
+function embedded(method: unknown): Tableau {
+  const names = Object.entries(tableaux).filter(([, { error }]) => error).map(([name]) => name);
+  const expected = `expected ${names.join(", ")} or a tableau with an error to choose its steps`;
+  if (typeof method === "function" || isReversible(method)) {
+    const what = typeof method === "function" ? "of its own" : method;
+    throw new TypeError(`Cannot ${action} within a tolerance: the method is ${what}, ${expected}`);
+  }
+  const tableau = tableauOf(method as Method, action);
+  if (tableau.error !== undefined) return tableau;
+  const what = typeof method === "string" ? method : "a tableau without an error";
+  throw new TypeError(`Cannot ${action} within a tolerance: the method is ${what}, ${expected}`);
+}
+
+/** States that `"store"` keeps where nobody knows how many there will be. */
+const mostStored = 256;
+
+/** The way back over steps whose number is not known before. */
+function openBackward(backward: SolveBackward | undefined, maximum: number): Strategy | undefined {
+  if (backward === undefined) return undefined;
+  if (backward === "store") return online({ snapshots: Math.min(maximum, mostStored) });
+  if (typeof backward === "object" && backward?.plan?.open !== undefined) return backward;
+  const what = typeof backward === "object" && backward !== null
+    ? backward.plan?.name
+    : typeof backward === "function"
+    ? "made with an inverse"
+    : describe(backward);
+  throw new TypeError(
+    `Cannot ${action} within a tolerance: backward is ${what}, expected "store", ` +
+      'online({ snapshots }) or "continuous" (nobody knows before how many steps there will be)',
   );
 }
 
 /**
- * The solution of dy/dt = field(y, t) from y(t0) = y0, in steps of equal length. Gradients flow to
- * y0, to t0 and t1, to what the field closes over, and through all times of `saveAt`.
+ * The solution of dy/dt = field(y, t) from y(t0) = y0, in steps of equal length, or in steps that
+ * choose their length within a tolerance. Gradients of any order and mode flow to y0, to t0 and t1,
+ * to what the field closes over, and through all times of `saveAt`.
+ *
+ * Within a tolerance the device decides about each step: an attempt whose error is too large changes
+ * nothing but the length of the next, and no value is waited for in between. What is differentiated
+ * is the computed solution, over the steps that were accepted; they move with t0 and t1, and do not
+ * depend on anything else. How many attempts it took is among what `measured()` of a compiled
+ * function tells.
  *
  * @param field The rate of change; it may ignore the time.
- * @param y0 A tree of tensors.
- * @throws {RangeError} if `steps` is not an integer ≥ 1.
- * @throws {TypeError} if the method is unknown, or `backward` needs an inverse that it has not.
+ * @param y0 A tree of tensors of floats.
+ * @throws {RangeError} if `steps`, `maximum` or a part of the tolerance is no positive number, or a
+ * time of `saveAt` is not from t0 to t1.
+ * @throws {TypeError} if both or none of `steps` and `tolerance` are given, the method is unknown or
+ * cannot choose its steps where it should, or `backward` needs an inverse that it has not.
+ * @throws {CheckError} at the next await, if the solution needs more attempts than `maximum`, or
+ * shorter steps than there are, as near a pole or where the field gives NaN; it names the time.
  *
  * @example
  * ```ts
@@ -208,75 +334,110 @@ function interpolate<Y extends Tree>(
  * assertAlmostEquals(await end(rg.tensor(-1)).item() as number, Math.exp(-1), 1e-3);
  * assertAlmostEquals(await rg.grad(end)(rg.tensor(-1)).item() as number, Math.exp(-1), 1e-3);
  * ```
- */
-export function odeSolve<Y extends Tree>(field: Field<Y>, y0: Y, options: OdeOptions<Y>): Y {
-  const { t0 = 0, t1, steps, method, saveAt = "end" } = options;
-  checkSteps("solve an ODE", steps);
-  const h = times(plus(t1, negated(t0)), 1 / steps);
-  const course = courseOf(method, { field, h, t0 });
-  if (saveAt === "end") return follow("solve an ODE", course, y0, options, false).end;
-  const path = follow("solve an ODE", course, y0, options, true).path!;
-  if (saveAt === "steps") return path;
-  const at = saveAt instanceof Tensor ? saveAt : timesOf(saveAt);
-  if (at.shape.length !== 1) {
-    throw new TypeError(`Cannot solve an ODE: saveAt is ${at}, expected one axis of times`);
-  }
-  return interpolate(field, path, at, { t0, h, steps });
-}
-
-function timesOf(saveAt: readonly number[]): Tensor {
-  if (!Array.isArray(saveAt) || saveAt.some((t) => typeof t !== "number")) {
-    throw new TypeError(
-      `Cannot solve an ODE: saveAt is ${JSON.stringify(saveAt)}, expected "end", "steps" or times`,
-    );
-  }
-  return tensor([...saveAt]);
-}
-
-/** How {@linkcode sdeSolve} solves. */
-export interface SdeOptions extends SolveOptions {
-  /** What the Brownian paths come from, of `random.key`. */
-  readonly key: Tensor;
-  /**
-   * What comes out: the solution at the end; or after every step, with the first value before,
-   * stacked.
-   *
-   * @default {"end"}
-   */
-  readonly saveAt?: "end" | "steps";
-}
-
-/**
- * A solution of dy = drift(y, t) dt + diffusion(y, t) ∘ dW (Stratonovich) from y(t0) = y0, with a
- * Brownian path for each element of y, by reversible Heun. The path belongs to the key and the
- * number of steps; it is computed again wherever it is needed.
  *
- * @throws {RangeError} if `steps` is not an integer ≥ 1.
- *
- * @example
+ * @example Steps that choose their length, and values at some times
  * ```ts
  * import * as rg from "@retrograd/retrograd";
+ * import { assertAlmostEquals } from "@std/assert";
  *
  * await rg.init({ software: "allow" });
- * const path = rg.sdeSolve((y: rg.Tensor) => y.neg(), (y) => y.mul(0).add(0.3), rg.ones([5]), {
- *   key: rg.random.key(1),
- *   t1: 1,
- *   steps: 50,
- *   saveAt: "steps",
- * });
- * console.log(path.shape); // [51, 5]
+ * type State = { x: rg.Tensor; v: rg.Tensor };
+ * const swing = rg.odeSolve(
+ *   ({ x, v }: State) => ({ x: v, v: x.neg() }),
+ *   { x: rg.tensor(1), v: rg.tensor(0) },
+ *   { t1: 10, tolerance: 1e-5, saveAt: [0, Math.PI, 2 * Math.PI] },
+ * );
+ * const [start, half, whole] = await swing.x.array() as number[];
+ * assertAlmostEquals(start!, 1, 1e-3);
+ * assertAlmostEquals(half!, -1, 1e-3);
+ * assertAlmostEquals(whole!, 1, 1e-3);
  * ```
  */
-export function sdeSolve<Y extends Tree>(
-  drift: Field<Y>,
-  diffusion: Field<Y>,
-  y0: Y,
-  options: SdeOptions,
-): Y {
-  const { t0 = 0, t1, steps, key, saveAt = "end" } = options;
-  checkSteps("solve an SDE", steps);
-  const h = times(plus(t1, negated(t0)), 1 / steps);
-  const course = stochasticHeun({ drift, diffusion, key, h, t0 }) as unknown as Course<Y>;
-  const { end, path } = follow("solve an SDE", course, y0, options, saveAt === "steps");
-  return path ?? end;
+export function odeSolve<Y extends Tree>(field: Field<Y>, y0: Y, options: OdeOptions<Y>): Y {
+  const { steps, tolerance, maximum = 4096, method, backward, saveAt = "end" } = options;
+  if (typeof field !== "function") {
+    throw new TypeError(`Cannot ${action}: the field is ${describe(field)}, expected a function`);
+  }
+  checkState(action, y0);
+  const t0 = timeAs(action, "t0", options.t0 ?? 0), t1 = timeAs(action, "t1", options.t1);
+  if ((steps === undefined) === (tolerance === undefined)) {
+    throw new TypeError(
+      `Cannot ${action}: there are ${steps === undefined ? "neither" : "both"} steps ${
+        steps === undefined ? "nor" : "and"
+      } a tolerance, expected one of them`,
+    );
+  }
+  const problem = { field, y0, t0, span: t1.sub(t0) };
+  const shares = savedShares(options, problem);
+  if (shares?.size === 0) return map((y) => y.expandDims(0).slice([0, 0]), y0);
+  if (tolerance === undefined) {
+    checkSteps(action, steps);
+    const { end, found } = backward === "continuous"
+      ? solveContinuously(problem, equally(method as OdeOptions<Tree>["method"], steps), shares)
+      : equalSteps(method, problem, { steps, ...(backward && { backward }) }, shares);
+    if (found === null) return end;
+    if (saveAt === "steps") return found.y;
+    if (typeof method === "function" || isReversible(method)) {
+      return valuesBetween(problem, found.y, shares!, steps);
+    }
+    const tableau = tableauOf(method ?? "rk4", action);
+    return valuesWithin(tableau, problem, stepsAt(found.y, shares!, steps), shares!);
+  }
+  if (!Number.isSafeInteger(maximum) || maximum < 1 || maximum >= 2 ** 24) {
+    throw new RangeError(
+      `Cannot ${action}: maximum is ${describe(maximum)}, expected an integer from 1 to 2^24 - 1`,
+    );
+  }
+  if (saveAt === "steps") {
+    throw new TypeError(
+      `Cannot ${action} within a tolerance: saveAt is "steps", expected "end" or times (nobody ` +
+        "knows how many steps there will be)",
+    );
+  }
+  const tableau = embedded(method ?? "dopri5");
+  const how = { tableau, tolerance: toleranceOf(tolerance), maximum };
+  const solver: Solver = {
+    solve: (problem, shares) => solveAdaptively(problem, how, shares),
+    back: (problem, { measured }) => solveAdaptively(problem, { ...how, measured }, null).end,
+  };
+  const { end, found } = backward === "continuous"
+    ? solveContinuously(problem, solver, shares)
+    : solveAdaptively(problem, { ...how, backward: openBackward(backward, maximum) }, shares);
+  return found === null ? end : valuesWithin(tableau, problem, found, shares!);
+}
+
+/** The shares of the interval at which values are asked for; null if only the end is. */
+function savedShares<Y extends Tree>(
+  { saveAt = "end", t0 = 0, t1, steps }: OdeOptions<Y>,
+  problem: Problem<Y>,
+): Tensor | null {
+  if (saveAt === "end") return null;
+  if (saveAt === "steps") return arange((steps ?? 1) + 1);
+  if (isTensor(saveAt)) {
+    if (saveAt.shape.length !== 1 || !isFloat(saveAt.dtype)) {
+      throw new TypeError(
+        `Cannot ${action}: saveAt is ${saveAt}, expected one axis of times, of floats`,
+      );
+    }
+    return saveAt.size === 0 ? saveAt : sharesOf(saveAt.cast("f32"), problem.t0, problem.span);
+  }
+  if (!Array.isArray(saveAt) || saveAt.some((t) => typeof t !== "number")) {
+    throw new TypeError(
+      `Cannot ${action}: saveAt is ${JSON.stringify(saveAt)}, expected "end", "steps" or times`,
+    );
+  }
+  if (typeof t0 === "number" && typeof t1 === "number") {
+    const [low, high] = [Math.min(t0, t1), Math.max(t0, t1)];
+    const outside = saveAt.find((t) => !(t >= low && t <= high));
+    if (outside !== undefined) {
+      throw new RangeError(
+        `Cannot ${action}: saveAt has ${outside}, expected times from ${low} to ${high}`,
+      );
+    }
+  }
+  return sharesOf(
+    tensor(saveAt.length === 0 ? new Float32Array(0) : [...saveAt]),
+    problem.t0,
+    problem.span,
+  );
 }

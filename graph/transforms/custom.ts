@@ -24,10 +24,20 @@ export type Cotangents<A extends readonly unknown[]> = {
   readonly [K in keyof A]: A[K] | null | undefined;
 };
 
+/** How a function with its own rule is differentiated otherwise. */
+export interface CustomOptions {
+  /**
+   * What forward mode uses: the transpose of the rule, or the function itself, as if it had no rule.
+   *
+   * @default {"rule"}
+   */
+  readonly forward?: "rule" | "function";
+}
+
 /**
  * The function with a derivative of its own: `pull` gets the cotangent of the result, the result,
  * and the arguments, and returns one cotangent for each argument. It must be linear in the
- * cotangent; forward mode uses its transpose. What `pull` computes again as `f` did costs nothing:
+ * cotangent; forward mode uses its transpose, or `f` itself if it is told to. What `pull` computes again as `f` did costs nothing:
  * equal expressions are one.
  *
  * Values that `f` closes over are constants to it; asking for their derivative is an error.
@@ -50,7 +60,14 @@ export type Cotangents<A extends readonly unknown[]> = {
 export function customVjp<A extends readonly unknown[], R>(
   f: (...args: A) => R,
   pull: (cotangent: R, result: R, ...args: A) => Cotangents<A>,
+  { forward = "rule" }: CustomOptions = {},
 ): (...args: A) => R {
+  if (forward !== "rule" && forward !== "function") {
+    throw new TypeError(
+      `Cannot give a function its own vjp: forward is ${describe(forward)}, expected "rule" or ` +
+        '"function"',
+    );
+  }
   for (const [what, given] of Object.entries({ "the function": f, "its rule": pull })) {
     if (typeof given === "function") continue;
     throw new TypeError(
@@ -90,7 +107,11 @@ export function customVjp<A extends readonly unknown[], R>(
       }
       return collect(pulled, given.structure, own, name);
     };
-    const nodes = call(graph, [...given.nodes, ...captured], { name, pull: rule });
+    const nodes = call(graph, [...given.nodes, ...captured], {
+      name,
+      pull: rule,
+      ...(forward === "function" && { open: true }),
+    });
     checks.forEach(({ message }, i) => noteCheck({ flag: nodes[count + i]!, message }));
     return treeOf(results.structure, nodes.slice(0, count)) as R;
   };
