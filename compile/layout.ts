@@ -8,12 +8,9 @@
 import { avalOf } from "../graph/build.ts";
 import type { Node } from "../graph/node.ts";
 import { expression } from "../graph/print.ts";
-import { writeDot } from "../kernels/dot.ts";
-import { writeMap } from "../kernels/map.ts";
-import type { Frame, Region } from "../kernels/region.ts";
-import { writeRows } from "../kernels/rows.ts";
-import { writeScatter } from "../kernels/scatter.ts";
-import { type Body, type Job, writeKernel } from "../kernels/shader.ts";
+import type { Kernel } from "../kernels/kernel.ts";
+import type { Region } from "../kernels/region.ts";
+import { writeTuned } from "../kernels/tuning.ts";
 import { wrapKernel } from "../kernels/user.ts";
 import { allocate, type Allocation } from "./allocate.ts";
 import type { PreparedLoop } from "./loop.ts";
@@ -22,14 +19,6 @@ import type { Script } from "./script.ts";
 import { shareKernels } from "./share.ts";
 import { assemble, type Part, together } from "./steps.ts";
 import { withoutReshapes } from "./store.ts";
-
-/** Writers of kernel bodies by the frame of the region. */
-const writers: { readonly [F in Exclude<Frame["is"], "loop" | "kernel">]: (job: Job) => Body } = {
-  map: writeMap,
-  rows: writeRows,
-  dot: writeDot,
-  scatter: writeScatter,
-};
 
 /** What is given, whatever the plan. */
 export interface Given {
@@ -56,7 +45,10 @@ export interface Laid {
 
 /** Lays regions out. */
 export class Layout {
-  readonly #kernels = new Map<Region, Map<string, ReturnType<typeof writeKernel>>>();
+  readonly #kernels = new Map<
+    Region,
+    Map<string, { readonly kernel: Kernel; readonly buffers: readonly Node[] }>
+  >();
   readonly #expressions = new Map<Node, string>();
 
   /** For a device. */
@@ -119,7 +111,7 @@ export class Layout {
     if (written === undefined) {
       written = frame.is === "kernel"
         ? wrapKernel(region)
-        : writeKernel(region, writers[frame.is], this.target, aliases);
+        : writeTuned(region, this.target, aliases);
       known.set(key, written);
     }
     const { kernel, buffers } = written;

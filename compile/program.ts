@@ -8,6 +8,7 @@
 import type { Work } from "../checkpoint/cost.ts";
 import type { Aval } from "../graph/node.ts";
 import type { Kernel } from "../kernels/kernel.ts";
+import type { Tuning } from "../kernels/tuning.ts";
 import type { OutsideStore, Script } from "./script.ts";
 
 /** What a slot of memory is for. Arguments and results come from and go to the caller. */
@@ -153,4 +154,8 @@ export interface Target {
   readonly f16: boolean;
   /** Subgroups work and have exactly 8 invocations when a workgroup has 8. */
   readonly shuffle: boolean;
+  /** Bytes of memory that a workgroup shares. @default {16384} what WebGPU promises */
+  readonly maxWorkgroupBytes?: number;
+  /** What was measured on this adapter. */
+  readonly tuning?: Tuning;
 }

@@ -1,55 +1,129 @@
 /**
  * Batched products [b,m,k] × [b,k,n] with what follows them element by element. Every result is one
- * accumulator, started at 0 and fed `acc = fma(a, b, acc)` with k ascending; all variants keep to
- * that order and so agree to the bit. Operands are read in place, whatever their layout: in
- * vectors along the axis that is contiguous in memory, else one by one, a step of k at a time with
- * neighbouring columns in neighbouring lanes. Nothing guards the loads:
- * past the edge they feed only results that are not stored.
+ * accumulator, started at 0 and fed `acc = fma(a, b, acc)` with k ascending; all ways keep to that
+ * order and so agree to the bit. Operands are read in place, whatever their layout: in vectors along
+ * the axis that is contiguous in memory, else one by one, a step of k at a time with neighbouring
+ * columns in neighbouring lanes. Nothing guards the loads: past the edge they feed only results that
+ * are not stored.
  *
- * Variants differ in who holds which part of a tile:
+ * Ways differ in who holds which part of the results:
  *
- * - `shuffle`, for software adapters with subgroups of 8: 8 invocations side by side along n, each
- *   with `rows` × 4 results; a row of the left operand is loaded by one lane and broadcast to all.
- * - `registers`: the same tile, every invocation loads what it needs.
- * - `shared`, for hardware: 64 × 64 results by 256 invocations, 16 steps of k staged in workgroup
- *   memory at a time.
+ * - `registers`: a few invocations side by side along n, each with `rows` × `cols` results, without
+ *   workgroup memory. One row of results (vector × matrix) is computed so everywhere.
+ * - `shuffle`, for software adapters with subgroups of 8: the same, but a row of the left operand is
+ *   loaded by one lane and broadcast to all.
+ * - `blocks`, for hardware: operands staged in workgroup memory.
  *
  * @module
  */
+import { type BlockShape, bytesOfBlock, invocationsOf, writeBlocks } from "./dot/blocks.ts";
 import { contiguousAlong, type Product, productOf } from "./dot/product.ts";
-import { writeShared } from "./dot/shared.ts";
-import { writeTile } from "./dot/tile.ts";
-import { type Body, elementFlops, type Job } from "./shader.ts";
+import { type TileShape, writeTile } from "./dot/tile.ts";
+import { elementFlops, type Job, type Way } from "./shader.ts";
 
-/** A way of computing a product; all give the same bits. */
-export interface Variant {
-  readonly way: "shuffle" | "registers" | "shared";
-  /** Rows and columns of results that one invocation holds; columns in fours. */
-  readonly rows: number;
-  readonly cols: number;
+/** The ways of a product, first that by rule of thumb. */
+export function waysOfDot(job: Job): readonly Way[] {
+  const product = productOf(job);
+  const { batch, m, n, k } = product;
+  const flops = 2 * batch * m * n * k + elementFlops(job.region);
+  const tile = (shape: TileShape): Way => ({
+    name: `${
+      shape.shuffle ? "shuffle" : "registers"
+    } ${shape.rows}×${shape.cols} by ${shape.lanes}`,
+    write: () => ({ ...writeTile(job, product, shape), flops }),
+  });
+  const blocks = (shape: BlockShape): Way => ({
+    name: `blocks ${shape.down}×${shape.across}×${shape.deep} of ${shape.rows}×${shape.cols}` +
+      (shape.stages === 2 ? ", twice" : ""),
+    write: () => ({ ...writeBlocks(job, product, shape), flops }),
+  });
+  const shape = usualShape(job, product);
+  const ways: Way[] = ["down" in shape ? blocks(shape) : tile(shape)];
+  // What is over before it has begun needs no other way.
+  if (batch * m * n * k >= 1 << 16) {
+    ways.push(...tilesFor(job, product).map(tile), ...blocksFor(job, product).map(blocks));
+  }
+  return ways.filter(({ name }, i) => ways.findIndex((way) => way.name === name) === i);
 }
 
 /** What to use where nothing has been measured. */
-export function chooseVariant({ adapter }: Job, { m, n, k, right }: Product): Variant {
-  if (adapter.kind !== "software") return { way: "shared", rows: 4, cols: 4 };
-  // One row: wide strips, so that whole cache lines of every row of the right operand are read.
-  if (m === 1) return { way: "registers", rows: 1, cols: contiguousAlong(right, 2) ? 64 : 4 };
+function usualShape(job: Job, product: Product): TileShape | BlockShape {
+  const { batch, m, n, k, right } = product, { adapter } = job;
+  if (adapter.kind !== "software") {
+    if (m <= 8) return { shuffle: false, rows: m, cols: 4, lanes: 64 };
+    const blocks = blocksFor(job, product);
+    // The largest blocks that still give every core something to do.
+    const busy = blocks.find(({ down, across }) =>
+      batch * Math.ceil(m / down) * Math.ceil(n / across) >= 256
+    );
+    return busy ?? blocks.at(-1)!;
+  }
+  // One row: wide strips, so that whole stretches of every row of the right operand are read.
+  if (m === 1) {
+    const wide = n % 1024 === 0 && batch * n >= 8192 ? 128 : 64;
+    return {
+      shuffle: false,
+      rows: 1,
+      cols: contiguousAlong(right, 2) ? wide : 4,
+      lanes: 8,
+    };
+  }
   if (adapter.shuffle) {
     // A right operand beyond the caches is read once for every so many rows: then the more the
     // better, though the driver takes half as long again to compile it.
     const rows = m <= 8 ? 8 : m >= 256 && n * k >= 1 << 19 ? 32 : 16;
-    return { way: "shuffle", rows, cols: 4 };
+    return { shuffle: true, rows, cols: 4, lanes: 8 };
   }
-  return { way: "registers", rows: Math.min(8, m), cols: 8 };
+  return { shuffle: false, rows: Math.min(8, m), cols: 8, lanes: 8 };
 }
 
-/** Writes the body of a dot region. */
-export function writeDot(job: Job): Body {
-  const product = productOf(job);
-  const variant = chooseVariant(job, product);
-  const body = variant.way === "shared"
-    ? writeShared(job, product)
-    : writeTile(job, product, { ...variant, shuffle: variant.way === "shuffle" });
-  const { batch, m, n, k } = product;
-  return { ...body, flops: 2 * batch * m * n * k + elementFlops(job.region) };
+/** Tiles in registers that are worth a try. */
+function tilesFor({ adapter }: Job, { m, n, right }: Product): TileShape[] {
+  const software = adapter.kind === "software";
+  const tile = (rows: number, cols: number, lanes: number, shuffle = false): TileShape => ({
+    rows,
+    cols,
+    lanes,
+    shuffle,
+  });
+  if (m === 1 && contiguousAlong(right, 2)) {
+    const wide = [4, 8, 16, 32, 64, 128, 256].filter((cols) => cols <= Math.max(4, n / 8));
+    return software
+      ? wide.map((cols) => tile(1, cols, 8))
+      : wide.slice(0, 3).flatMap((cols) => [32, 64, 128].map((lanes) => tile(1, cols, lanes)));
+  }
+  if (!software) {
+    const few = m > 16 ? [] : [2, 4, 8].filter((rows) => rows <= m);
+    return few.flatMap((rows) => [64, 128].map((lanes) => tile(rows, 4, lanes)));
+  }
+  return [
+    ...(adapter.shuffle ? [tile(8, 4, 8, true), tile(16, 4, 8, true), tile(32, 4, 8, true)] : []),
+    ...(adapter.shuffle ? [tile(8, 8, 8, true), tile(16, 8, 8, true)] : []),
+    ...[tile(4, 16, 8), tile(8, 8, 8), tile(8, 16, 8)].filter(({ rows }) => rows <= m),
+  ];
+}
+
+/** Blocks: down, across, deep, rows, cols; from the largest to the smallest. */
+const blockSizes: readonly (readonly [number, number, number, number, number])[] = [
+  [128, 128, 16, 8, 8],
+  [128, 128, 8, 8, 8],
+  [128, 64, 16, 8, 8],
+  [128, 64, 16, 8, 4],
+  [64, 64, 16, 8, 8],
+  [64, 64, 16, 4, 4],
+  [64, 64, 8, 8, 4],
+  [64, 32, 16, 4, 4],
+  [32, 32, 16, 4, 4],
+];
+
+/** Blocks for which the adapter has room, with two stages if it can be; on software they crawl. */
+function blocksFor({ adapter }: Job, { m, n }: Product): BlockShape[] {
+  if (adapter.kind === "software") return [];
+  const room = adapter.maxWorkgroupBytes ?? 16384;
+  return blockSizes.flatMap(([down, across, deep, rows, cols]): BlockShape[] => {
+    const fits = [2, 1].map((stages) => ({ down, across, deep, rows, cols, stages } as BlockShape))
+      .find((shape) => bytesOfBlock(shape) <= room && invocationsOf(shape) <= 256);
+    const useful = (down < 2 * m || down === 32) && (across < 2 * n || across === 32);
+    return fits !== undefined && useful ? [fits] : [];
+  });
 }

@@ -7,17 +7,72 @@
 import { add, constant, offset, scale, variable } from "./index.ts";
 import { lane } from "./emit.ts";
 import { placesOf } from "./region.ts";
-import { type Body, elementFlops, groupNumber, type Job, operationsOf } from "./shader.ts";
+import {
+  type Body,
+  elementFlops,
+  groupNumber,
+  type Job,
+  operationsOf,
+  type Way,
+} from "./shader.ts";
+
+/** How the work of a map is divided. */
+interface Division {
+  /** Vectors that one invocation computes side by side. */
+  readonly each: number;
+  readonly workgroupSize: number;
+}
+
+const eaches = [1, 2, 4, 8], workgroupSizes = [32, 64, 128, 256];
+
+/** Divisions of the work, first that by rule of thumb. */
+export function waysOfMap(job: Job): readonly Way[] {
+  const vectors = Math.ceil(mapFrame(job).size / 4);
+  const plain = usualDivision(job, vectors);
+  const all = eaches.flatMap((each) =>
+    workgroupSizes.map((workgroupSize) => ({ each, workgroupSize }))
+  );
+  // Small ones are over before they have begun, whatever the division.
+  const worthwhile = vectors < 1024
+    ? []
+    : all.filter(({ each, workgroupSize }) =>
+      (each !== plain.each || workgroupSize !== plain.workgroupSize) &&
+      each * operationsOf(job.region) <= 128
+    );
+  return [plain, ...worthwhile].map((division) => ({
+    name: `${division.each} of ${division.workgroupSize}`,
+    write: () => writeMap(job, division),
+  }));
+}
+
+/**
+ * A software adapter likes whole cache lines (four vectors) where the expression is short; hardware
+ * likes neighbours in neighbouring lanes.
+ */
+function usualDivision(job: Job, vectors: number): Division {
+  const operations = operationsOf(job.region);
+  const each = job.adapter.kind !== "software" || vectors < 4096
+    ? 1
+    : operations <= 32
+    ? 4
+    : operations <= 64
+    ? 2
+    : 1;
+  return { each, workgroupSize: Math.ceil(vectors / each) >= 16384 ? 256 : 64 };
+}
+
+function mapFrame({ frame }: Job): Extract<Job["frame"], { is: "map" }> {
+  if (frame.is !== "map") throw new Error(`Cannot write a map: the frame is ${frame.is}`);
+  return frame;
+}
 
 /** Writes the body of a map region. */
-export function writeMap(job: Job): Body {
-  const { region, emitter, outputs, adapter, frame } = job;
-  if (frame.is !== "map") throw new Error(`Cannot write a map: the frame is ${frame.is}`);
+function writeMap(job: Job, { each, workgroupSize }: Division): Body {
+  const { region, emitter, outputs, adapter } = job;
+  const frame = mapFrame(job);
   const { size } = frame;
   const vectors = Math.ceil(size / 4);
-  const each = vectorsEach(job, vectors);
   const units = Math.ceil(vectors / each);
-  const workgroupSize = units >= 16384 ? 256 : 64;
   const groups = Math.ceil(units / workgroupSize);
   const v = variable("v", units);
   emitter.open("v");
@@ -52,14 +107,4 @@ export function writeMap(job: Job): Body {
     ],
     flops: elementFlops(region),
   };
-}
-
-/**
- * Vectors that one invocation computes side by side. A software adapter likes whole cache lines
- * (four vectors) where the expression is short; hardware likes neighbours in neighbouring lanes.
- */
-function vectorsEach({ adapter, region }: Job, vectors: number): number {
-  if (adapter.kind !== "software" || vectors < 4096) return 1;
-  const operations = operationsOf(region);
-  return operations <= 32 ? 4 : operations <= 64 ? 2 : 1;
 }

@@ -15,35 +15,71 @@
  *
  * @module
  */
+import { sizeOf } from "../graph/shape.ts";
 import { rowsAreInner } from "./region.ts";
 import { interleave, rowsFrame } from "./rows/layout.ts";
-import { writeSerial } from "./rows/serial.ts";
-import { writeTeam } from "./rows/team.ts";
-import { sizeOf } from "../graph/shape.ts";
-import { type Body, type Job, operationsOf } from "./shader.ts";
+import { inFours, partialsOf, type Serial, writeSerial } from "./rows/serial.ts";
+import { type Team, writeTeam } from "./rows/team.ts";
+import { type Job, operationsOf, type Way } from "./shader.ts";
 
-/** Writes the body of a rows region. */
-export function writeRows(job: Job): Body {
-  const frame = rowsFrame(job);
-  const { kind, shuffle } = job.adapter;
-  if (kind !== "software") {
-    return writeTeam(job, {
-      lanes: 32,
-      vector: false,
-      shuffle: false,
-      together: Math.min(8, frame.rows),
-      abreast: 1,
-    });
-  }
-  // Short rows are not worth sharing, nor are rows whose neighbours lie side by side in memory.
-  if (!shuffle || frame.cols < 2 * interleave || rowsAreInner(frame)) return writeSerial(job);
-  return writeTeam(job, {
-    lanes: 8,
-    vector: frame.cols % 4 === 0,
-    shuffle: true,
-    together: 1,
-    abreast: rowsAbreast(job),
+/** The ways of a rows region, first that by rule of thumb. */
+export function waysOfRows(job: Job): readonly Way[] {
+  const frame = rowsFrame(job), { rows, cols } = frame;
+  const software = job.adapter.kind === "software", { shuffle } = job.adapter;
+  const serial = (serial: Serial): Way => ({
+    name: `alone, ${serial.turns} by ${serial.abreast}`,
+    write: () => writeSerial(job, serial),
   });
+  const team = (team: Team): Way => ({
+    name: `team of ${team.lanes}, ${team.together} together, ${team.abreast} abreast`,
+    write: () => writeTeam(job, team),
+  });
+  const inMemory = (together: number): Way =>
+    team({ lanes: 32, vector: false, shuffle: false, together, abreast: 1 });
+  const inSubgroup = (abreast: number): Way =>
+    team({ lanes: 8, vector: cols % 4 === 0, shuffle: true, together: 1, abreast });
+
+  const abreast = rowsAbreast(job);
+  const ways: Way[] = [];
+  if (!software) ways.push(inMemory(Math.min(8, rows)));
+  // Short rows are not worth sharing, nor are rows whose neighbours lie side by side in memory.
+  else if (!shuffle || cols < 2 * interleave || rowsAreInner(frame)) {
+    ways.push(serial(usualSerial(job)));
+  } else ways.push(inSubgroup(abreast));
+
+  // What is over before it has begun needs no other way.
+  if (rows * cols < 4096) return ways;
+  ways.push(...serialsOf(job).map(serial));
+  for (const together of [1, 2, 4, 8, 16]) if (together <= rows) ways.push(inMemory(together));
+  if (software && shuffle && !rowsAreInner(frame)) {
+    ways.push(inSubgroup(1));
+    if (rows % 4 === 0 && operationsOf(job.region) <= 32) ways.push(inSubgroup(4));
+  }
+  return ways.filter(({ name }, i) => ways.findIndex((way) => way.name === name) === i);
+}
+
+/** Ways for one invocation, of few enough statements to be compiled in no time. */
+function serialsOf(job: Job): Serial[] {
+  const frame = rowsFrame(job), partials = partialsOf(frame), operations = operationsOf(job.region);
+  const inFoursAbreast = [1, 2, 4, 8].filter((n) =>
+    n === 1 || inFours(frame) && frame.rows % (4 * n) === 0
+  );
+  return [1, 4, 8, 32].filter((turns) => partials % turns === 0).flatMap((turns) =>
+    inFoursAbreast.map((abreast) => ({ turns, abreast }))
+  ).filter(({ turns, abreast }) => turns * abreast * (operations + 1) <= mostStatements);
+}
+
+const mostStatements = 128;
+
+/** Rows next to each other in memory are read in long stretches, as many as there are. */
+function usualSerial(job: Job): Serial {
+  const frame = rowsFrame(job);
+  if (!inFours(frame)) return { turns: 1, abreast: 1 };
+  const all = serialsOf(job).filter(({ turns, abreast }) =>
+    turns <= 8 && abreast <= 4 && (abreast === 1 || frame.rows >= 512 * abreast)
+  );
+  const size = ({ turns, abreast }: Serial): number => turns * abreast;
+  return all.reduce((a, b) => size(b) > size(a) ? b : a, { turns: 1, abreast: 1 });
 }
 
 /** Four rows at a time where they have a row of operands in common, as in scale and shift. */

@@ -10,7 +10,7 @@ import { is } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { lane } from "./emit.ts";
 import { add, div, mod, scale, unflatten, variable } from "./index.ts";
-import { type Body, groupNumber, type Job } from "./shader.ts";
+import { type Body, groupNumber, type Job, type Way } from "./shader.ts";
 import { typeName } from "./wgsl.ts";
 
 /** Indices that one kernel looks through, at most: lowering splits longer lists. */
@@ -18,8 +18,13 @@ export const longestScatter = 16384;
 
 const workgroupSize = 64;
 
+/** The one way of a scatter region. */
+export function waysOfScatter(job: Job): readonly Way[] {
+  return [{ name: "plain", write: () => writeScatter(job) }];
+}
+
 /** Writes the body of a scatter region. */
-export function writeScatter(job: Job): Body {
+function writeScatter(job: Job): Body {
   const { region, emitter, outputs, adapter } = job;
   const [node] = region.outputs;
   if (node === undefined || !is(node, "scatterAdd")) {

@@ -1,7 +1,7 @@
 /**
  * From a region to a {@linkcode Kernel}: buffers and bindings, the passes that settle which buffers
  * are vectors, and the text around the body. The bodies are written by map.ts, rows.ts, dot.ts and
- * scatter.ts; they differ in loops, not in how values are computed.
+ * scatter.ts, each in several ways; they differ in loops, not in how values are computed.
  *
  * @module
  */
@@ -12,6 +12,7 @@ import { sizeOf } from "../graph/shape.ts";
 import { type Buffer, Emitter } from "./emit.ts";
 import type { Access, Kernel } from "./kernel.ts";
 import { footprint, type Frame, type Region } from "./region.ts";
+import type { Tuning } from "./tuning.ts";
 import { helpers, storedName } from "./wgsl.ts";
 
 /** What a kernel's text may depend on besides its region. */
@@ -21,6 +22,10 @@ export interface Adapter {
   readonly maxWorkgroups: number;
   /** Subgroups work and have exactly 8 invocations when a workgroup has 8. */
   readonly shuffle: boolean;
+  /** Bytes of memory that a workgroup shares. @default {16384} what WebGPU promises */
+  readonly maxWorkgroupBytes?: number;
+  /** What was measured on this adapter. */
+  readonly tuning?: Tuning;
 }
 
 /** The body of a kernel and how many workgroups run it. */
@@ -48,13 +53,37 @@ export interface Job<F extends Frame = Frame> {
   readonly adapter: Adapter;
 }
 
-/** Writes a region as a kernel. `aliases[i]` is the input whose memory output i overwrites. */
+/** One way of writing the body of a region. All ways of a region give the same bits. */
+export interface Way {
+  /** Tells it from the others: `blocks 128×128×8 of 8×8`. */
+  readonly name: string;
+  write(): Body;
+}
+
+/** The ways of a frame's regions; first what the rule of thumb prefers. */
+export type Ways = (job: Job) => readonly Way[];
+
+/** A region as a kernel. */
+export interface Written {
+  readonly kernel: Kernel;
+  /** What lies in its buffers. */
+  readonly buffers: readonly Node[];
+  /** The way in which it is written, and the names of all that there are. */
+  readonly way: string;
+  readonly ways: readonly string[];
+}
+
+/**
+ * Writes a region as a kernel, in the way of that name, if there is one, else as the rule of thumb
+ * says. `aliases[i]` is the input whose memory output i overwrites.
+ */
 export function writeKernel(
   region: Region,
-  write: (job: Job) => Body,
+  waysOf: Ways,
   adapter: Adapter,
   aliases: ReadonlyMap<Node, Node> = new Map(),
-): { kernel: Kernel; buffers: readonly Node[] } {
+  name?: string,
+): Written {
   const singles = new Set<Node>();
   const sealed = sealedIn(region);
   for (;;) {
@@ -91,7 +120,9 @@ export function writeKernel(
       return buffer;
     });
     const before = new Map([...byNode].map(([node, b]) => [node, b.vector]));
-    const body = write({ region, frame: region.frame, emitter, outputs, adapter });
+    const ways = waysOf({ region, frame: region.frame, emitter, outputs, adapter });
+    const way = ways.find((way) => way.name === name) ?? ways[0]!;
+    const body = way.write();
     if (emitter.stale) {
       for (const [node, b] of byNode) if (before.get(node) && !b.vector) singles.add(node);
       continue;
@@ -99,6 +130,8 @@ export function writeKernel(
     return {
       kernel: assemble(region, order, access, byNode, emitter, body, adapter),
       buffers: order,
+      way: way.name,
+      ways: ways.map(({ name }) => name),
     };
   }
 }

@@ -187,6 +187,7 @@ export async function openDevice(options: Required<InitOptions>): Promise<Device
       kind,
       f16: granted.includes("shader-f16"),
       shuffle: granted.includes("subgroups") && await probeShuffle(gpu),
+      maxWorkgroupBytes: limits.maxComputeWorkgroupStorageSize,
     },
   };
 }

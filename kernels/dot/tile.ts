@@ -1,6 +1,6 @@
 /**
- * Products held in registers, without workgroup memory: a workgroup is 8 invocations side by side
- * along n, each with `rows` × `cols` results. With `shuffle`, each lane loads a part of the left
+ * Products held in registers, without workgroup memory: a workgroup is a few invocations side by
+ * side along n, each with `rows` × `cols` results. With `shuffle`, each lane loads a part of the left
  * operand and broadcasts it to the others; else every invocation loads all it needs.
  *
  * On software adapters a load costs as much as dozens of multiplications, whatever its address, so
@@ -21,9 +21,10 @@ export interface TileShape {
   /** Rows and columns of results that one invocation holds; columns in fours. */
   readonly rows: number;
   readonly cols: number;
+  /** Invocations side by side; 8 where they shuffle. */
+  readonly lanes: number;
 }
 
-const lanesOfTile = 8;
 /** Quads of columns in a cache line. */
 const lineQuads = 4;
 
@@ -36,11 +37,11 @@ function takesLines({ rows, cols }: TileShape): boolean {
 }
 
 /** How far the q-th quad of an invocation is from its first, as text. */
-function quadText(lines: boolean): (q: string) => string {
+function quadText(shape: TileShape): (q: string) => string {
   return (q) =>
-    lines
-      ? `${q} / ${lineQuads} * ${lanesOfTile * lineQuads} + ${q} % ${lineQuads}`
-      : `${q} * ${lanesOfTile}`;
+    takesLines(shape)
+      ? `${q} / ${lineQuads} * ${shape.lanes * lineQuads} + ${q} % ${lineQuads}`
+      : `${q} * ${shape.lanes}`;
 }
 
 /** How a tile's operands are read: in vectors along an axis, or one by one. */
@@ -73,11 +74,11 @@ function readingOf({ left, right, m, n }: Product, rows: number): Reading {
 export function writeTile(job: Job, product: Product, shape: TileShape): Omit<Body, "flops"> {
   const { emitter } = job;
   const { batch, m, n, k } = product;
-  const { rows, cols, shuffle } = shape;
-  const quads = cols / 4, width = lanesOfTile * cols;
+  const { rows, cols, shuffle, lanes } = shape;
+  const quads = cols / 4, width = lanes * cols;
   const reading = readingOf(product, rows);
   const strided = reading.right === "single";
-  const inLines = takesLines(shape), quadAt = quadText(inLines);
+  const inLines = takesLines(shape), quadAt = quadText(shape);
   emitter.open("batch", "down", "n0", "side");
   const names = Array.from({ length: rows * quads }, () => emitter.fresh("c"));
   for (const name of names) emitter.line(`var ${name} = vec4<f32>();`);
@@ -104,16 +105,14 @@ export function writeTile(job: Job, product: Product, shape: TileShape): Omit<Bo
     results: names,
     row: (t) => `down * ${rows} + ${t} / ${quads}`,
     column: (t) =>
-      strided
-        ? `n0 + ${t} % ${quads} * ${4 * lanesOfTile}`
-        : `4 * (n0 + ${quadAt(`${t} % ${quads}`)})`,
-    step: strided ? lanesOfTile : 1,
+      strided ? `n0 + ${t} % ${quads} * ${4 * lanes}` : `4 * (n0 + ${quadAt(`${t} % ${quads}`)})`,
+    step: strided ? lanes : 1,
   }));
   const lines = emitter.close();
   const hoisted = emitter.close();
   return {
     name: shuffle ? "dot shuffle" : "dot registers",
-    workgroupSize: lanesOfTile,
+    workgroupSize: lanes,
     // Down first: neighbours in time share columns of the right operand, which then stay in the
     // caches; across first reads all of it for every few rows.
     workgroups: [Math.ceil(m / rows), Math.ceil(n / width), batch],
@@ -121,7 +120,7 @@ export function writeTile(job: Job, product: Product, shape: TileShape): Omit<Bo
     lines: [
       "let batch = i32(group.z);",
       "let down = i32(group.x);",
-      shuffle ? `let side = i32(invocation & ${lanesOfTile - 1}u);` : "let side = i32(local);",
+      shuffle ? `let side = i32(invocation & ${lanes - 1}u);` : "let side = i32(local);",
       `let n0 = i32(group.y) * ${across} + side${inLines && !strided ? ` * ${lineQuads}` : ""};`,
       ...hoisted,
       ...lines,
@@ -160,17 +159,17 @@ function placesOfTile(
   };
   const list = (length: number, f: (i: number) => Index): Index[] =>
     Array.from({ length }, (_, i) => f(i));
-  const { rows, cols, shuffle } = shape, quadAt = quadText(takesLines(shape));
+  const { rows, cols, shuffle, lanes } = shape, quadAt = quadText(shape);
   const quads = rows / 4, fours = reading.left === "m";
   const down = fours
     ? shuffle
       ? [place(`down * ${quads} + side % ${quads}`, m / 4)]
       : list(quads, (q) => place(`down * ${quads} + ${q}`, m / 4))
     : shuffle
-    ? list(rows / lanesOfTile, (g) => place(`down * ${rows} + ${g * lanesOfTile} + side`, m))
+    ? list(rows / lanes, (g) => place(`down * ${rows} + ${g * lanes} + side`, m))
     : list(rows, (r) => place(`down * ${rows} + ${r}`, m));
   if (reading.right === "single") {
-    return { down, fours, across: list(cols, (j) => place(`n0 + ${j * lanesOfTile}`, n)) };
+    return { down, fours, across: list(cols, (j) => place(`n0 + ${j * lanes}`, n)) };
   }
   const quadsAcross = list(cols / 4, (q) => place(`n0 + ${quadAt(`${q}`)}`, n / 4));
   return { down, fours, across: list(cols, (j) => offset(scale(quadsAcross[j >> 2]!, 4), j & 3)) };
@@ -201,7 +200,8 @@ function writeStep(tile: Tile, k0: Index, reading: Reading): void {
 
 /** Loads the left operand's part of a step; the result gives the text of (row, step of k). */
 function loadLeft(
-  { job: { emitter }, product: { left, m, batch }, shape: { shuffle, rows }, down, fours }: Tile,
+  { job: { emitter }, product: { left, m, batch }, shape: { shuffle, rows, lanes }, down, fours }:
+    Tile,
   k0: Index,
   { depth, left: along }: Reading,
 ): (r: number, i: number) => string {
@@ -223,7 +223,7 @@ function loadLeft(
       return (r, i) => `${loaded[i * quads + (r >> 2)]}[${r & 3}]`;
     }
     // One load brings several steps of k: a lane has four rows of one step.
-    const per = lanesOfTile / quads;
+    const per = lanes / quads;
     const deep = emitter.fresh("deep");
     emitter.declare(deep);
     emitter.line(`let ${deep} = side / ${quads};`);
@@ -242,7 +242,7 @@ function loadLeft(
     const name = emitter.fresh("p");
     emitter.declare(name);
     emitter.line(
-      `let ${name} = down * ${rows} + ${shuffle ? `${i * lanesOfTile} + side` : `${i}`};`,
+      `let ${name} = down * ${rows} + ${shuffle ? `${i * lanes} + side` : `${i}`};`,
     );
     return variable(name, m);
   };
@@ -250,8 +250,8 @@ function loadLeft(
     const loaded = Array.from({ length: rows }, (_, r) => load(rowOf(r), k, width));
     return (r, i) => pick(loaded[r]!, i);
   }
-  const loaded = Array.from({ length: rows / lanesOfTile }, (_, g) => load(rowOf(g), k, width));
-  return (r, i) => from(pick(loaded[Math.floor(r / lanesOfTile)]!, i), r % lanesOfTile);
+  const loaded = Array.from({ length: rows / lanes }, (_, g) => load(rowOf(g), k, width));
+  return (r, i) => from(pick(loaded[Math.floor(r / lanes)]!, i), r % lanes);
 }
 
 /** Loads the right operand's part of a step; the result gives the text of (quad, step of k). */

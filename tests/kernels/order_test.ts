@@ -281,7 +281,7 @@ for (
   const [way, part] of [
     ["shuffle", { kind: "software", shuffle: true }],
     ["registers", { kind: "software", shuffle: false }],
-    ["shared", { kind: "discrete", shuffle: false }],
+    ["blocks", { kind: "discrete", shuffle: false }],
   ] as const satisfies readonly (readonly [string, TargetPart])[]
 ) {
   Deno.test(`products add along k in ascending order, ${way}`, async () => {

@@ -1,0 +1,134 @@
+/**
+ * Every way in which a kernel can be written, against the plain one, to the bit: with views as
+ * operands, with what follows, at odd sizes, and where an output overwrites an input.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import * as build from "../../graph/build.ts";
+import type { TypedArray } from "../../graph/dtype.ts";
+import type { Graph, Node } from "../../graph/node.ts";
+import { sizeOf } from "../../graph/shape.ts";
+import { fingerprint, type Tunable, type Tuning, writeWay } from "../../kernels/tuning.ts";
+import { firstDifference, gpu, randomOf, runGraph, type TargetPart } from "../gpu.ts";
+
+/** Numbers them, and makes a function of them. */
+function graphOf(shapes: readonly number[][], f: (...inputs: Node[]) => Node[]): Graph {
+  const parameters = shapes.map((shape, i) => build.parameter(i, { shape, dtype: "f32" }));
+  return { name: "test", parameters, results: f(...parameters) };
+}
+
+const transposed = (x: Node): Node => build.permute(x, [0, 2, 1]);
+
+function softmax(x: Node, axis: number): Node {
+  const e = build.unary("exp", build.binary("sub", x, build.reduce("reduceMax", x, [axis])));
+  return build.binary("div", e, build.reduce("sum", e, [axis]));
+}
+
+/** Graphs, each with the arguments that it may overwrite. */
+const cases: Readonly<Record<string, { readonly graph: Graph; readonly donate?: number[] }>> = {
+  "a product": { graph: graphOf([[1, 70, 44], [1, 44, 68]], (a, b) => [build.dot(a!, b!)]) },
+  "a ragged product": { graph: graphOf([[2, 37, 53], [2, 53, 41]], (a, b) => [build.dot(a!, b!)]) },
+  "a product of views, and what follows": {
+    graph: graphOf([[1, 36, 68], [1, 72, 36], [72]], (a, b, c) => [
+      build.binary("max", build.binary("add", build.dot(transposed(a!), transposed(b!)), c!), 0),
+    ]),
+  },
+  "a gradient that updates its weight": {
+    graph: graphOf([[1, 40, 64], [1, 40, 72], [1, 64, 72]], (x, g, w) => [
+      build.binary("sub", w!, build.binary("mul", build.dot(transposed(x!), g!), 0.1)),
+    ]),
+    donate: [2],
+  },
+  "a vector times a matrix": {
+    graph: graphOf([[1, 1, 200], [1, 200, 1024]], (a, b) => [build.dot(a!, b!)]),
+  },
+  "softmax of rows": { graph: graphOf([[65, 132]], (x) => [softmax(x!, 1)]), donate: [0] },
+  "softmax of ragged rows": { graph: graphOf([[33, 131]], (x) => [softmax(x!, 1)]) },
+  "softmax over the first axis": { graph: graphOf([[75, 64]], (x) => [softmax(x!, 0)]) },
+  "sums over the first axis": {
+    graph: graphOf([[300, 32]], (x) => [
+      build.reduce("sum", build.binary("mul", x!, x!), [0]),
+    ]),
+  },
+  "largest and smallest in a ragged frame": {
+    graph: graphOf([[77, 61]], (x) => [
+      build.reduce("reduceMax", x!, [0]),
+      build.reduce("reduceMin", x!, [0]),
+    ]),
+  },
+  "elements": {
+    graph: graphOf([[4099]], (x) => [build.unary("exp", build.binary("mul", x!, x!))]),
+    donate: [0],
+  },
+};
+
+/** Gives one kernel, in order of the compile, another way; notes what could be given. */
+class Forced implements Tuning {
+  readonly asked: Tunable[] = [];
+  used = 0;
+
+  constructor(private readonly force?: (tunable: Tunable) => ReturnType<Tuning["choice"]>) {}
+
+  choice(_key: string, tunable: Tunable): ReturnType<Tuning["choice"]> {
+    this.asked.push(tunable);
+    const choice = this.force?.(tunable);
+    if (choice !== undefined) this.used++;
+    return choice;
+  }
+}
+
+for (const [kind, shuffle] of [["software", true], ["discrete", false]] as const) {
+  Deno.test(`all ways of a kernel give the same bits, ${kind}`, async (t) => {
+    const { device } = await gpu();
+    const part: TargetPart = { kind, shuffle: shuffle && device.target.shuffle };
+    const target = { ...device.target, ...part };
+    for (const [number, [name, { graph, donate = [] }]] of Object.entries(cases).entries()) {
+      await t.step(name, async () => {
+        const random = randomOf(3);
+        const args = graph.parameters.map(({ shape }) =>
+          Float32Array.from({ length: sizeOf(shape) }, () => random() - 0.5)
+        );
+        const run = (tuning: Tuning): Promise<TypedArray[]> =>
+          runGraph(graph, args, { donate }, { ...part, tuning }).then(({ values }) => values);
+        const plain = new Forced();
+        const expected = await run(plain);
+        const names = new Set(
+          plain.asked.flatMap(({ plain: { ways, way } }) => ways.filter((other) => other !== way)),
+        );
+        assert(names.size > 0, "no other way");
+        // A driver takes long to compile them: neighbouring cases share the ways between them.
+        const shared = [...names].filter((_, i) => names.size < 4 || i % 4 === number % 4);
+        for (const way of shared) {
+          const forced = new Forced(({ region, aliases, plain }) => {
+            if (!plain.ways.includes(way)) return undefined;
+            const { kernel } = writeWay(region, target, aliases, way);
+            return { way, text: fingerprint(kernel) };
+          });
+          const values = await run(forced);
+          assert(forced.used > 0, way);
+          values.forEach((value, i) =>
+            assertEquals(firstDifference(value, expected[i]!), undefined, way)
+          );
+        }
+      });
+    }
+  });
+}
+
+Deno.test("a way that is written otherwise than when it was measured is not used", async () => {
+  const graph = graphOf([[65, 132]], (x) => [softmax(x!, 1)]);
+  const labels = async (text: string | undefined): Promise<string> => {
+    const { device: { target } } = await gpu();
+    const tuning = new Forced(({ region, aliases }) => {
+      const { kernel } = writeWay(region, target, aliases, "alone, 1 by 1");
+      return { way: "alone, 1 by 1", text: text ?? fingerprint(kernel) };
+    });
+    const { program } = await runGraph(graph, [new Float32Array(65 * 132)], {}, { tuning });
+    return program.dispatches.map(({ kernel }) => kernel.wgsl).join();
+  };
+  const { program } = await runGraph(graph, [new Float32Array(65 * 132)]);
+  const plain = program.dispatches.map(({ kernel }) => kernel.wgsl).join();
+  assertEquals(await labels("0123456789abcdef"), plain);
+  assert(await labels(undefined) !== plain);
+});
