@@ -5,12 +5,11 @@
  *
  * @module
  */
-import { ones, zeros } from "../graph/create.ts";
 import { isFloat } from "../graph/dtype.ts";
 import { normalizeAxis } from "../graph/shape.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { expectSize, expectTensors, type Layer } from "./layer.ts";
-import { type NormalizationOptions, standardize } from "./normalization.ts";
+import { expectSize, type Layer } from "./layer.ts";
+import { affine, type NormalizationOptions, standardize } from "./normalization.ts";
 
 /** Parameters of {@linkcode groupNorm} and {@linkcode instanceNorm}. */
 export type GroupNormParams = {
@@ -89,28 +88,19 @@ function grouped(
   features: number,
   { epsilon = 1e-5, axis = -1 }: GroupNormOptions,
 ): Layer<GroupNormParams> {
-  const shape = [features];
-  return {
-    name,
-    init: () => ({ scale: ones(shape), bias: zeros(shape) }),
-    apply(params, x) {
-      const { scale, bias } = expectTensors(name, "parameter", params, {
-        scale: shape,
-        bias: shape,
-      });
-      const at = x.rank < 2 ? 0 : normalizeAxis(axis, x.rank, `apply ${name}`);
-      if (!isFloat(x.dtype) || at === 0 || x.shape[at] !== features) {
-        throw new TypeError(
-          `Cannot apply ${name}: the input is ${x}, expected floats with samples along axis 0 and ` +
-            `${features} features along axis ${axis}`,
-        );
-      }
-      // The channels' axis in two, groups and members; statistics over all but samples and groups.
-      const split = x.shape.flatMap((n, i) => i === at ? [groups, features / groups] : [n]);
-      const axes = split.flatMap((_, i) => i === 0 || i === at ? [] : [i]);
-      const { y } = standardize(x.reshape(split), axes, epsilon);
-      const wide = x.shape.map((_, i) => i === at ? features : 1);
-      return y.reshape(x.shape).mul(scale.reshape(wide)).add(bias.reshape(wide));
-    },
-  };
+  return affine(name, features, (x, scale, bias) => {
+    const at = x.rank < 2 ? 0 : normalizeAxis(axis, x.rank, `apply ${name}`);
+    if (!isFloat(x.dtype) || at === 0 || x.shape[at] !== features) {
+      throw new TypeError(
+        `Cannot apply ${name}: the input is ${x}, expected floats with samples along axis 0 and ` +
+          `${features} features along axis ${axis}`,
+      );
+    }
+    // The channels' axis in two, groups and members; statistics over all but samples and groups.
+    const split = x.shape.flatMap((n, i) => i === at ? [groups, features / groups] : [n]);
+    const axes = split.flatMap((_, i) => i === 0 || i === at ? [] : [i]);
+    const { y } = standardize(x.reshape(split), axes, epsilon);
+    const wide = x.shape.map((_, i) => i === at ? features : 1);
+    return y.reshape(x.shape).mul(scale.reshape(wide)).add(bias.reshape(wide));
+  });
 }

@@ -48,18 +48,26 @@ export function layerNorm(
   { epsilon = 1e-5 }: NormalizationOptions = {},
 ): Layer<LayerNormParams> {
   const name = `layerNorm(${features})`;
+  return affine(name, features, (x, scale, bias) => {
+    expectFeatures(name, x, features);
+    return standardize(x, [-1], epsilon).y.mul(scale).add(bias);
+  });
+}
+
+/** A layer with a scale and a bias for every feature, at first ones and zeros. */
+export function affine(
+  name: string,
+  features: number,
+  apply: (x: Tensor, scale: Tensor, bias: Tensor) => Tensor,
+): Layer<LayerNormParams> {
   expectSize(name, "the number of features", features);
-  const shape = [features];
+  const shape = [features], shapes = { scale: shape, bias: shape };
   return {
     name,
     init: () => ({ scale: ones(shape), bias: zeros(shape) }),
     apply(params, x) {
-      const { scale, bias } = expectTensors(name, "parameter", params, {
-        scale: shape,
-        bias: shape,
-      });
-      expectFeatures(name, x, features);
-      return standardize(x, [-1], epsilon).y.mul(scale).add(bias);
+      const { scale, bias } = expectTensors(name, "parameter", params, shapes);
+      return apply(x, scale, bias);
     },
   };
 }

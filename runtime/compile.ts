@@ -31,7 +31,8 @@ import { type Context, context } from "./context.ts";
 import { beginTrace, endTrace, type Print, printable, printStages, verifying } from "./debug.ts";
 import { parseBytes } from "./bytes.ts";
 import { explain, type ExplainOptions } from "./explain.ts";
-import { type Holding, LoadedProgram } from "./loaded.ts";
+import { LoadedProgram } from "./loaded.ts";
+import type { Holding } from "./memory.ts";
 import { write } from "./queue.ts";
 
 /** How a function is compiled. */

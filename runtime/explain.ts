@@ -7,7 +7,8 @@
 import type { Program, Step } from "../compile/program.ts";
 import { showBytes, showMicroseconds } from "./bytes.ts";
 import { type Flag, measuredBy } from "./flags.ts";
-import type { LoadedProgram, RunMemory } from "./loaded.ts";
+import type { RunMemory } from "./frame.ts";
+import type { LoadedProgram } from "./loaded.ts";
 
 /** What `explain` tells besides. */
 export interface ExplainOptions {

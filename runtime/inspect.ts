@@ -11,7 +11,7 @@ import { type Shape, showShape, sizeOf } from "../graph/shape.ts";
 import type { Dispatch } from "../compile/program.ts";
 import { type Prepared, withCall } from "./compile.ts";
 import { type Context, context } from "./context.ts";
-import { courseOf, sparing } from "./loaded.ts";
+import { courseOf, sparing } from "./course.ts";
 import { type Operation, originOf } from "./origin.ts";
 import { read, readBlock } from "./queue.ts";
 

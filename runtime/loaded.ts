@@ -9,57 +9,17 @@
 import { dtypes } from "../graph/dtype.ts";
 import { showShape, sizeOf } from "../graph/shape.ts";
 import { Storage } from "../graph/storage.ts";
-import {
-  type Dispatch,
-  type MemoryPlan,
-  type OutsidePlan,
-  type Program,
-  uniformsOf,
-} from "../compile/program.ts";
+import { type Dispatch, type OutsidePlan, type Program, uniformsOf } from "../compile/program.ts";
 import { type Course, isSteered, played } from "../compile/script.ts";
 import type { Context } from "./context.ts";
+import { LoadedDispatch } from "./dispatch.ts";
 import { DeviceError } from "./errors.ts";
-import type { Block, Ledger } from "./memory.ts";
+import { counted, type Frame, predicted, type RunMemory } from "./frame.ts";
+import { type Block, Holding } from "./memory.ts";
 import type { Pipeline } from "./pipelines.ts";
 import { place, write } from "./queue.ts";
 import { Scratch } from "./scratch.ts";
 import { steer } from "./steer.ts";
-
-/** A dispatch with everything but its buffers. */
-interface Step {
-  readonly dispatch: Dispatch;
-  readonly pipeline: Pipeline;
-  /** Its part of the uniform buffer. */
-  readonly uniforms: { readonly offset: number; readonly size: number } | undefined;
-  /** The blocks and the bind group of the last run: in a steady state also those of the next. */
-  last: { readonly blocks: readonly Block[]; readonly group: GPUBindGroup } | undefined;
-  /** Groups by the blocks they bind: results and arguments take turns. */
-  readonly groups: Map<string, GPUBindGroup>;
-}
-
-/** What one run works on. */
-interface Frame {
-  /** The blocks that the arguments came with; undefined where an argument is empty. */
-  readonly given: readonly (Block | undefined)[];
-  /** By slot. */
-  readonly blocks: Block[];
-  /** Copies to make before the first dispatch: whoever still needs the original keeps it. */
-  readonly copies: { readonly from: Block; readonly to: Block }[];
-  /** Donated blocks by argument, until a result takes them over. */
-  readonly donated: Map<number, Block>;
-}
-
-/**
- * Bytes that one run takes, by what for. {@linkcode Program.memory} knows no arguments, and takes
- * them for distinct; this is for the arguments that were passed.
- */
-export interface RunMemory extends MemoryPlan {
-  /**
-   * Originals of donated arguments that someone else still needs, so that the program worked on
-   * copies; those that are bound as another argument count there.
-   */
-  readonly copied: number;
-}
 
 /** How a program is loaded. */
 export interface LoadOptions {
@@ -71,37 +31,13 @@ export interface LoadOptions {
   readonly keepWorkspace?: boolean;
 }
 
-/**
- * Blocks that are given back together. It knows nothing of what they are for, so that whoever gives
- * them back when a program has died does not keep the program alive.
- */
-export class Holding {
-  readonly #blocks = new Set<Block>();
-
-  /** Takes a block from the ledger. */
-  take(ledger: Ledger, ...what: Parameters<Ledger["take"]>): Block {
-    const block = ledger.take(...what);
-    this.#blocks.add(block);
-    return block;
-  }
-
-  /** Gives all blocks back. */
-  release(): void {
-    for (const block of this.#blocks) block.ledger.release(block);
-    this.#blocks.clear();
-  }
-}
-
 /** Dispatches in one submit: a loop goes out in several. */
 const dispatchesASubmit = 4096;
-/** Bind groups kept for a dispatch. */
-const groupsKept = 8;
-
 /** A program ready to run on a device. */
 export class LoadedProgram {
   /** What the program keeps between runs. */
   readonly holding = new Holding();
-  readonly #steps: readonly Step[];
+  readonly #dispatches: readonly LoadedDispatch[];
   readonly #uniforms: Block | undefined;
   readonly #workspace = new Map<number, Block>();
   readonly #keep: boolean;
@@ -123,30 +59,23 @@ export class LoadedProgram {
     readonly program: Program,
     { keepWorkspace = true }: LoadOptions = {},
   ) {
-    const { pipelines, ledger, device } = context;
+    const { ledger, device } = context;
     this.#keep = keepWorkspace;
     this.isSteered = isSteered(program.script);
     this.#isDonated = program.arguments.map((_, i) => program.donated.includes(i));
     this.#heirs = heirs(program);
     const { offsets, bytes: end } = uniformsOf(program.dispatches);
-    this.#steps = program.dispatches.map((dispatch, i) => {
-      const { kernel, expression, source, slots } = dispatch;
+    this.#dispatches = program.dispatches.map((dispatch, i) => {
+      const { kernel, expression, source } = dispatch;
       device.errors.describe(kernel.label, { expression, source });
       this.#check(dispatch);
       const size = kernel.uniforms?.byteLength, offset = offsets[i];
       const uniforms = size === undefined || offset === undefined ? undefined : { offset, size };
-      const pipeline = pipelines.of(kernel);
-      const bindings = slots.length;
-      if (bindings !== kernel.access.length) {
-        throw new DeviceError(
-          `Cannot load ${kernel.label}: ${bindings} buffers, expected ${kernel.access.length}`,
-        );
-      }
-      return { dispatch, pipeline, uniforms, last: undefined, groups: new Map() };
+      return new LoadedDispatch(context, dispatch, uniforms);
     });
     if (end > 0) {
       const words = new Uint32Array(end / 4);
-      for (const { dispatch, uniforms } of this.#steps) {
+      for (const { dispatch, uniforms } of this.#dispatches) {
         if (uniforms !== undefined) words.set(dispatch.kernel.uniforms!, uniforms.offset / 4);
       }
       this.#uniforms = this.holding.take(ledger, end, "workspace", "uniform");
@@ -201,7 +130,7 @@ export class LoadedProgram {
       return this.end(args, frame);
     }
     const frame = this.begin(args);
-    if (this.#steps.length > 0 || frame.copies.length > 0) {
+    if (this.#dispatches.length > 0 || frame.copies.length > 0) {
       line.pass(() => this.#submit(frame, played(this.program.script)));
     }
     return this.end(args, frame);
@@ -341,55 +270,16 @@ export class LoadedProgram {
     for (let i = 0; i < most; i++) {
       const next = dispatches.next();
       if (next.done) return false;
-      const step = this.#steps[next.value]!;
-      if (step.pipeline !== pipeline) {
-        pipeline = step.pipeline;
+      const loaded = this.#dispatches[next.value]!;
+      if (loaded.pipeline !== pipeline) {
+        pipeline = loaded.pipeline;
         pass.setPipeline(pipeline.gpu);
       }
-      pass.setBindGroup(0, this.#group(step, blocks));
-      const [x, y, z] = step.dispatch.kernel.workgroups;
+      pass.setBindGroup(0, loaded.group(blocks, this.#uniforms));
+      const [x, y, z] = loaded.dispatch.kernel.workgroups;
       pass.dispatchWorkgroups(x, y, z);
     }
     return true;
-  }
-
-  #group(step: Step, blocks: readonly Block[]): GPUBindGroup {
-    const { slots } = step.dispatch;
-    const { last } = step;
-    if (last !== undefined && slots.every((slot, i) => blocks[slot] === last.blocks[i])) {
-      return last.group;
-    }
-    const bound = slots.map((slot) => blocks[slot]!);
-    const key = bound.map((block) => block.id).join();
-    let group = step.groups.get(key);
-    if (group === undefined) {
-      group = this.#makeGroup(step, bound);
-      if (step.groups.size >= groupsKept) {
-        for (const oldest of step.groups.keys()) {
-          step.groups.delete(oldest);
-          break;
-        }
-      }
-      step.groups.set(key, group);
-    }
-    step.last = { blocks: bound, group };
-    return group;
-  }
-
-  #makeGroup(step: Step, blocks: readonly Block[]): GPUBindGroup {
-    const { dispatch: { kernel }, pipeline, uniforms } = step;
-    const entries: GPUBindGroupEntry[] = blocks.map((block, binding) => ({
-      binding,
-      resource: { buffer: block.gpu },
-    }));
-    if (uniforms !== undefined) {
-      entries.push({
-        binding: blocks.length,
-        resource: { buffer: this.#uniforms!.gpu, ...uniforms },
-      });
-    }
-    const { gpu } = this.context.device;
-    return gpu.createBindGroup({ label: kernel.label, layout: pipeline.layout, entries });
   }
 
   /** Last part of a run: the results take over their blocks. */
@@ -433,53 +323,14 @@ export class LoadedProgram {
     return results;
   }
 
-  /**
-   * Bytes that the last run had to take, by the plan and by which of its arguments were the same;
-   * undefined before the first.
-   */
+  /** Bytes that the last run had to take; undefined before the first. */
   get predicted(): RunMemory | undefined {
-    if (this.#last === undefined) return undefined;
-    const { given, copies } = this.#last, { slots, memory } = this.program;
-    let args = 0;
-    const bound = new Set<Block>();
-    slots.forEach(({ role, bytes }) => {
-      if (role.is !== "argument") return;
-      // What is given up is overwritten, and so alone in its memory; the rest is bound as it came.
-      const block = this.#isDonated[role.index] ? undefined : given[role.index];
-      if (block !== undefined && bound.has(block)) return;
-      if (block !== undefined) bound.add(block);
-      args += bytes;
-    });
-    // Of what was donated more than once, the last copy is the original.
-    const originals = new Set(copies.map(({ from }) => from));
-    let copied = 0;
-    for (const from of originals) {
-      if (!bound.has(from) && !this.#last.blocks.includes(from)) copied += from.bytes;
-    }
-    const peak = memory.peak - memory.arguments + args + copied;
-    return { ...memory, arguments: args, copied, peak };
+    return this.#last && predicted(this.program, this.#last);
   }
 
   /** Bytes of the buffers that the last run really bound; undefined before the first. */
   get counted(): RunMemory | undefined {
-    if (this.#last === undefined) return undefined;
-    const { blocks, copies } = this.#last;
-    const bytes = { argument: 0, result: 0, workspace: 0 };
-    // Slots of no bytes have no block, and arguments passed twice are one.
-    const seen = new Set<Block>();
-    blocks.forEach((block, slot) => {
-      if (!seen.has(block)) bytes[this.program.slots[slot]!.role.is] += block.gpu.size;
-      seen.add(block);
-    });
-    let copied = 0;
-    for (const { from } of copies) {
-      if (!seen.has(from)) copied += from.gpu.size;
-      seen.add(from);
-    }
-    const uniforms = this.#uniforms?.gpu.size ?? 0;
-    const { argument, result: results, workspace } = bytes;
-    const peak = argument + results + workspace + uniforms + copied;
-    return { arguments: argument, results, workspace, uniforms, copied, peak };
+    return this.#last && counted(this.program, this.#last, this.#uniforms);
   }
 
   /** Gives the memory back; the program cannot run any more. */
@@ -488,53 +339,6 @@ export class LoadedProgram {
     this.#disposed = true;
     this.holding.release();
   }
-}
-
-/**
- * Runs `f` with donated arguments marked as needed elsewhere, so that the program works on copies:
- * what only looks at a program must not cost its caller the state.
- */
-export function sparing<T>(loaded: LoadedProgram, args: readonly Storage[], f: () => T): T {
-  const spared = loaded.program.donated.map((i) => args[i]!).filter(({ used }) => !used);
-  for (const storage of spared) storage.used = true;
-  try {
-    return f();
-  } finally {
-    for (const storage of spared) storage.used = false;
-  }
-}
-
-function* watched(course: Course, watch: (dispatch: number) => void): Generator<number> {
-  for (const dispatch of course) {
-    watch(dispatch);
-    yield dispatch;
-  }
-}
-
-/** What runs for these arguments, in order; a program that is steered is run to learn it. */
-export async function courseOf(
-  context: Context,
-  loaded: LoadedProgram,
-  args: readonly Storage[],
-): Promise<readonly number[]> {
-  if (!loaded.isSteered) return [...played(loaded.program.script)];
-  const course: number[] = [];
-  const { frame, steer } = sparing(
-    loaded,
-    args,
-    () => loaded.beginSteered(args, (dispatch) => course.push(dispatch)),
-  );
-  const ended = Promise.withResolvers<void>();
-  context.line.task(() => {
-    const run = steer();
-    run.then(ended.resolve, ended.reject);
-    return run;
-  });
-  for (const result of loaded.end(args, frame)) {
-    if (!args.includes(result)) context.release(result, "it was only looked at");
-  }
-  await ended.promise;
-  return course;
 }
 
 /**
@@ -560,4 +364,11 @@ function heirs({ results, slots, arguments: args, donated }: Program): number[] 
     }
     return -1;
   });
+}
+
+function* watched(course: Course, watch: (dispatch: number) => void): Generator<number> {
+  for (const dispatch of course) {
+    watch(dispatch);
+    yield dispatch;
+  }
 }

@@ -237,3 +237,24 @@ export class Ledger {
     for (const kind of counted) this.#kinds[kind].peak = this.#kinds[kind].live;
   }
 }
+
+/**
+ * Blocks that are given back together. It knows nothing of what they are for, so that whoever gives
+ * them back when a program has died does not keep the program alive.
+ */
+export class Holding {
+  readonly #blocks = new Set<Block>();
+
+  /** Takes a block from the ledger. */
+  take(ledger: Ledger, ...what: Parameters<Ledger["take"]>): Block {
+    const block = ledger.take(...what);
+    this.#blocks.add(block);
+    return block;
+  }
+
+  /** Gives all blocks back. */
+  release(): void {
+    for (const block of this.#blocks) block.ledger.release(block);
+    this.#blocks.clear();
+  }
+}

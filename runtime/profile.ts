@@ -7,7 +7,8 @@
  */
 import { type Prepared, withCall } from "./compile.ts";
 import { type Context, context } from "./context.ts";
-import { courseOf, type LoadedProgram, sparing } from "./loaded.ts";
+import { courseOf, sparing } from "./course.ts";
+import type { LoadedProgram } from "./loaded.ts";
 import { finish, readBlock } from "./queue.ts";
 import type { Storage } from "../graph/storage.ts";
 

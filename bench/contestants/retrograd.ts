@@ -32,6 +32,26 @@ export async function load(): Promise<Contestant> {
       read: async (result) => ({ sample: data.sample(await result.data()) }),
     });
 
+  /** Steps of training on one batch. */
+  const fitting = async (
+    loss: (params: Params, x: rg.Tensor, y: rg.Tensor) => rg.Tensor,
+    optimizer: rg.optim.Optimizer,
+    weights: data.Weights,
+    x: rg.Tensor,
+    y: rg.Tensor,
+  ): Promise<Case> => {
+    let state = await rg.realize(optimizer.init(await tensors(weights)));
+    const step = rg.compile((state: rg.optim.State<Params>, x: rg.Tensor, y: rg.Tensor) => {
+      const [value, gradient] = rg.valueAndGrad(loss)(state.params, x, y);
+      return [optimizer.update(state, gradient), value] as const;
+    }, { donate: [0] });
+    return training(async () => {
+      let value: rg.Tensor;
+      [state, value] = step(state, x, y);
+      return await value.item();
+    });
+  };
+
   return {
     async matmul(m, k, n) {
       const [a, b] = data.matmulData(m, k, n);
@@ -77,17 +97,7 @@ export async function load(): Promise<Contestant> {
         }
         return rg.nn.crossEntropy(h, y);
       };
-      const optimizer = rg.optim.adam({ rate, beta1, beta2, epsilon });
-      let state = await rg.realize(optimizer.init(await tensors(weights)));
-      const step = rg.compile((state: rg.optim.State<Params>, x: rg.Tensor, y: rg.Tensor) => {
-        const [value, gradient] = rg.valueAndGrad(loss)(state.params, x, y);
-        return [optimizer.update(state, gradient), value] as const;
-      }, { donate: [0] });
-      return training(async () => {
-        let value: rg.Tensor;
-        [state, value] = step(state, x, y);
-        return await value.item();
-      });
+      return fitting(loss, rg.optim.adam({ rate, beta1, beta2, epsilon }), weights, x, y);
     },
 
     async convnet(batch) {
@@ -102,17 +112,7 @@ export async function load(): Promise<Contestant> {
         }
         return rg.nn.crossEntropy(h.reshape(batch, -1).matmul(params["w2"]!).add(params["b2"]!), y);
       };
-      const optimizer = rg.optim.sgd({ rate, momentum });
-      let state = await rg.realize(optimizer.init(await tensors(weights)));
-      const step = rg.compile((state: rg.optim.State<Params>, x: rg.Tensor, y: rg.Tensor) => {
-        const [value, gradient] = rg.valueAndGrad(loss)(state.params, x, y);
-        return [optimizer.update(state, gradient), value] as const;
-      }, { donate: [0] });
-      return training(async () => {
-        let value: rg.Tensor;
-        [state, value] = step(state, x, y);
-        return await value.item();
-      });
+      return fitting(loss, rg.optim.sgd({ rate, momentum }), weights, x, y);
     },
 
     async tinyMatmuls(count) {

@@ -127,14 +127,14 @@ export function takeAlongAxis(x: Node, index: Node, axis: number): Node {
   return gather(reshape(x, [sizeOf(x.shape)]), where(inside, position, -1));
 }
 
-/** x with updates added to its rows: result[index[i]] += updates[i]. */
-export function addRows(x: Node, index: Node, updates: Operand): Node {
-  const action = "scatterAdd";
-  if (x.shape.length === 0) {
-    throw new TypeError(`Cannot ${action}: the tensor is a scalar, expected at least one axis`);
-  }
-  const [size, ...row] = x.shape as [number, ...number[]];
-  const shape = [...index.shape, ...row];
+/** Updates in the dtype of x and the shape that is wanted, which `words` explain. */
+export function fitted(
+  action: string,
+  x: Node,
+  updates: Operand,
+  shape: Shape,
+  words: string,
+): Node {
   const [, given] = unify(action, [x, updates]) as [Node, Node];
   if (given.dtype !== x.dtype) {
     throw new TypeError(
@@ -146,10 +146,22 @@ export function addRows(x: Node, index: Node, updates: Operand): Node {
     throw new TypeError(
       `Cannot ${action}: updates are ${showShape(given.shape)}, expected ${
         showShape(shape)
-      } (the indices' shape, then a row's)`,
+      } (${words})`,
     );
   }
-  const sums = scatterAdd(broadcastTo(given, shape), wrapped(action, index, size), size);
+  return broadcastTo(given, shape);
+}
+
+/** x with updates added to its rows: result[index[i]] += updates[i]. */
+export function addRows(x: Node, index: Node, updates: Operand): Node {
+  const action = "scatterAdd";
+  if (x.shape.length === 0) {
+    throw new TypeError(`Cannot ${action}: the tensor is a scalar, expected at least one axis`);
+  }
+  const [size, ...row] = x.shape as [number, ...number[]];
+  const shape = [...index.shape, ...row];
+  const given = fitted(action, x, updates, shape, "the indices' shape, then a row's");
+  const sums = scatterAdd(given, wrapped(action, index, size), size);
   return binary("add", x, sums);
 }
 

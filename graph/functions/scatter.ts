@@ -19,14 +19,13 @@ import {
   type Reduction,
   reshape,
   scatterAdd,
-  unify,
   where,
 } from "../build.ts";
 import { describe } from "../describe.ts";
 import { dtypes } from "../dtype.ts";
 import type { Node } from "../node.ts";
-import { broadcastShapes, normalizeAxis, type Shape, showShape, sizeOf } from "../shape.ts";
-import { wrapped } from "./indexing.ts";
+import { normalizeAxis, showShape, sizeOf } from "../shape.ts";
+import { fitted, wrapped } from "./indexing.ts";
 
 /** What an update does to what is there. */
 export type ScatterMode = "set" | "add" | "mul" | "min" | "max";
@@ -49,25 +48,6 @@ function checkMode(action: string, mode: ScatterMode): void {
   throw new TypeError(
     `Cannot ${action}: the mode is ${describe(mode)}, expected "set", "add", "mul", "min" or "max"`,
   );
-}
-
-/** Updates in the dtype and shape that are wanted. */
-function fitted(action: string, x: Node, updates: Operand, shape: Shape, words: string): Node {
-  const [, given] = unify(action, [x, updates]) as [Node, Node];
-  if (given.dtype !== x.dtype) {
-    throw new TypeError(
-      `Cannot ${action}: updates of ${given.dtype} to ${x.dtype}, expected a cast of either`,
-    );
-  }
-  const common = broadcastShapes(shape, given.shape);
-  if (common === undefined || showShape(common) !== showShape(shape)) {
-    throw new TypeError(
-      `Cannot ${action}: updates are ${showShape(given.shape)}, expected ${
-        showShape(shape)
-      } (${words})`,
-    );
-  }
-  return broadcastTo(given, shape);
 }
 
 /** x with updates written to (or joined with) its rows: result[index[i]] = updates[i]. */
