@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { describe } from "../graph/describe.ts";
 import type { TypedArray } from "../graph/dtype.ts";
 
 /** An element type in a file. */
@@ -59,3 +60,13 @@ export const stored = {
 
 /** Names of the table. */
 export type StoredName = keyof typeof stored;
+
+/**
+ * Throws unless a value is an array of bytes: an `ArrayBuffer` has none to read by index.
+ *
+ * @throws {TypeError} If it is not.
+ */
+export function expectBytes(value: unknown, action: string): void {
+  if (value instanceof Uint8Array) return;
+  throw new TypeError(`Cannot ${action}: it is ${describe(value)}, expected a Uint8Array`);
+}

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { expectBytes } from "./elements.ts";
 
 /** Arrays that an IDX file can hold. */
 export type IdxArray =
@@ -57,6 +58,7 @@ export interface IdxOptions {
  * @param options What the file must be.
  * @returns Element type, shape and elements.
  *
+ * @throws {TypeError} If there are no bytes but something else.
  * @throws {RangeError} If the bytes are no IDX file, are cut short, go on after the end, or are not
  * of the type or shape demanded.
  *
@@ -75,6 +77,7 @@ export function readIdx(bytes: Uint8Array<ArrayBuffer>, options: IdxOptions = {}
   const fail = (is: string, expected: string): never => {
     throw new RangeError(`Cannot read ${name}: ${is}, expected ${expected}`);
   };
+  expectBytes(bytes, `read ${name}`);
   if (bytes.length < 4) fail(`it has ${bytes.length} bytes`, "a header of at least 4");
   if (bytes[0] !== 0 || bytes[1] !== 0) {
     fail(`it begins with the bytes ${bytes[0]} and ${bytes[1]}`, "two zeros (is it compressed?)");

@@ -10,7 +10,7 @@
  */
 import type { DType } from "../graph/dtype.ts";
 import { showShape, sizeOf } from "../graph/shape.ts";
-import { stored, type StoredName } from "./elements.ts";
+import { expectBytes, stored, type StoredName } from "./elements.ts";
 import type { HostTensor } from "./safetensors.ts";
 import { readZip, writeZip } from "./zip.ts";
 
@@ -80,6 +80,7 @@ export function decodeNpy(bytes: Uint8Array<ArrayBuffer>, name: string = "npy"):
   const fail: Fail = (is, expected) => {
     throw new RangeError(`Cannot read ${name}: ${is}, expected ${expected}`);
   };
+  expectBytes(bytes, `read ${name}`);
   if (bytes.length < 10 || String.fromCharCode(...bytes.subarray(0, 6)) !== MAGIC) {
     fail("it does not begin with NumPy's signature", "an npy file");
   }

@@ -10,7 +10,7 @@
  */
 import type { DType, TypedArray } from "../graph/dtype.ts";
 import { type Shape, showShape, sizeOf } from "../graph/shape.ts";
-import { stored, type StoredName } from "./elements.ts";
+import { expectBytes, stored, type StoredName } from "./elements.ts";
 
 /** A tensor on the host: bool as a `Uint32Array` of 0 and 1. */
 export interface HostTensor {
@@ -138,6 +138,7 @@ export function decodeSafetensors(
   const fail = (is: string, expected: string): never => {
     throw new RangeError(`Cannot read ${name}: ${is}, expected ${expected}`);
   };
+  expectBytes(bytes, `read ${name}`);
   if (bytes.length < LENGTH) fail(`it has ${bytes.length} bytes`, "at least 8");
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
   if (length > Math.min(LONGEST_HEADER, bytes.length - LENGTH)) {

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { expectBytes } from "./elements.ts";
 
 const LOCAL = 0x04034b50, CENTRAL = 0x02014b50, END = 0x06054b50;
 const STORED = 0, DEFLATED = 8;
@@ -105,6 +106,7 @@ export async function readZip(bytes: Bytes, name: string): Promise<Map<string, B
   const fail = (is: string, expected: string): never => {
     throw new RangeError(`Cannot read ${name}: ${is}, expected ${expected}`);
   };
+  expectBytes(bytes, `read ${name}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const end = findEnd(view) ?? fail("it has no directory", "a zip archive (is it cut short?)");
   const count = view.getUint16(end + 10, true), begin = view.getUint32(end + 16, true);

@@ -31,6 +31,11 @@ interface Arguments {
   readonly resume: boolean;
 }
 
+/** A word as a shell reads it. */
+function quoted(word: string): string {
+  return /^[\w./:@%+=-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
 /** Says what is wrong in one sentence and ends. */
 function fail(message: string, code: number = 1): never {
   console.error(message);
@@ -114,7 +119,7 @@ async function main({ epochs, batch, rate, seed, out, resume }: Arguments): Prom
   });
   if (result.stopped === "SIGINT" || result.stopped === "SIGTERM") {
     const options = Object.entries({ epochs, batch, rate, seed, out })
-      .map(([name, value]) => ` --${name} ${value}`);
+      .map(([name, value]) => ` --${name} ${quoted(String(value))}`);
     console.log(`\nstopped   everything is saved; go on with`);
     console.log(`          ./dev train mnist --resume${options.join("")}`);
     Deno.exitCode = rg.train.exitCodes[result.stopped];

@@ -6,7 +6,7 @@
  * @module
  */
 import { binary, cast, fill, iota, leaf, where } from "./build.ts";
-import { describe } from "./describe.ts";
+import { checkOptions, describe } from "./describe.ts";
 import { checkDType, type DType, dtypes, round, type TypedArray } from "./dtype.ts";
 import { checkShape, type Shape, showShape, sizeOf } from "./shape.ts";
 import { Storage } from "./storage.ts";
@@ -37,7 +37,7 @@ export interface TensorOptions extends DTypeOptions {
   readonly shape?: Shape;
 }
 
-const MAKE = "make a tensor";
+const MAKE = "make a tensor", EXAMPLE = '{ dtype: "i32" }';
 
 function wrong(what: string, expected: string, action: string = MAKE): never {
   throw new TypeError(`Cannot ${action}: ${what}, expected ${expected}`);
@@ -135,6 +135,7 @@ function named(x: unknown): string {
  * ```
  */
 export function tensor(data: TensorData, options: TensorOptions = {}): Tensor {
+  checkOptions(options, MAKE, EXAMPLE);
   if (options.dtype !== undefined) checkDType(options.dtype, MAKE);
   let values: ArrayLike<number>, shape: Shape, dtype: DType;
   if (ArrayBuffer.isView(data)) {
@@ -170,6 +171,7 @@ export function full(shape: Shape, value: number | boolean, options: DTypeOption
   if (typeof value !== "number" && typeof value !== "boolean") {
     wrong(`the value is ${describe(value)}`, "a number or a boolean", "fill");
   }
+  checkOptions(options, "fill", EXAMPLE);
   const dtype = checkDType(options.dtype ?? (typeof value === "boolean" ? "bool" : "f32"), "fill");
   checkShape(shape, "fill");
   return new Tensor(fill(Number(value), [...shape], dtype));
@@ -187,11 +189,13 @@ export function ones(shape: Shape, options: DTypeOptions = {}): Tensor {
 
 /** Zeros of the shape, and unless told otherwise the dtype, of another tensor. */
 export function zerosLike({ shape, dtype }: Tensor, options: DTypeOptions = {}): Tensor {
+  checkOptions(options, "fill", EXAMPLE);
   return full(shape, 0, { dtype, ...options });
 }
 
 /** Ones of the shape, and unless told otherwise the dtype, of another tensor. */
 export function onesLike({ shape, dtype }: Tensor, options: DTypeOptions = {}): Tensor {
+  checkOptions(options, "fill", EXAMPLE);
   return full(shape, 1, { dtype, ...options });
 }
 
@@ -224,7 +228,9 @@ export function arange(start: number, stop: number, options?: DTypeOptions): Ten
 export function arange(start: number, stop: number, step: number, options?: DTypeOptions): Tensor;
 export function arange(...parts: (number | DTypeOptions | undefined)[]): Tensor {
   const numbers = parts.filter((x) => typeof x === "number");
-  const { dtype } = parts.find((x) => typeof x === "object") ?? {};
+  const options = parts.find((x) => x !== undefined && typeof x !== "number") ?? {};
+  checkOptions(options, "arange", EXAMPLE);
+  const { dtype } = options;
   const [start, stop, step] = numbers.length === 1
     ? [0, numbers[0]!, 1]
     : [numbers[0]!, numbers[1]!, numbers[2] ?? 1];
@@ -274,8 +280,10 @@ export function linspace(
   start: number,
   stop: number,
   count: number = 50,
-  { endpoint = true, dtype = "f32" }: LinspaceOptions = {},
+  options: LinspaceOptions = {},
 ): Tensor {
+  checkOptions(options, "linspace", EXAMPLE);
+  const { endpoint = true, dtype = "f32" } = options;
   checkShape([count], "linspace");
   if (!Number.isFinite(stop - start)) {
     throw new RangeError(`Cannot linspace: from ${start} to ${stop}, expected finite numbers`);
@@ -298,9 +306,10 @@ export function linspace(
 export function eye(
   rows: number,
   columns: number = rows,
-  { dtype = "f32" }: DTypeOptions = {},
+  options: DTypeOptions = {},
 ): Tensor {
-  const shape = [rows, columns];
+  checkOptions(options, "eye", EXAMPLE);
+  const { dtype = "f32" } = options, shape = [rows, columns];
   checkShape(shape, "eye");
   const diagonal = binary("equal", iota(shape, 0, "i32"), iota(shape, 1, "i32"));
   return new Tensor(cast(diagonal, checkDType(dtype, "eye")));

@@ -15,5 +15,18 @@ export function describe(value: unknown): string {
   if (prototype === null || prototype === Object.prototype) return "an object";
   // What says more of itself than `[object Map]` is quoted.
   const own = String(value);
-  return own.startsWith("[object ") ? `a ${prototype.constructor.name}` : own;
+  const { name } = prototype.constructor;
+  return own.startsWith("[object ") ? `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}` : own;
+}
+
+/**
+ * Throws where options are anything but an object: `zeros([2], "i32")` must not go unheard.
+ *
+ * @throws {TypeError} If they are not.
+ */
+export function checkOptions(options: unknown, action: string, example: string): void {
+  if (typeof options === "object" && options !== null && !Array.isArray(options)) return;
+  throw new TypeError(
+    `Cannot ${action}: the options are ${describe(options)}, expected an object such as ${example}`,
+  );
 }

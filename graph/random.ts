@@ -11,6 +11,7 @@
  */
 import { binary, bitcast, cast, concatenate, fill, iota, reshape, slice } from "./build.ts";
 import { broadcastTo, unary, where } from "./build.ts";
+import { checkOptions } from "./describe.ts";
 import { type DType, dtypes } from "./dtype.ts";
 import { clip, toFloat } from "./functions/elementwise.ts";
 import { inverseErf, normalFromTail } from "./functions/numerics.ts";
@@ -78,6 +79,8 @@ export interface IntegerOptions {
 
 const WORD = 2 ** 32;
 const floats: readonly DType[] = ["f32", "f16"];
+/** Options as they should be. */
+const EXAMPLE = '{ dtype: "f16" }';
 
 /**
  * A key of a seed, a non-negative whole number below 2^53.
@@ -237,11 +240,14 @@ function below(x: number, dtype: DType): number {
 export function uniform(
   key: Key,
   shape: Shape,
-  { low = 0, high = 1, dtype = "f32" }: UniformOptions = {},
+  options: UniformOptions = {},
 ): Tensor {
-  checkAmong("draw uniform numbers", dtype, floats);
-  checkBounds("draw uniform numbers", low, high);
-  const unit = fraction(words("draw uniform numbers", key, shape), dtype);
+  const action = "draw uniform numbers";
+  checkOptions(options, action, EXAMPLE);
+  const { low = 0, high = 1, dtype = "f32" } = options;
+  checkAmong(action, dtype, floats);
+  checkBounds(action, low, high);
+  const unit = fraction(words(action, key, shape), dtype);
   if (low === 0 && high === 1) return new Tensor(unit);
   const scaled = binary("add", binary("mul", unit, high - low), fill(low, [], dtype));
   // Rounding could reach the bound above, which is promised never to happen.
@@ -260,7 +266,9 @@ function checkBounds(action: string, low: number, high: number): void {
  * function, 2010): sign and a tail probability of 31 bits, so that values reach ±6.3 and are
  * always finite. f16 is computed in f32.
  */
-export function normal(key: Key, shape: Shape, { dtype = "f32" }: FloatOptions = {}): Tensor {
+export function normal(key: Key, shape: Shape, options: FloatOptions = {}): Tensor {
+  checkOptions(options, "draw normal numbers", EXAMPLE);
+  const { dtype = "f32" } = options;
   checkAmong("draw normal numbers", dtype, floats);
   const word = words("draw normal numbers", key, shape);
   const negative = binary("less", word, fill(2 ** 31, [], "u32"));
@@ -279,9 +287,11 @@ export function normal(key: Key, shape: Shape, { dtype = "f32" }: FloatOptions =
 export function truncatedNormal(
   key: Key,
   shape: Shape,
-  { low = -2, high = 2, dtype = "f32" }: TruncatedNormalOptions = {},
+  options: TruncatedNormalOptions = {},
 ): Tensor {
   const action = "draw truncated normal numbers";
+  checkOptions(options, action, EXAMPLE);
+  const { low = -2, high = 2, dtype = "f32" } = options;
   checkAmong(action, dtype, floats);
   checkBounds(action, low, high);
   const unit = fraction(words(action, key, shape), "f32");
@@ -324,8 +334,10 @@ export function randint(
   shape: Shape,
   low: number,
   high: number,
-  { dtype = "i32" }: IntegerOptions = {},
+  options: IntegerOptions = {},
 ): Tensor {
+  checkOptions(options, "draw whole numbers", '{ dtype: "u32" }');
+  const { dtype = "i32" } = options;
   checkAmong("draw whole numbers", dtype, ["i32", "u32"]);
   const { lowest, highest } = dtypes[dtype];
   const ok = Number.isInteger(low) && Number.isInteger(high) && lowest <= low && low < high &&

@@ -6,6 +6,7 @@
  * @module
  */
 import { tensor } from "../graph/create.ts";
+import { isFloat } from "../graph/dtype.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkNumber, checkRate } from "./check.ts";
 import type { Rate } from "./rate.ts";
@@ -13,6 +14,7 @@ import {
   type AdamMoments,
   addDecayedWeights,
   chain,
+  checkTransformation,
   type DecayOptions,
   scaleByAdam,
   scaleByRate,
@@ -38,7 +40,8 @@ export interface Optimizer {
   /**
    * The state after one more update.
    *
-   * @throws {TypeError} If the gradient's structure or shapes are not those of the parameters.
+   * @throws {TypeError} If the gradient's structure or shapes are not those of the parameters, or
+   * one that has an update is no float.
    */
   update<P extends Tree>(state: State<P>, gradient: Tree): State<P>;
 }
@@ -63,6 +66,7 @@ export interface ComposedOptimizer extends Optimizer {
  * ```
  */
 export function fromTransformation(transformation: Transformation): ComposedOptimizer {
+  checkTransformation("make an optimizer", "the transformation", transformation);
   return {
     transformation,
     init<P extends Tree>(params: P): State<P> {
@@ -74,10 +78,20 @@ export function fromTransformation(transformation: Transformation): ComposedOpti
       const before = map(wide, params);
       const context = { params: before, step: step.cast("f32") };
       const [updates, after] = transformation.update(map(wide, gradient), memory, context);
-      const next = map((p, q, u) => q.add(u).cast(p.dtype), params, before, updates);
+      const next = map((p, q, u) => moved(p, q, u), params, before, updates);
       return { params: next, step: step.add(1), memory: after };
     },
   };
+}
+
+/** A parameter after its update; one of whole numbers would lose what is behind the point. */
+function moved(parameter: Tensor, wide: Tensor, update: Tensor): Tensor {
+  if (isFloat(update.dtype) && !isFloat(parameter.dtype)) {
+    throw new TypeError(
+      `Cannot update parameters: one is ${parameter}, expected floats (groups() leaves out others)`,
+    );
+  }
+  return wide.add(update).cast(parameter.dtype);
 }
 
 /** Parameters of 16 bits are updated in f32, and so is all that is remembered about them. */

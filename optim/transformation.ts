@@ -7,6 +7,7 @@
  * @module
  */
 import { zerosLike } from "../graph/create.ts";
+import { describe } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkNumber } from "./check.ts";
 import { type Rate, rateAt } from "./rate.ts";
@@ -28,6 +29,20 @@ export interface Transformation {
   update(updates: Tree, state: Tree, context: Context): [updates: Tree, state: Tree];
 }
 
+/** Throws unless the value is a transformation. */
+export function checkTransformation(action: string, name: string, value: unknown): void {
+  const isObject = typeof value === "object" && value !== null;
+  if (isObject && "transformation" in value) {
+    throw new TypeError(
+      `Cannot ${action}: ${name} is an optimizer, expected its member transformation`,
+    );
+  }
+  if (isObject && "init" in value && "update" in value) return;
+  throw new TypeError(
+    `Cannot ${action}: ${name} is ${describe(value)}, expected a transformation`,
+  );
+}
+
 /** A transformation without state. */
 export function stateless(update: (updates: Tree, context: Context) => Tree): Transformation {
   return { init: () => null, update: (updates, _, context) => [update(updates, context), null] };
@@ -35,6 +50,9 @@ export function stateless(update: (updates: Tree, context: Context) => Tree): Tr
 
 /**
  * One transformation after the other; the state is the list of theirs.
+ *
+ * @throws {TypeError} If one is none; the transformation of an optimizer is its member
+ * `transformation`.
  *
  * @example Usage
  * ```ts
@@ -47,6 +65,7 @@ export function stateless(update: (updates: Tree, context: Context) => Tree): Tr
  * ```
  */
 export function chain(...transformations: readonly Transformation[]): Transformation {
+  transformations.forEach((t, i) => checkTransformation("chain", `member ${i}`, t));
   return {
     init: (params) => transformations.map((t) => t.init(params)),
     update(updates, state, context) {

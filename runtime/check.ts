@@ -7,10 +7,12 @@
  */
 import { tensor } from "../graph/create.ts";
 import { isFloat } from "../graph/dtype.ts";
+import { is, type Node } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { readAll, Tensor } from "../graph/tensor.ts";
 import { jvp, vjp } from "../graph/transforms.ts";
 import { flatten, leafPaths, unflatten } from "../graph/tree.ts";
+import { topological } from "../graph/walk.ts";
 import { compile } from "./compile.ts";
 
 /** How gradients are checked. */
@@ -18,7 +20,7 @@ export interface CheckOptions {
   /**
    * How far to step for differences, in units of the size of each tensor's values.
    *
-   * @default {0.01}
+   * @default {0.01, or 0.1 where anything is computed in f16}
    */
   readonly step?: number;
   /**
@@ -95,11 +97,11 @@ function generator(seed: number): () => number {
 export async function checkGradients(
   f: (...args: never[]) => unknown,
   args: readonly unknown[],
-  { step = 0.01, tolerance = 0.01, seed = 0 }: CheckOptions = {},
+  { step: asked, tolerance = 0.01, seed = 0 }: CheckOptions = {},
 ): Promise<CheckReport> {
   const name = f.name || "the function";
-  for (const [option, value] of Object.entries({ step, tolerance })) {
-    if (value > 0 && value < Infinity) continue;
+  for (const [option, value] of Object.entries({ step: asked, tolerance })) {
+    if (value === undefined || value > 0 && value < Infinity) continue;
     throw new RangeError(`Cannot check ${name}: ${option} is ${value}, expected a positive number`);
   }
   const random = generator(seed);
@@ -113,6 +115,7 @@ export async function checkGradients(
 
   /** The function of the tensors that move, as one number. */
   const weights: Tensor[] = [];
+  let half = moved.some((i) => leaves[i]!.dtype === "f16");
   const scalar = (...moving: Tensor[]): Tensor => {
     const all = [...leaves];
     moved.forEach((i, k) => all[i] = moving[k]!);
@@ -122,6 +125,7 @@ export async function checkGradients(
     if (parts.length === 0) {
       throw new TypeError(`Cannot check ${name}: it returned no float tensor, expected one`);
     }
+    half ||= usesHalf(parts.map(({ node }) => node));
     const terms = parts.map((x, i) => {
       weights[i] ??= tensor(Float32Array.from({ length: x.size }, random), { shape: x.shape });
       return x.cast("f32").mul(weights[i]).sum();
@@ -158,13 +162,14 @@ export async function checkGradients(
       );
       return tensor(signs, { shape }).cast(dtype);
     });
-  const epsilon = x.some(({ dtype }) => dtype === "f16") ? 2 ** -10 : 2 ** -23;
   const directions: CheckedDirection[] = [];
   try {
     for (const which of moved.length > 1 ? [...moved.keys(), -1] : [-1]) {
       const u = direction(which);
+      const exact = derivatives(x, u); // this is the first that traces the function
+      const epsilon = half ? 2 ** -10 : 2 ** -23, step = asked ?? (half ? 0.1 : 0.01);
       const offsets = [step, -step, step / 2, -step / 2];
-      const found = await readAll([...derivatives(x, u), ...offsets.map((h) => at(x, u, h))]);
+      const found = await readAll([...exact, ...offsets.map((h) => at(x, u, h))]);
       const [value, gradient, forward, a, b, c, d] = found.map(([value]) => value!) as Seven;
       const far = (a - b) / (2 * step), near = (c - d) / step;
       const difference = (4 * near - far) / 3;
@@ -190,6 +195,15 @@ export async function checkGradients(
     );
   }
   return report;
+}
+
+/** Whether anything on the way to some nodes is computed in f16, in the bodies of loops and all. */
+function usesHalf(roots: readonly Node[]): boolean {
+  return topological(roots).some((node) =>
+    node.dtype === "f16" ||
+    is(node, "loop") && usesHalf(node.attributes.body.results) ||
+    is(node, "call") && usesHalf(node.attributes.graph.results)
+  );
 }
 
 type Seven = [number, number, number, number, number, number, number];

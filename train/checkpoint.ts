@@ -101,14 +101,18 @@ export interface LoadedTree<T extends Tree> {
  * @param check Looks at the metadata before the tensors are compared, and may throw.
  *
  * @throws {RangeError} If the file is damaged or cut short.
- * @throws {TypeError} If it holds other tensors than expected; the message names one.
+ * @throws {TypeError} If it is a folder, or holds other tensors than expected; the message names
+ * one.
  */
 export async function loadTree<T extends Tree>(
   path: string,
   like: T,
   check: (metadata: Readonly<Record<string, string>>) => void = () => {},
 ): Promise<LoadedTree<T>> {
-  const file = await Deno.readFile(path);
+  const file = await Deno.readFile(path).catch((error) => {
+    if (!(error instanceof Deno.errors.IsADirectory)) throw error;
+    throw new TypeError(`Cannot load ${path}: it is a folder, expected a file`, { cause: error });
+  });
   const { tensors, metadata: { [digestKey]: digest, ...metadata } } = decodeSafetensors(file, path);
   if (digest !== undefined && !await isWhole(file, digest)) {
     throw new RangeError(

@@ -4,6 +4,7 @@
  * @module
  */
 import { binary, fill, iota, pad, reduce, reshape, slice, where } from "../build.ts";
+import { describe } from "../describe.ts";
 import type { Node } from "../node.ts";
 import { type Shape, showShape } from "../shape.ts";
 
@@ -16,7 +17,7 @@ function checkMatrix(action: string, shape: Shape): [rows: number, columns: numb
 
 function checkOffset(action: string, offset: number): void {
   if (Number.isInteger(offset)) return;
-  throw new TypeError(`Cannot ${action}: the diagonal is ${offset}, expected an integer`);
+  throw new TypeError(`Cannot ${action}: the diagonal is ${describe(offset)}, expected an integer`);
 }
 
 /** True on and below (or above) a diagonal of [rows, columns]: bool. */
@@ -25,7 +26,9 @@ export function triangleMask(
   rows: number,
   columns: number,
   offset: number,
+  action: string = "triangularMask",
 ): Node {
+  checkOffset(action, offset);
   const shape = [rows, columns];
   const reach = binary("add", iota(shape, 0, "i32"), offset), column = iota(shape, 1, "i32");
   return side === "lower" ? binary("lessEqual", column, reach) : binary("lessEqual", reach, column);
@@ -34,15 +37,14 @@ export function triangleMask(
 /** x with zeros above (or below) a diagonal of the last two axes. */
 export function triangle(side: "lower" | "upper", x: Node, offset: number): Node {
   const action = side === "lower" ? "tril" : "triu";
-  checkOffset(action, offset);
   const [rows, columns] = checkMatrix(action, x.shape);
-  return where(triangleMask(side, rows, columns, offset), x, fill(0, x.shape, x.dtype));
+  return where(triangleMask(side, rows, columns, offset, action), x, fill(0, x.shape, x.dtype));
 }
 
 /** The diagonal of the last two axes, as a new last axis. */
-export function diagonal(x: Node, offset: number): Node {
-  checkOffset("diagonal", offset);
-  const [rows, columns] = checkMatrix("diagonal", x.shape), rank = x.shape.length;
+export function diagonal(x: Node, offset: number, action: string = "diagonal"): Node {
+  checkOffset(action, offset);
+  const [rows, columns] = checkMatrix(action, x.shape), rank = x.shape.length;
   const top = Math.max(0, -offset), left = Math.max(0, offset);
   const n = Math.max(0, Math.min(rows - top, columns - left));
   const lead = x.shape.slice(0, -2);
@@ -79,6 +81,6 @@ function padRows(x: Node, before: number, after: number): Node {
 
 /** The sum of the diagonal of the last two axes. */
 export function trace(x: Node, offset: number): Node {
-  const line = diagonal(x, offset), axis = line.shape.length - 1;
+  const line = diagonal(x, offset, "trace"), axis = line.shape.length - 1;
   return reshape(reduce("sum", line, [axis]), line.shape.slice(0, -1));
 }

@@ -172,9 +172,10 @@ export abstract class TensorBase {
   }
 
   /**
-   * Gives the memory back now and makes the tensor unusable. Never necessary: the collector does
-   * the same later. Nothing happens to a tensor that is being traced, or that is only another
-   * handle on someone's data (`x.reshape(x.shape)`).
+   * Gives the memory back and makes the tensor unusable. Never necessary: the collector does the
+   * same later. It happens now, unless expressions were made of the tensor: those that nobody has
+   * read yet may still need the data, which then goes when they do. Nothing happens to a tensor
+   * that is being traced, or that is only another handle on someone's data (`x.reshape(x.shape)`).
    */
   dispose(): void {
     const node = this.#node;
@@ -182,6 +183,7 @@ export abstract class TensorBase {
     this.#node = undefined;
     if (is(node, "leaf") && this.#owns) {
       const { storage } = node.attributes;
+      if (storage.used) return;
       const reason = `${this} was disposed of`;
       if (storage.state.at === "device") executor("dispose").release(storage, reason);
       else storage.state = { at: "gone", reason };

@@ -6,11 +6,17 @@
  * @module
  */
 import { type Binary, binary, bitcast, unary } from "../build.ts";
+import { checkOptions, describe } from "../describe.ts";
 import { checkDType, type DType } from "../dtype.ts";
 import * as elementwise from "../functions/elementwise.ts";
 import * as numerics from "../functions/numerics.ts";
 import type { Tensor } from "../tensor.ts";
 import { operandOf, TensorBase, type TensorLike } from "./base.ts";
+
+function checkFactor(action: string, name: string, value: unknown): void {
+  if (typeof value === "number" && !Number.isNaN(value)) return;
+  throw new TypeError(`Cannot ${action}: ${name} is ${describe(value)}, expected a number`);
+}
 
 /** Which form of GELU: by the error function, or the older approximation by tanh. */
 export interface GeluOptions {
@@ -224,6 +230,7 @@ export abstract class ElementwiseTensor extends TensorBase {
 
   /** this, or slope · this where not positive. */
   leakyRelu(slope: number = 0.01): Tensor {
+    checkFactor("leakyRelu", "slope", slope);
     return this.wrap(numerics.leakyRelu(this.node, slope));
   }
 
@@ -238,12 +245,20 @@ export abstract class ElementwiseTensor extends TensorBase {
   }
 
   /** this · Φ(this), Φ the normal distribution function (Hendrycks and Gimpel, 2016). */
-  gelu({ approximate = "none" }: GeluOptions = {}): Tensor {
+  gelu(options: GeluOptions = {}): Tensor {
+    checkOptions(options, "gelu", '{ approximate: "tanh" }');
+    const { approximate = "none" } = options;
+    if (approximate !== "none" && approximate !== "tanh") {
+      throw new TypeError(
+        `Cannot gelu: approximate is ${describe(approximate)}, expected "none" or "tanh"`,
+      );
+    }
     return this.wrap(numerics.gelu(this.node, approximate));
   }
 
   /** this, or alpha · (exp(this) - 1) where not positive. */
   elu(alpha: number = 1): Tensor {
+    checkFactor("elu", "alpha", alpha);
     return this.wrap(numerics.elu(this.node, alpha));
   }
 

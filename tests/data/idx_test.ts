@@ -1,4 +1,6 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { decodeNpy, decodeNpz } from "../../data/npy.ts";
+import { decodeSafetensors } from "../../data/safetensors.ts";
 import { readIdx } from "../../data/idx.ts";
 
 /** An IDX file of bytes. */
@@ -69,4 +71,13 @@ Deno.test("readIdx() refuses another type or shape than demanded", () => {
   );
   assertThrows(() => readIdx(file, { shape: [2, 4] }), RangeError, "[2,3], expected [2,4]");
   assertThrows(() => readIdx(file, { shape: [6] }), RangeError, "expected [6]");
+});
+
+Deno.test("files are read from bytes, and nothing else is taken for them", async () => {
+  const buffer = idx(8, [1], [7]).buffer as unknown as Uint8Array<ArrayBuffer>;
+  const message = "it is an ArrayBuffer, expected a Uint8Array";
+  for (const read of [readIdx, decodeSafetensors, decodeNpy]) {
+    assertThrows(() => void read(buffer), TypeError, message);
+  }
+  await assertRejects(() => decodeNpz(buffer), TypeError, message);
 });

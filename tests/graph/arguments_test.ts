@@ -92,6 +92,33 @@ const mistakes: readonly (readonly [string, () => unknown, string])[] = [
   ["normal() with a number as key", () => rg.random.normal(1, [2]), "is 1, expected a key"],
   ["normal() of a number", () => rg.random.normal(rg.random.key(1), 2), "the shape is 2, expected"],
   ["grad() of a number", () => rg.grad(3)(x), "Cannot differentiate: 3, expected a function"],
+  [
+    "zeros() of a dtype",
+    () => rg.zeros([2], "i32"),
+    'Cannot fill: the options are "i32", expected',
+  ],
+  ["onesLike() of a dtype", () => rg.onesLike(x, "i32"), 'the options are "i32", expected'],
+  ["tensor() of a dtype", () => rg.tensor([1], "i32"), 'the options are "i32", expected'],
+  ["arange() of a dtype", () => rg.arange(3, "u32"), 'Cannot arange: the options are "u32"'],
+  ["linspace() of a dtype", () => rg.linspace(0, 1, 3, "f16"), 'the options are "f16", expected'],
+  ["eye() of nothing", () => rg.eye(2, 2, null), "Cannot eye: the options are null, expected"],
+  [
+    "normal() of a dtype",
+    () => rg.random.normal(rg.random.key(1), [2], "f16"),
+    'the options are "f16", expected an object such as { dtype: "f16" }',
+  ],
+  ["gelu() of null", () => x.gelu(null), "Cannot gelu: the options are null, expected an object"],
+  ["gelu() by text", () => x.gelu({ approximate: "x" }), 'is "x", expected "none" or "tanh"'],
+  ["elu() by text", () => x.elu("a"), 'Cannot elu: alpha is "a", expected a number'],
+  ["leakyRelu() by NaN", () => x.leakyRelu(NaN), "Cannot leakyRelu: slope is NaN, expected a"],
+  ["trace() of a vector", () => i.trace(), "Cannot trace: the tensor is [2], expected matrices"],
+  ["tril() by text", () => x.tril("a"), 'Cannot tril: the diagonal is "a", expected an integer'],
+  ["triu() by a fraction", () => x.triu(0.5), "Cannot triu: the diagonal is 0.5, expected an"],
+  [
+    "triangularMask() by text",
+    () => rg.triangularMask(2, 2, "a"),
+    'Cannot triangularMask: the diagonal is "a", expected an integer',
+  ],
   ["logicalAnd() with text", () => t.logicalAnd("a"), 'is "a", expected a tensor or a number'],
 ];
 
@@ -108,6 +135,7 @@ Deno.test("describe() finds words for any value", () => {
   assertEquals(describe(null), "null");
   assertEquals(describe([1, 2]), "an array of 2");
   assertEquals(describe(new Map()), "a Map");
+  assertEquals(describe(new ArrayBuffer(1)), "an ArrayBuffer");
   assertEquals(describe(Object.create(null)), "an object");
   assertEquals(describe(() => 1), "a function");
   assertEquals(describe(x as Tensor), "Tensor f32[2,3]");

@@ -7,6 +7,7 @@ import { amsgrad } from "../../optim/amsgrad.ts";
 import { nadam } from "../../optim/nadam.ts";
 import { rmsprop } from "../../optim/rmsprop.ts";
 import { clipByGlobalNorm, clipByValue, globalNorm } from "../../optim/clip.ts";
+import { groups } from "../../optim/groups.ts";
 import { lamb, lars } from "../../optim/layerwise.ts";
 import { lion } from "../../optim/lion.ts";
 import {
@@ -24,6 +25,7 @@ import {
   scaleByAdam,
   scaleByRate,
   trace,
+  type Transformation,
 } from "../../optim/transformation.ts";
 import { leaves } from "../../optim/tree.ts";
 import { assertValues, installHost } from "../graph/host.ts";
@@ -259,4 +261,26 @@ Deno.test("adam() takes a schedule as its rate", async () => {
     seen.push(before - await state.params.item());
   }
   [1, 0.5, 0, 0].forEach((rate, i) => assertAlmostEquals(seen[i]!, rate, 1e-6));
+});
+
+Deno.test("chain() and fromTransformation() take transformations, and say what else they got", () => {
+  const number = 3 as unknown as Transformation;
+  assertThrows(() => chain(trace(0.9), number), TypeError, "Cannot chain: member 1 is 3, expected");
+  assertThrows(() => fromTransformation(number), TypeError, "the transformation is 3, expected");
+  const optimizer = adam() as unknown as Transformation;
+  assertThrows(() => chain(optimizer), TypeError, "is an optimizer, expected its member");
+});
+
+Deno.test("whole numbers are not updated by fractions, unless a group leaves them out", async () => {
+  const params = { w: tensor([1, 2]), n: tensor([1, 2], { dtype: "i32" }) };
+  const gradient = { w: tensor([1, 1]), n: tensor([1, 1], { dtype: "i32" }) };
+  const optimizer = adam();
+  assertThrows(
+    () => optimizer.update(optimizer.init(params), gradient),
+    TypeError,
+    "Cannot update parameters: one is Tensor i32[2], expected floats",
+  );
+  const careful = groups((path) => path, { w: sgd({ rate: 0.5 }), n: null });
+  const { n, w } = careful.update(careful.init(params), gradient).params;
+  assertEquals([await w.array(), await n.array()], [[0.5, 1.5], [1, 2]]);
 });

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { tensor } from "../../graph/create.ts";
+import { loop } from "../../graph/scan.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import { customVjp, stopGradient } from "../../graph/transforms.ts";
 import { checkGradients } from "../../runtime/check.ts";
@@ -53,4 +54,15 @@ Deno.test("checkGradients() checks a rule of the user's against what it is the r
     (cotangent: Tensor, x: Tensor) => [cotangent.mul(x)],
   );
   await assertRejects(() => checkGradients((x: Tensor) => wrong(x).sum(), [tensor([1, 2])]), Error);
+});
+
+Deno.test("checkGradients() allows for what f16 rounds away inside, in bodies of loops too", async () => {
+  const half = (x: Tensor) => x.cast("f16").tanh().cast("f32").sum();
+  const looped = (x: Tensor) => loop((x: Tensor) => x.add(half(x)), x, { length: 3 });
+  for (const f of [half, looped]) await checkGradients(f, [tensor([0.3, -0.7])]);
+  const wrong = customVjp(
+    (x: Tensor) => half(x),
+    (cotangent: Tensor, _y, x: Tensor) => [cotangent.mul(x)],
+  );
+  await assertRejects(() => checkGradients((x: Tensor) => wrong(x), [tensor([1, 2])]), Error);
 });

@@ -109,3 +109,13 @@ Deno.test("loadTree() notices every damaged byte, also of names and metadata", a
     );
   });
 });
+
+Deno.test("loadTree() says so where a folder is in the place of the file", async () => {
+  await inFolder(async (folder) => {
+    await assertRejects(
+      () => loadTree(folder, tensor(1)),
+      TypeError,
+      `Cannot load ${folder}: it is a folder, expected a file`,
+    );
+  });
+});
