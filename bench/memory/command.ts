@@ -7,6 +7,7 @@
 import { parseArgs } from "@std/cli";
 import * as rg from "../../mod.ts";
 import { type Experiment, type Findings, showClaims, showTable } from "./experiment.ts";
+import { keptIn } from "./kept.ts";
 import { drawPicture } from "./picture.ts";
 
 /** Experiments under one task. */
@@ -25,6 +26,7 @@ interface Options {
   readonly names: readonly string[];
   readonly scale: number;
   readonly seeds: number | undefined;
+  readonly resume: boolean;
   readonly out: string;
 }
 
@@ -38,6 +40,7 @@ ${about}
 
   --scale N   share of the full size, above 0 and at most 1 [default: 1]
   --seeds N   how many seeds, where chance plays a part [default: the experiment's own]
+  --resume    go on with the parts of a long experiment that an earlier run kept in DIR
   --out DIR   where tables and pictures go [default: ${out}]
   --help
 
@@ -49,7 +52,7 @@ function read(args: readonly string[], { experiments, out }: Command): Options |
     throw new TypeError(`Cannot run experiments: ${what}, expected ${expected}`);
   };
   const flags = parseArgs([...args], {
-    boolean: ["help"],
+    boolean: ["help", "resume"],
     string: ["scale", "seeds", "out", "_"],
     default: { scale: "1", out },
     unknown: (arg) => arg.startsWith("-") ? fail(`${arg} is unknown`, "what --help lists") : true,
@@ -66,7 +69,7 @@ function read(args: readonly string[], { experiments, out }: Command): Options |
   if (seeds !== undefined && !(Number.isSafeInteger(seeds) && seeds >= 1)) {
     fail(`--seeds is ${flags.seeds}`, "a positive integer");
   }
-  return { names, scale, seeds, out: flags.out };
+  return { names, scale, seeds, resume: flags.resume, out: flags.out };
 }
 
 function document(
@@ -109,6 +112,7 @@ async function run(args: readonly string[], command: Command): Promise<number> {
     const findings = await experiment.run({
       scale,
       ...seeds !== undefined && { seeds },
+      kept: await keptIn(`${options.out}/${name}.json`, rg.deviceInfo().name, options.resume),
       progress: (text) => console.error(`${name}: ${text}`),
     });
     const text = document(command.task, name, experiment, options, findings);

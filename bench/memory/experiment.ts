@@ -29,12 +29,22 @@ export interface Findings {
   readonly claims: readonly Claim[];
 }
 
+/** Results by name that outlive a run, so that a long experiment can be done in pieces. */
+export interface Kept {
+  /** What is there, under names that begin like this, by the rest of the name. */
+  get(prefix: string): ReadonlyMap<string, unknown>;
+  /** Keeps a value that JSON can hold. */
+  put(name: string, value: unknown): Promise<void>;
+}
+
 /** How an experiment is run. */
 export interface Conditions {
   /** Share of the full size, above 0 and at most 1. What it scales is the experiment's to say. */
   readonly scale: number;
   /** How many seeds, where chance plays a part; the experiment's own number by default. */
   readonly seeds?: number;
+  /** Parts of a long experiment that are done; what is put there is kept at once. */
+  readonly kept: Kept;
   /** Tells whoever waits how far it is. */
   readonly progress: (text: string) => void;
 }

@@ -1,8 +1,10 @@
 /**
  * What the experiments about memory write: tables, claims and pictures.
  */
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { join } from "@std/path";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { showClaims, showTable } from "../../bench/memory/experiment.ts";
+import { keptIn } from "../../bench/memory/kept.ts";
 import { experiments } from "../../bench/memory/main.ts";
 import { experiments as papers } from "../../examples/papers/main.ts";
 import { drawPicture } from "../../bench/memory/picture.ts";
@@ -56,4 +58,18 @@ Deno.test("every experiment says what it is", () => {
   for (const { title, about } of Object.values({ ...experiments, ...papers })) {
     assert(title.length > 0 && about.endsWith("."));
   }
+});
+
+Deno.test("what an experiment keeps is there when it goes on, on the same device", async () => {
+  const path = join(await Deno.makeTempDir(), "e.json");
+  const first = await keptIn(path, "a", true);
+  await first.put("seed 0", { x: 1 });
+  await first.put("seed 1", 2);
+  await first.put("other", 3);
+  const again = await keptIn(path, "a", true);
+  assertEquals([...again.get("seed ")], [["0", { x: 1 }], ["1", 2]]);
+  await assertRejects(() => keptIn(path, "b", true), TypeError, "it was measured on a, expected b");
+  assertEquals((await keptIn(path, "b", false)).get("").size, 0);
+  await Deno.writeTextFile(path, "{");
+  await assertRejects(() => keptIn(path, "a", true), TypeError, "it is damaged");
 });
