@@ -7,11 +7,14 @@
 import { chain } from "./chain.ts";
 import { main } from "./command.ts";
 import type { Experiment } from "./experiment.ts";
+import { grid } from "./grid.ts";
 import { hypergradients } from "./hypergradients.ts";
-import { grid, leaves, pairs, tape } from "./reversal.ts";
+import { leaves } from "./leaves.ts";
+import { pairs } from "./pairs.ts";
 import { revnet } from "./revnet.ts";
 import { revolve } from "./revolve.ts";
 import { strategies } from "./strategies.ts";
+import { tape } from "./tape.ts";
 
 /** Every experiment by its name on the command line. */
 export const experiments: Readonly<Record<string, Experiment>> = {

@@ -1,0 +1,83 @@
+/**
+ * Reversal on a grid: a million steps there and back, with nothing stored, and what plain floats
+ * make of it.
+ *
+ * @module
+ */
+import * as rg from "../../mod.ts";
+import type { Claim, Experiment } from "./experiment.ts";
+
+type T = rg.Tensor;
+type Motion = rg.steps.Motion<T>;
+
+const normal = (seed: number, shape: readonly number[]): T =>
+  rg.random.normal(rg.random.key(seed), shape);
+
+/** Accelerations of bodies that attract one another, softened; x is [bodies, 3]. */
+function attraction(x: T): T {
+  const n = x.shape[0]!;
+  const away = x.reshape(1, n, 3).sub(x.reshape(n, 1, 3));
+  const near = away.square().sum(2, { keepDims: true }).add(0.05);
+  return away.div(near.mul(near.sqrt())).sum(1).div(n);
+}
+
+/** Values whose bits differ after all steps and their inverses, of all values. */
+async function returned(
+  pair: rg.steps.ReversibleStep<Motion>,
+  start: Motion,
+  length: number,
+): Promise<{ readonly differing: number; readonly of: number; readonly seconds: number }> {
+  const began = performance.now();
+  const trip = rg.compile((start: Motion): T => {
+    const there = rg.loop(pair.step, start, { length });
+    const back = rg.loop((c: Motion, i) => pair.inverse(c, i.neg().add(length - 1)), there, {
+      length,
+    });
+    const count = (a: T, b: T): T => a.bitcast("u32").notEqual(b.bitcast("u32")).cast("i32").sum();
+    return count(back.x, start.x).add(count(back.v, start.v));
+  });
+  const differing = await trip(start).item() as number;
+  trip.dispose();
+  const seconds = (performance.now() - began) / 1000;
+  return { differing, of: start.x.size + start.v.size, seconds };
+}
+
+/** See the top of the file. */
+export const grid: Experiment = {
+  title: "A leapfrog on a grid, there and back",
+  about:
+    "A pendulum and 64 bodies that attract one another, a million steps forward and a million " +
+    "backward, with sums on a grid and with plain floats. `--scale` takes fewer steps.",
+  async run({ scale, progress }) {
+    const length = Math.max(100, Math.round(1e6 * scale));
+    const rows: (string | number)[][] = [], claims: Claim[] = [];
+    const bodies = { x: normal(1, [64, 3]), v: normal(2, [64, 3]).mul(0.2) };
+    const pendulum = { x: rg.tensor([1, 2, 0.5, -2.5]), v: rg.tensor([0, 0.25, 1, -0.5]) };
+    const cases = [
+      ["pendulum", pendulum, { force: (x: T) => x.sin().neg(), h: 0.05 }, { range: 8 }],
+      ["64 bodies", bodies, { force: attraction, h: 0.01 }, { range: 1024, velocityRange: 16 }],
+    ] as const;
+    for (const [name, start, options, range] of cases) {
+      const exact = rg.steps.exactLeapfrog({ ...options, ...range });
+      const both = [
+        ["grid", exact, exact.start(start)],
+        ["floats", rg.steps.leapfrog(options), start],
+      ] as const;
+      for (const [kind, pair, first] of both) {
+        progress(`${name}, ${kind}`);
+        const { differing, of, seconds } = await returned(pair, first, length);
+        rows.push([`${name}, ${kind}`, length, `${differing} of ${of}`, seconds.toFixed(0)]);
+        const met = kind === "grid" ? differing === 0 : differing > 0;
+        claims.push({ text: `${name}, ${kind}: ${differing} values differ`, met });
+      }
+    }
+    return {
+      tables: [{
+        title: "There and back",
+        columns: ["motion", "steps each way", "values that differ", "s"],
+        rows,
+      }],
+      claims,
+    };
+  },
+};
