@@ -23,7 +23,7 @@ export const leaves: Experiment = {
     const segment = Math.max(40, Math.round(2000 * scale));
     const length = snapshots * segment;
     const pair = rg.steps.leapfrog({ force: (x: T) => x.sin().neg(), h: 0.05 });
-    const bits = 0.5;
+    const bits = 0.52;
     progress(`${length} steps`);
     const run = rg.compile((x: T, v: T): T =>
       rg.grad((x: T) =>
