@@ -15,12 +15,12 @@ const normal = (seed: number, shape: readonly number[]): T =>
 export const leaves: Experiment = {
   title: "Taped leaves under an outer schedule",
   about:
-    "A leapfrog of 4096 pendulums over 10^5 steps: revolve keeps 50 states, the leaves of 2000 " +
+    "A leapfrog of 4096 pendulums over 10^5 steps: revolve keeps 80 states, the leaves of 1250 " +
     "steps between them are reversed by tape. Beside the model s·|state| + leaf·D·b/8 + |tape of one " +
     "step|. `--scale` takes shorter leaves.",
   async run({ scale, progress }) {
-    const size = 4096, elements = 2 * size, snapshots = 50;
-    const segment = Math.max(40, Math.round(2000 * scale));
+    const size = 4096, elements = 2 * size, snapshots = 80;
+    const segment = Math.max(40, Math.round(1250 * scale));
     const length = snapshots * segment;
     const pair = rg.steps.leapfrog({ force: (x: T) => x.sin().neg(), h: 0.05 });
     const bits = 0.52;

@@ -4,6 +4,7 @@
 import { join } from "@std/path";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { showClaims, showTable } from "../../bench/memory/experiment.ts";
+import * as rg from "../../mod.ts";
 import { keptIn } from "../../bench/memory/kept.ts";
 import { experiments } from "../../bench/memory/main.ts";
 import { experiments as papers } from "../../examples/papers/main.ts";
@@ -72,4 +73,11 @@ Deno.test("what an experiment keeps is there when it goes on, on the same device
   assertEquals((await keptIn(path, "b", false)).get("").size, 0);
   await Deno.writeTextFile(path, "{");
   await assertRejects(() => keptIn(path, "a", true), TypeError, "it is damaged");
+});
+
+Deno.test("the experiment on revolve shows what it must", async () => {
+  await rg.init({ software: "allow" });
+  const { claims, tables } = await experiments.revolve!.run({ scale: 0.01, progress: () => {} });
+  assertEquals(tables[0]!.rows.length, 9);
+  for (const { text, met } of claims) assert(met, text);
 });
