@@ -77,7 +77,12 @@ Deno.test("what an experiment keeps is there when it goes on, on the same device
 
 Deno.test("the experiment on revolve shows what it must", async () => {
   await rg.init({ software: "allow" });
-  const { claims, tables } = await experiments.revolve!.run({ scale: 0.01, progress: () => {} });
+  const kept = await keptIn(join(await Deno.makeTempDir(), "e.json"), "a", false);
+  const { claims, tables } = await experiments.revolve!.run({
+    scale: 0.01,
+    kept,
+    progress: () => {},
+  });
   assertEquals(tables[0]!.rows.length, 9);
   for (const { text, met } of claims) assert(met, text);
 });
