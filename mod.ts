@@ -51,6 +51,12 @@ export {
   revolve,
   type RevolveOptions,
 } from "./checkpoint/strategy.ts";
+export {
+  sketch,
+  type SketchKind,
+  type SketchOptions,
+  type SketchSettings,
+} from "./checkpoint/sketch.ts";
 export type { TapeOptions } from "./checkpoint/arena.ts";
 export type { Outside, Plan, When } from "./graph/loops/replay.ts";
 export * from "./graph/tensor.ts";
@@ -64,6 +70,7 @@ export {
 } from "./runtime/check.ts";
 export type {
   Dispatch,
+  Hold,
   MemoryPlan,
   Offer,
   OutsidePlan,

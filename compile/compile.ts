@@ -7,7 +7,7 @@
  */
 import { type CostModel, modelled, rooflines, type Work } from "../checkpoint/cost.ts";
 import { avalOf } from "../graph/build.ts";
-import { type Graph, is, type Node } from "../graph/node.ts";
+import { bodyOf, type Graph, is, type Node } from "../graph/node.ts";
 import { expression, numbered, printGraph } from "../graph/print.ts";
 import { showShape, sizeOf } from "../graph/shape.ts";
 import { simplify } from "../graph/simplify.ts";
@@ -25,7 +25,7 @@ import { lower } from "./lower.ts";
 import { bytesOf, order } from "./order.ts";
 import { Planning } from "./planning.ts";
 import { printMemory, printRegions } from "./print.ts";
-import type { Dispatch, OutsidePlan, Program, Result, Target } from "./program.ts";
+import type { Dispatch, Hold, OutsidePlan, Program, Result, Target } from "./program.ts";
 import type { Script } from "./script.ts";
 import { recordLoops } from "./record.ts";
 import { type Compile, compileLoop, type LoopSteps } from "./steps.ts";
@@ -143,6 +143,7 @@ export function compileGraph(
         return { work: done, time: costs.time(done), again: again[i]!, first, count };
       }),
     sweep: () => planning.offers(),
+    holds: holdsOf(simple),
     chart() {
       const times = steps.map(({ region }) => costs.time(work(region)));
       return drawMemory(graph.name, { laid, again, times, results, budget: options.memory });
@@ -172,6 +173,17 @@ function outsideOf(
   const sum = (store: keyof OutsidePlan): number =>
     parts.reduce((sum, part) => sum + (part?.outside?.[store] ?? 0), 0);
   return { host: sum("host"), disk: sum("disk") };
+}
+
+/** What is held for ways back, in loops once for every step. */
+function holdsOf(roots: readonly Node[], steps = 1): Hold[] {
+  return topological(roots).flatMap((node): Hold[] => {
+    if (is(node, "hold")) return [{ ...avalOf(node), label: node.attributes.label, steps }];
+    const body = is(node, "loop") ? bodyOf(node) : undefined;
+    return body === undefined
+      ? []
+      : holdsOf(body.results, steps * (node as Node<"loop">).attributes.length);
+  });
 }
 
 /** The scripts of the steps that some values need. */

@@ -242,6 +242,8 @@ class Fusion {
     for (const group of this.groups) {
       const { frame } = group;
       if (group.into !== undefined || (frame.is !== "map" && frame.is !== "rows")) continue;
+      // What is held lets go of what it was made from, if it need not wait for something else.
+      if (group.members.some((member) => is(member, "hold"))) continue;
       const key = frame.is === "map"
         ? `map ${frame.size}`
         : `rows ${frame.shape.join()} ${frame.axes.join()}`;

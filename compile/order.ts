@@ -76,7 +76,12 @@ export function order(
     return set;
   });
   const takeovers = chooseTakeovers(regions, before, home, donated, results, heirs);
-  return { regions: schedule(regions, before, home, new Set(results), takeovers), takeovers };
+  const wanted = new Set(results);
+  const soon = schedule(regions, before, home, wanted, takeovers);
+  return {
+    regions: sunk(soon, regions, before, home, wanted, takeovers).map((i) => regions[i]!),
+    takeovers,
+  };
 }
 
 function chooseTakeovers(
@@ -164,10 +169,9 @@ function schedule(
   home: ReadonlyMap<Node, number>,
   results: ReadonlySet<Node>,
   takeovers: ReadonlyMap<Node, Node>,
-): Region[] {
-  const after: number[][] = regions.map(() => []);
+): number[] {
+  const after = turned(before);
   const waiting = before.map((set) => set.size);
-  before.forEach((set, i) => set.forEach((j) => after[j]!.push(i)));
   const uses = new Map<Node, number>();
   for (const r of regions) for (const i of r.inputs) uses.set(i, (uses.get(i) ?? 0) + 1);
   /** Bytes alive after a region less those before; and the same but for results, which stay. */
@@ -186,7 +190,7 @@ function schedule(
   };
   const ready: number[] = [];
   waiting.forEach((n, i) => n === 0 && ready.push(i));
-  const result: Region[] = [];
+  const result: number[] = [];
   while (ready.length > 0) {
     let best = 0;
     let least = growth(ready[0]!);
@@ -196,7 +200,7 @@ function schedule(
       if (less < 0) [best, least] = [r, [all, passing]];
     }
     const [next] = ready.splice(best, 1);
-    result.push(regions[next!]!);
+    result.push(next!);
     for (const x of regions[next!]!.inputs) uses.set(x, uses.get(x)! - 1);
     for (const i of after[next!]!) if (--waiting[i]! === 0) ready.push(i);
   }
@@ -204,4 +208,50 @@ function schedule(
     throw new Error("Cannot order regions: a circle was formed");
   }
   return result;
+}
+
+/**
+ * The order with every region moved down to who needs it first, if what it makes is larger than what
+ * has to stay for it: nothing waits in memory that could as well have been made later.
+ */
+function sunk(
+  soon: readonly number[],
+  regions: readonly Region[],
+  before: readonly Set<number>[],
+  home: ReadonlyMap<Node, number>,
+  results: ReadonlySet<Node>,
+  takeovers: ReadonlyMap<Node, Node>,
+): number[] {
+  const order = [...soon], after = turned(before), readers = new Map<Node, number[]>();
+  const place = new Array<number>(order.length);
+  order.forEach((r, i) => place[r] = i);
+  regions.forEach((r, i) => {
+    for (const x of r.inputs) {
+      if (!home.has(x) || results.has(x)) continue;
+      const list = readers.get(x);
+      if (list === undefined) readers.set(x, [i]);
+      else list.push(i);
+    }
+  });
+  /** What nobody else reads from a place on has to stay for a region that moves there. */
+  const stays = (r: number, x: Node, from: number): boolean =>
+    readers.get(x)?.every((other) => other === r || place[other]! <= from) ?? false;
+  for (let at = order.length - 1; at >= 0; at--) {
+    const r = order[at]!, { inputs, outputs } = regions[r]!;
+    const to = Math.min(order.length, ...after[r]!.map((i) => place[i]!)) - 1;
+    if (to === at) continue;
+    const made = outputs.reduce((sum, x) => takeovers.has(x) ? sum : sum + bytesOf(x), 0);
+    const longer = inputs.reduce((sum, x) => stays(r, x, to) ? sum + bytesOf(x) : sum, 0);
+    if (made <= longer) continue;
+    for (let i = at; i < to; i++) place[order[i] = order[i + 1]!] = i;
+    place[order[to] = r] = to;
+  }
+  return order;
+}
+
+/** For each region those that have to come after it. */
+function turned(before: readonly Set<number>[]): number[][] {
+  const after: number[][] = before.map(() => []);
+  before.forEach((set, i) => set.forEach((j) => after[j]!.push(i)));
+  return after;
 }

@@ -86,6 +86,14 @@ export interface Offer {
   readonly again: number;
 }
 
+/** What a program holds for a way back instead of what it was made from, in words and sizes. */
+export interface Hold extends Aval {
+  /** What it is. */
+  readonly label: string;
+  /** How many steps of loops hold one each; 1 outside of loops. */
+  readonly steps: number;
+}
+
 /** A compiled graph. */
 export interface Program {
   /** Name of the function it was compiled from. */
@@ -114,6 +122,8 @@ export interface Program {
   steps(): Step[];
   /** Bytes against time: what other budgets would give, from the fastest to the smallest. */
   sweep(): Offer[];
+  /** Sketches and the like: what way backs read that the user allowed to be something else. */
+  readonly holds: readonly Hold[];
   /** What is alive in device memory while it runs, as an SVG picture that stands alone. */
   chart(): string;
   /** The stages of this compile as text, by name: graph, regions, wgsl, memory. */

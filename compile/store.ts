@@ -132,6 +132,7 @@ export function chooseStored(
       for (const operand of node.inputs) store(withoutReshapes(operand));
     }
     if (is(node, "project")) store(node);
+    if (is(node, "hold")) store(withoutReshapes(node));
   }
   // What would be computed again, per element; and upper bounds of loads (shared parts count
   // twice), made exact only where they are over the limits.

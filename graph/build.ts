@@ -111,6 +111,11 @@ export function again(x: Node, group: number): Node {
   return makeNode("again", [x], x.shape, x.dtype, { group });
 }
 
+/** The identity on what a way back holds in memory: see the primitive. */
+export function hold(x: Node, label: string): Node {
+  return makeNode("hold", [x], x.shape, x.dtype, { label });
+}
+
 /** One-operand element-wise. */
 export function unary(op: Unary, x: Node, action: string = op): Node {
   return apply(op, [x], {}, scalar, action);

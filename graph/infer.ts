@@ -127,6 +127,7 @@ export const infer: { readonly [P in Primitive]: Infer<P> } = {
   barrier: elementwise("barrier"),
   mark: elementwise("mark"),
   again: elementwise("again"),
+  hold: elementwise("hold"),
   name: elementwise("name"),
   stop: elementwise("stop"),
   add: elementwise("add"),

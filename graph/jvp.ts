@@ -99,6 +99,7 @@ export const jvpRules: { readonly [P in Exclude<Primitive, Boundary>]: JvpRule<P
   barrier: bySlope,
   mark: bySlope,
   again: bySlope,
+  hold: bySlope,
   name: bySlope,
   stop: none,
 

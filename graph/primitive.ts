@@ -103,6 +103,11 @@ export interface Attributes {
    * computed before, and is to be computed again rather than held. One group for one way back.
    */
   again: { readonly group: number };
+  /**
+   * The identity on what a way back reads instead of what it was made from: it is in memory from
+   * the way forward on. The label says what it is.
+   */
+  hold: { readonly label: string };
   /** The identity that gives a value a name for policies to see. */
   name: { readonly label: string };
   /** The identity with no derivative. */
@@ -260,6 +265,7 @@ export const kinds: { readonly [P in Primitive]: Kind } = {
   barrier: "unary",
   mark: "unary",
   again: "unary",
+  hold: "unary",
   name: "unary",
   stop: "unary",
   add: "binary",
@@ -334,6 +340,7 @@ export const signatures: {
   barrier: { domain: "any", result: "same" },
   mark: { domain: "any", result: "same" },
   again: { domain: "any", result: "same" },
+  hold: { domain: "any", result: "same" },
   name: { domain: "any", result: "same" },
   stop: { domain: "any", result: "same" },
   add: { domain: "number", result: "same" },

@@ -80,6 +80,7 @@ export function printGraph(graph: Graph): string {
 /** Primitives that an expression looks through: they change no value that a reader would name. */
 const transparent: ReadonlySet<Primitive> = new Set([
   "again",
+  "hold",
   "mark",
   "name",
   "stop",

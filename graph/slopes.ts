@@ -64,6 +64,7 @@ export type Sloped =
   | "erf"
   | "barrier"
   | "again"
+  | "hold"
   | "name"
   | "mark"
   | "add"
@@ -92,6 +93,7 @@ export const slopes: { readonly [P in Sloped]: readonly Slope[] } = {
   }],
   barrier: [same],
   again: [same],
+  hold: [same],
   name: [same],
   mark: [same],
   add: [same, same],

@@ -157,6 +157,7 @@ export const vjpRules: { readonly [P in Exclude<Primitive, Boundary>]: VjpRule<P
   barrier: bySlope,
   mark: bySlope,
   again: bySlope,
+  hold: bySlope,
   name: bySlope,
   stop: none,
 

@@ -235,6 +235,7 @@ export const batchRules: { readonly [P in Exclude<Primitive, Boundary>]: BatchRu
   barrier: elementwise,
   mark: elementwise,
   again: elementwise,
+  hold: elementwise,
   name: elementwise,
   stop: elementwise,
   add: elementwise,

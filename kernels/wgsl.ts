@@ -160,6 +160,7 @@ export const rules: { readonly [P in Primitive]?: Rule } = {
   barrier: ([a], width) => opaque(a!, width),
   mark: ([a]) => a!.text,
   again: ([a]) => a!.text,
+  hold: ([a]) => a!.text,
   name: ([a]) => a!.text,
   stop: ([a]) => a!.text,
   add: infix("+"),

@@ -37,6 +37,7 @@ export {
   stagesOf,
   type StatefulLayer,
 } from "./layer.ts";
+export * from "./lean_relu.ts";
 export * from "./linear.ts";
 export * from "./losses.ts";
 export * from "./multi_head_attention.ts";
@@ -52,4 +53,5 @@ export * from "./recurrent.ts";
 export * from "./residual.ts";
 export * from "./resnet.ts";
 export * from "./sequential.ts";
+export * from "./sketch_layer.ts";
 export * from "./weight_norm.ts";

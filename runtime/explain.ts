@@ -62,7 +62,7 @@ export function explain(
     for (const { label, value } of measuredBy(flags)) {
       lines.push(`${label}: ${value ?? "not read yet"}`);
     }
-    lines.push("", ...planLines(loaded));
+    lines.push("", ...planLines(loaded), ...holdLines(program));
     if (sweep) lines.push("", ...sweepLines(program));
     lines.push("", program.print("regions"));
     return lines.join("\n");
@@ -112,6 +112,19 @@ function planLines({ program, measured }: LoadedProgram): string[] {
     lines.push(`  and ${rest.length} more places: ${timeOf(rest.flatMap(({ list }) => list))}`);
   }
   return lines;
+}
+
+/** What is held for ways back in place of what it was made from, alike ones in one line. */
+function holdLines({ holds }: Program): string[] {
+  const counts = new Map<string, number>();
+  for (const { label, dtype, shape, steps } of holds) {
+    const each = steps === 1 ? "" : ` in each of ${steps} steps`;
+    const line = `  ${label}: ${dtype}[${shape.join(",")}]${each}`;
+    counts.set(line, (counts.get(line) ?? 0) + 1);
+  }
+  if (counts.size === 0) return [];
+  const lines = [...counts].map(([line, count]) => count === 1 ? line : `${line}, ${count} times`);
+  return ["held for the way back:", ...lines];
 }
 
 /** The trade of bytes against time. */

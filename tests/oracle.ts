@@ -363,6 +363,7 @@ export const oracle: { readonly [P in Exclude<Primitive, "call" | "loop" | "proj
     barrier: unary((x) => x),
     mark: unary((x) => x),
     again: unary((x) => x),
+    hold: unary((x) => x),
     name: unary((x) => x),
     stop: unary((x) => x),
 

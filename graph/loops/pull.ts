@@ -8,8 +8,8 @@
  */
 import { apply, avalOf, canonical, fill, loop, mark, parameter, reshape, slice } from "../build.ts";
 import { carryChecks, collectChecks, Gauge, noteCheck } from "../check.ts";
-import type { Graph, Node } from "../node.ts";
-import { substitute } from "../substitute.ts";
+import { type Graph, is, type Node } from "../node.ts";
+import { inlineCalls, substitute } from "../substitute.ts";
 import { topological } from "../walk.ts";
 import { type Input, reachedFrom, type Transform, varyingParameters } from "./activity.ts";
 import { pullOpen, unmasked } from "./open.ts";
@@ -60,15 +60,28 @@ export function pullLoop(
     return row;
   });
   const sources = parameters.filter((_, i) => asked[i]);
-  const { value: pulled, checks } = collectChecks(() => pullback(results, sources, cotangents));
+  const pull = (results: readonly Node[]) =>
+    collectChecks(() => pullback(results, sources, cotangents));
+  let { value: pulled, checks } = pull(results);
+  // What a step holds is a row of the loop forward; a plan has it made again with the state.
+  const holding = node.attributes.plan === undefined && running === undefined
+    ? holdingLoop(node, pulled)
+    : undefined;
+  if (holding !== undefined && restsOn(parts, holding.loop)) {
+    // A gradient of the gradient that rests on what was held is that of the steps themselves.
+    ({ value: pulled, checks } = pull(withoutRules(results)));
+  }
   const carried = carryChecks(checks);
   const pulledOf = (i: number): Node => pulled[sources.indexOf(parameters[i]!)]!;
 
-  const bodyResults = [...around].map(([i, input]) =>
+  let bodyResults = [...around].map(([i, input]) =>
     isCarry(i) ? pulledOf(i) : apply("add", [input.parameter, pulledOf(i)], {})
   );
   const rowIndices = parameters.flatMap((_, i) => isRow(i) && asked[i] ? [i] : []);
   bodyResults.push(...carried.next, ...rowIndices.map(pulledOf));
+
+  const held = holding?.rows ?? [];
+  bodyResults = substitute(bodyResults, new Map(held.map((row) => [row.of, row.parameter])));
 
   // What the steps back read of the way forward: no more than they use.
   const used = new Set(topological(bodyResults));
@@ -85,6 +98,7 @@ export function pullLoop(
     ...checks.map((_, i) => ({ value: carried.values[i]!, parameter: carried.parameters[i]! })),
     ...rows,
     ...rowsOfCotangents.filter((row) => used.has(row.parameter)),
+    ...held,
     ...constants,
   ];
   const before = savedStates(node, saved, [...around.keys()]);
@@ -113,6 +127,37 @@ export function pullLoop(
     const place = places.indexOf(i);
     return place < 0 ? undefined : back[place];
   });
+}
+
+/** A value that a step holds for its way back, as rows of the loop forward. */
+interface Held extends Input {
+  readonly of: Node;
+}
+
+/** The loop with what its steps hold of their own values for their way back as rows besides. */
+function holdingLoop(
+  { attributes, inputs }: Node<"loop">,
+  pulled: readonly Node[],
+): { readonly loop: Node; readonly rows: readonly Held[] } | undefined {
+  const { body } = attributes, own = new Set<Node>(body.parameters);
+  const foreign = (x: Node): boolean => is(x, "parameter") && !own.has(x);
+  const held = topological(pulled).filter((x) => is(x, "hold") && !topological([x]).some(foreign));
+  if (held.length === 0) return undefined;
+  const results = loop({ ...body, results: [...body.results, ...held] }, inputs, attributes);
+  const rows = held.map((of, i) => ({
+    of,
+    value: results[body.results.length + i]!,
+    parameter: parameter(i, avalOf(of)),
+  }));
+  return { loop: rows[0]!.value.inputs[0]!, rows };
+}
+
+const restsOn = (roots: readonly (Node | undefined)[], node: Node): boolean =>
+  topological(roots.filter((x) => x !== undefined)).includes(node);
+
+/** Results with calls opened whose rules give what their bodies' own derivatives are. */
+function withoutRules(results: readonly Node[]): Node[] {
+  return inlineCalls(results, new Set(), ({ attributes: { rule } }) => rule?.open === true);
 }
 
 /** Where a way back gets its states from, and the inputs that it needs for that. */

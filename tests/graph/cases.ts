@@ -170,6 +170,7 @@ export const cases: { readonly [P in Primitive]: readonly Case[] } = {
   barrier: unary("barrier"),
   mark: [{ operands: [x5], build: (x) => square(b.mark(x!)) }],
   again: [{ operands: [x5], build: (x) => square(b.again(x!, 1)) }],
+  hold: [{ operands: [x5], build: (x) => square(b.hold(x!, "x")) }],
   name: [{ operands: [x5], build: (x) => square(b.apply("name", [x!], { label: "x" })) }],
   stop: unary("stop", anywhere, true),
 

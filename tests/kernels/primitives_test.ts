@@ -71,7 +71,7 @@ function takes(op: Primitive, dtype: DType): boolean {
 
 const elementwise = (kind: "unary" | "binary"): Primitive[] =>
   (Object.keys(signatures) as Primitive[]).filter((op) =>
-    kinds[op] === kind && !["mark", "again", "name"].includes(op)
+    kinds[op] === kind && !["mark", "again", "hold", "name"].includes(op)
   );
 
 const isNumber = (x: number): boolean => Number.isFinite(x) && x !== 0;

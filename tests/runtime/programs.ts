@@ -80,6 +80,7 @@ export function programOf(
     donated: parts.donated ?? [],
     slots,
     partial: () => [],
+    holds: [],
     outside: { host: 0, disk: 0 },
     script: parts.dispatches.map((_, i) => i),
     dispatches,
