@@ -160,7 +160,7 @@ export const revnet: Experiment = {
     "couplings of two halves with as many weights, run backwards. Workspace is what a gradient " +
     "takes besides weights, gradients and images. Then 1000 steps of Adam for either kind. " +
     "`--scale` trains fewer steps.",
-  async run({ scale, progress }) {
+  async run({ scale, kept, progress }) {
     const depths = [8, 16, 32, 64];
     const steps = Math.max(20, Math.round(1000 * scale));
     const { train: images } = await rg.data.mnist();
@@ -204,8 +204,12 @@ export const revnet: Experiment = {
       for (
         const net of [plain, coupled("coupled, drifting", false), coupled("coupled, grid", "grid")]
       ) {
-        progress(`${steps} steps of Adam, ${net.name}, ${depth} blocks`);
-        scores.push(await train(net, depth, steps));
+        const part = `${steps} steps of Adam, ${net.name}, ${depth} blocks`;
+        progress(part);
+        const before = kept.get(part).get("") as number | undefined;
+        const score = before ?? await train(net, depth, steps);
+        if (before === undefined) await kept.put(part, score);
+        scores.push(score);
       }
       learned.push([depth, ...scores.map((s) => `${(100 * s).toFixed(2)} %`)]);
       const [one, ...others] = scores as [number, ...number[]];
