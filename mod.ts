@@ -122,6 +122,13 @@ export {
   type ProfiledRegion,
   type ProfileOptions,
 } from "./runtime/profile.ts";
+export {
+  tune,
+  type TunedKernel,
+  type TunedWay,
+  tunedWays,
+  type TuneReport,
+} from "./runtime/tune.ts";
 export type { Field, FieldOptions, Integrator } from "./steps/leapfrog.ts";
 export type { Method, MethodName, Tableau } from "./steps/runge_kutta.ts";
 export {

@@ -42,6 +42,8 @@ export interface Tunable {
 
 /** Knows what was measured. */
 export interface Tuning {
+  /** False while it knows nothing and nobody listens: kernels need no keys. */
+  readonly active: boolean;
   /** The faster way for the kernel with this key, if one is known. */
   choice(key: string, tunable: Tunable): Choice | undefined;
 }
@@ -53,7 +55,7 @@ export function writeTuned(
   aliases: ReadonlyMap<Node, Node>,
 ): Written {
   const plain = writeWay(region, adapter, aliases);
-  if (adapter.tuning === undefined || plain.ways.length === 1) return plain;
+  if (!adapter.tuning?.active || plain.ways.length === 1) return plain;
   const choice = adapter.tuning.choice(tuningKey(plain), { region, aliases, plain });
   if (choice === undefined) return plain;
   const chosen = writeWay(region, adapter, aliases, choice.way);

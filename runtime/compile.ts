@@ -6,7 +6,6 @@
  *
  * @module
  */
-import { lessonsLearned } from "../checkpoint/arena.ts";
 import { closedLeaves, compileGraph } from "../compile/compile.ts";
 import type { Program } from "../compile/program.ts";
 import { apply, fill, leaf, parameter } from "../graph/build.ts";
@@ -100,8 +99,8 @@ export interface Compiled<A extends readonly unknown[], R> {
 /** One signature: its program, and how results become a tree again. */
 export interface Signature {
   readonly context: Context;
-  /** What had been learned about the sizes of arenas when it was compiled. */
-  readonly lessons: number;
+  /** What had been learned when it was compiled. */
+  readonly lessons: string;
   readonly loaded: LoadedProgram;
   readonly graph: Graph;
   /** Data that the function closes over: further arguments. */
@@ -193,7 +192,7 @@ export function compile<A extends readonly unknown[], R>(
     let key = structureKey(structure);
     for (const x of leaves) key += typeof x === "number" ? ";" : ";" + x.dtype + x.shape.join();
     let signature = signatures.get(key);
-    const isUsable = signature?.context === owner && signature.lessons === lessonsLearned();
+    const isUsable = signature?.context === owner && signature.lessons === owner.lessons;
     if (signature === undefined || !isUsable) {
       if (signature?.context === owner) signature.loaded.dispose();
       signature = trace(f as unknown as Traced, leaves, structure, owner, {
@@ -344,7 +343,7 @@ function trace(
   }
   return {
     context,
-    lessons: lessonsLearned(),
+    lessons: context.lessons,
     loaded: new LoadedProgram(context, program),
     graph,
     closed: closedLeaves(graph).map((node) => node.attributes.storage),

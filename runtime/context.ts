@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { lessonsLearned } from "../checkpoint/arena.ts";
 import { type CostModel, measured, modelled, rooflines, type Work } from "../checkpoint/cost.ts";
 import type { Storage } from "../graph/storage.ts";
 import { Flags } from "./flags.ts";
@@ -46,6 +47,11 @@ export class Context {
   /** What regions cost: measured where they were profiled, else by the model. */
   get costs(): CostModel {
     return measured(this.times, modelled(rooflines[this.device.target.kind]));
+  }
+
+  /** What compiled programs rest on besides their graph: others need another compile. */
+  get lessons(): string {
+    return `${lessonsLearned()} ${this.device.tuning.version}`;
   }
 
   /** The block that a storage on this device owns. */

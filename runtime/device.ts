@@ -6,6 +6,7 @@
  * @module
  */
 import type { Target } from "../compile/program.ts";
+import { type Choices, driverVersion, type Identity, loadChoices } from "./choices.ts";
 import { DeviceError, DeviceLostError, ErrorLog } from "./errors.ts";
 
 /** Whether an adapter that computes on the CPU may be used. */
@@ -26,6 +27,13 @@ export interface InitOptions {
    * @default {"high-performance"}
    */
   readonly powerPreference?: "low-power" | "high-performance";
+  /**
+   * Folder in which `tune` remembers what it measured, or false to remember nothing. It is used as
+   * far as permissions to read and write it were given.
+   *
+   * @default {".retrograd/tuning"}
+   */
+  readonly tuning?: string | false;
 }
 
 /** What kind of hardware an adapter is. */
@@ -37,6 +45,8 @@ export interface DeviceInfo {
   readonly name: string;
   /** Who makes it. */
   readonly vendor: string;
+  /** Version of its driver, where the system tells; empty elsewhere. */
+  readonly driver: string;
   /** What kind of hardware it is. */
   readonly kind: DeviceKind;
   /** Features that programs may use, by their WebGPU names. */
@@ -89,6 +99,9 @@ export interface Device {
   readonly errors: ErrorLog;
   /** What the compiler must know. */
   readonly target: Target;
+  /** What was measured on this adapter. */
+  readonly tuning: Choices;
+  readonly identity: Identity;
   /** What was asked for, to compare a second `init` with. */
   readonly options: Required<InitOptions>;
 }
@@ -124,7 +137,11 @@ export function complete(options: InitOptions): Required<InitOptions> {
         `"high-performance"`,
     );
   }
-  return { software, powerPreference };
+  const { tuning = ".retrograd/tuning" } = options;
+  if (tuning !== false && (typeof tuning !== "string" || tuning === "")) {
+    throw new TypeError(`Cannot init: tuning is ${tuning}, expected a folder or false`);
+  }
+  return { software, powerPreference, tuning };
 }
 
 /** Opens the adapter that the options ask for. */
@@ -175,11 +192,22 @@ export async function openDevice(options: Required<InitOptions>): Promise<Device
     );
   });
   const granted = [...gpu.features as Iterable<string>].sort();
+  const identity = await identityOf(name, info);
+  const tuning = await loadChoices(options.tuning, identity);
   return {
     gpu,
     errors,
     options,
-    info: { name, vendor: vendorOf(info), kind, features: granted, limits },
+    tuning,
+    identity,
+    info: {
+      name,
+      vendor: vendorOf(info),
+      driver: identity.driver,
+      kind,
+      features: granted,
+      limits,
+    },
     target: {
       maxBindings: limits.maxStorageBuffersPerShaderStage,
       maxBindingBytes: limits.maxStorageBufferBindingSize,
@@ -188,6 +216,7 @@ export async function openDevice(options: Required<InitOptions>): Promise<Device
       f16: granted.includes("shader-f16"),
       shuffle: granted.includes("subgroups") && await probeShuffle(gpu),
       maxWorkgroupBytes: limits.maxComputeWorkgroupStorageSize,
+      tuning,
     },
   };
 }
@@ -262,6 +291,15 @@ async function probeShuffle(gpu: GPUDevice): Promise<boolean> {
     seen.destroy();
     back.destroy();
   }
+}
+
+async function identityOf(name: string, info: GPUAdapterInfo): Promise<Identity> {
+  const { architecture, device } = info;
+  return {
+    adapter: [name, vendorOf(info), architecture, device].filter((text) => text).join(" "),
+    driver: await driverVersion(),
+    deno: Deno.version.deno,
+  };
 }
 
 function kindOf(name: string, info: GPUAdapterInfo): DeviceKind {

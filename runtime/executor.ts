@@ -5,7 +5,6 @@
  *
  * @module
  */
-import { lessonsLearned } from "../checkpoint/arena.ts";
 import { compileGraph } from "../compile/compile.ts";
 import type { TypedArray } from "../graph/dtype.ts";
 import type { Executor } from "../graph/executor.ts";
@@ -43,7 +42,7 @@ export class DeviceExecutor implements Executor {
     const values = new Map<Node, Storage>();
     if (wanted.length > 0) {
       const { key: structure, leaves } = structureOf(wanted);
-      const key = `${lessonsLearned()} ${structure}`;
+      const key = `${this.context.lessons} ${structure}`;
       const known = this.#programs.get(key);
       if (known !== undefined) this.#hits++;
       const loaded = known ?? this.#compile(wanted);

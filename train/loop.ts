@@ -17,6 +17,7 @@ import type { Plateau } from "../optim/plateau.ts";
 import { leaves, map, type Tree } from "../optim/tree.ts";
 import { memory } from "../runtime/init.ts";
 import { loadTree, saveTree } from "./checkpoint.ts";
+import { elsewhere, encodePlace } from "./place.ts";
 import { Evaluator } from "./evaluate.ts";
 import { showLoss, showSeconds, showShare } from "./format.ts";
 import { Interrupt, type StopSignal } from "./interrupt.ts";
@@ -278,6 +279,8 @@ class Run<P extends Tree> {
       record,
       record.best === null ? undefined : best,
     );
+    const moved = elsewhere(metadata);
+    if (moved !== undefined) run.#progress?.print(moved);
     // It may be missing, older, or of another run.
     await run.#saveModel(out);
     return run;
@@ -404,7 +407,7 @@ class Run<P extends Tree> {
     const { out } = this.options;
     if (out === undefined) return;
     const saved: Saved<P> = { ...this.#state, best: this.#model() };
-    await saveTree(statePath(out), saved, encodeRecord(this.record));
+    await saveTree(statePath(out), saved, { ...encodeRecord(this.record), ...encodePlace() });
     const { best, epochs } = this.record;
     if (best === null || best.epoch === epochs) await this.#saveModel(out);
   }

@@ -65,6 +65,7 @@ const cases: Readonly<Record<string, { readonly graph: Graph; readonly donate?: 
 
 /** Gives one kernel, in order of the compile, another way; notes what could be given. */
 class Forced implements Tuning {
+  readonly active = true;
   readonly asked: Tunable[] = [];
   used = 0;
 

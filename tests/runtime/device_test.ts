@@ -47,7 +47,11 @@ Deno.test("init() takes the environment's word where the option is left out", as
   } finally {
     Deno.env.delete("RETROGRAD_SOFTWARE");
   }
-  assertEquals(complete({}), { software: "allow", powerPreference: "high-performance" });
+  assertEquals(complete({}), {
+    software: "allow",
+    powerPreference: "high-performance",
+    tuning: ".retrograd/tuning",
+  });
 });
 
 Deno.test("init() says what to install where there is no adapter, and no WebGPU", async () => {

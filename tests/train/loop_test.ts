@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
-import { decodeSafetensors } from "../../data/safetensors.ts";
+import { decodeSafetensors, encodeSafetensors } from "../../data/safetensors.ts";
 import * as nn from "../../nn/mod.ts";
 import { adam, sgd } from "../../optim/optimizer.ts";
 import { plateau } from "../../optim/plateau.ts";
@@ -187,6 +187,29 @@ Deno.test("fit() leaves a model that loads by itself", async () => {
       await evaluate({ model }, data, tree.params, tree.statistics),
       await evaluate({ model }, data, params, statistics),
     );
+  });
+});
+
+Deno.test("fit() resumed on another adapter says that bits may differ", async () => {
+  await inFolder(async (out) => {
+    const lines = async (): Promise<string> => {
+      const { sink, text } = textSink(false);
+      await fit(toyRun({ out, epochs: 1, resume: true, sink }));
+      return text();
+    };
+    await fit(toyRun({ out, epochs: 1 }));
+    assertEquals((await lines()).includes("elsewhere"), false);
+    const path = statePath(out), file = await Deno.readFile(path);
+    const { tensors, metadata } = decodeSafetensors(file, path);
+    const { sha256: _, ["retrograd.place"]: saved, ...rest } = metadata;
+    const place = JSON.parse(saved!);
+    assertEquals(place.deno, Deno.version.deno);
+    assertEquals(typeof place.ways, "object");
+    const moved = { ...rest, "retrograd.place": JSON.stringify({ ...place, adapter: "another" }) };
+    await Deno.writeFile(path, encodeSafetensors(tensors, moved));
+    const told = await lines();
+    assertEquals(told.includes("resumed elsewhere (adapter another, now "), true, told);
+    assertEquals(told.includes("bits may differ"), true, told);
   });
 });
 
