@@ -42,6 +42,7 @@ export {
   type ScanOptions,
   type Strategy,
 } from "./graph/scan.ts";
+export { auto, type AutoOptions } from "./graph/loops/auto.ts";
 export { offload, type OffloadOptions } from "./checkpoint/offload.ts";
 export {
   online,

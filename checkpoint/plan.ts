@@ -12,10 +12,12 @@ import type { Held } from "./online.ts";
 import type { Leaf, Taping } from "./reverse.ts";
 import type { Action, Schedule, Store } from "./schedule.ts";
 
-/** Steps that run more often than once, or backwards. */
+/** What a schedule runs besides the pulls, in steps. */
 export interface ExtraSteps {
   readonly advances: number;
   readonly inversions: number;
+  /** Of the advances after the turn, those that are recorded. */
+  readonly recorded: number;
 }
 
 /** How a plan records what the inverse gets wrong. */
@@ -129,12 +131,16 @@ export class SchedulePlan implements Plan {
   extraSteps(length: number): ExtraSteps {
     const known = this.parts.extraSteps?.(length);
     if (known !== undefined) return known;
-    let advances = 0, inversions = 0;
+    let advances = 0, inversions = 0, recorded = 0;
     for (const action of this.schedule(length)) {
-      if (action.do === "advance") advances += action.to - action.from;
+      if (action.do === "turn") recorded = 0;
       else if (action.do === "invert") inversions += action.from - action.to;
+      else if (action.do === "advance") {
+        advances += action.to - action.from;
+        if (action.tape) recorded += action.to - action.from;
+      }
     }
-    return { advances, inversions };
+    return { advances, inversions, recorded };
   }
 
   #turn(length: number): {

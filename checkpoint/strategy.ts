@@ -71,7 +71,11 @@ export function revolve(options: RevolveOptions): Strategy {
         name: `revolve(${snapshots})`,
         schedule: (length) => revolveAll(length, snapshots),
         slots: (length) => Math.min(snapshots, Math.max(1, length - 1)),
-        extraSteps: (length) => ({ advances: leastAdvances(length, snapshots), inversions: 0 }),
+        extraSteps: (length) => ({
+          advances: leastAdvances(length, snapshots),
+          inversions: 0,
+          recorded: 0,
+        }),
       }),
     };
   }

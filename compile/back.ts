@@ -49,6 +49,7 @@ import {
   withoutIdleCounter,
 } from "./steps.ts";
 import { type TapeWatch, watched } from "./watch.ts";
+import { effortOf, sumOf } from "./work.ts";
 
 /** A way back; `forward` gives the steps of the loop that it belongs to. */
 export function prepareBack(
@@ -191,6 +192,38 @@ class Back implements PreparedLoop {
       recorder.after(names, this.places[moves[0]!.to]!.names)
     );
     return recorder;
+  }
+
+  /** See {@linkcode PreparedLoop}. */
+  get name(): string {
+    return this.node.attributes.body.name;
+  }
+
+  /** See {@linkcode PreparedLoop}. */
+  get efforts(): PreparedLoop["efforts"] {
+    const { pull, plan, movers, states, recorder } = this, { length } = this.node.attributes;
+    const steps = effortOf(pull.program, pull.script, length);
+    if (movers === undefined) {
+      const bytes = 2 * bytesOfState(states);
+      return { steps, besides: { bytes, flops: 0, dispatches: states.length * length } };
+    }
+    const [advance, inverse] = movers.map(({ steps }) => steps);
+    // How far a loop goes that ends when its data say so, nobody knows.
+    const { advances, inversions, recorded } = plan?.extraSteps(length) ??
+      { advances: length, inversions: 0, recorded: 0 };
+    const again = advances - Number(plan?.atTurn(length)[0] ?? 0);
+    const taken = recorder?.tape.recording;
+    return {
+      steps,
+      besides: sumOf([
+        effortOf(advance!.program, advance!.script, again),
+        ...inverse === undefined ? [] : [effortOf(inverse.program, inverse.script, inversions)],
+        ...recorder === undefined || taken === undefined ? [] : [
+          recorder.effort(recorded),
+          { ...taken, bytes: inversions * taken.bytes, dispatches: inversions * taken.dispatches },
+        ],
+      ]),
+    };
   }
 
   describe(): string[] {

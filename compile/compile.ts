@@ -17,6 +17,7 @@ import { defaultMaxOperations } from "../kernels/legal.ts";
 import type { Region } from "../kernels/region.ts";
 import { liftAgain } from "./again.ts";
 import { drawMemory } from "./chart.ts";
+import { choose, decided, undecided } from "./choose.ts";
 import { fuse } from "./fuse.ts";
 import { prepareBack } from "./back.ts";
 import { type Laid, Layout } from "./layout.ts";
@@ -30,7 +31,7 @@ import type { Script } from "./script.ts";
 import { recordLoops } from "./record.ts";
 import { type Compile, compileLoop, type LoopSteps } from "./steps.ts";
 import { isArgument, withoutReshapes } from "./store.ts";
-import { workOf } from "./work.ts";
+import { sumOf, workOf } from "./work.ts";
 
 /** Options of a compile. */
 export interface CompileOptions {
@@ -63,14 +64,28 @@ export function compileGraph(
   options: CompileOptions,
   target: Target,
 ): Program {
-  const check = (roots: readonly Node[]): readonly Node[] => {
-    if (options.verify) verify(roots, graph.parameters);
-    return roots;
-  };
+  const check = checking(graph, options);
   checkOwn(graph);
-  const args: Node[] = [...graph.parameters, ...closedLeaves(graph)];
   check(graph.results);
   const simple = check(simplify(graph.results));
+  const loops = undecided(simple);
+  if (loops.length === 0) return compileSimple(graph, simple, options, target);
+  return choose(loops, options.memory, (choices, memory) => {
+    const roots = check(simplify(decided(simple, choices)));
+    const within = { ...withoutBudget(options), ...(memory !== undefined && { memory }) };
+    return compileSimple(graph, roots, within, target);
+  });
+}
+
+/** Compiles a graph whose results are simplified, and which leaves nothing to choose. */
+function compileSimple(
+  graph: Graph,
+  simple: readonly Node[],
+  options: CompileOptions,
+  target: Target,
+): Program {
+  const check = checking(graph, options);
+  const args: Node[] = [...graph.parameters, ...closedLeaves(graph)];
   const lifted = liftAgain(simple);
   const lowered = check(
     lifted === undefined
@@ -106,11 +121,10 @@ export function compileGraph(
       : prepareBack(loop, outputs, steps.steps, (of) => bodies.get(of)!, compile, target);
     loops.set(region, prepared);
   }
-  const work = (region: Region): Work =>
-    workOf(
-      region,
-      region.frame.is === "loop" ? bodies.get(region.frame.loop)!.steps.program : undefined,
-    );
+  const work = (region: Region): Work => {
+    const efforts = loops.get(region)?.efforts;
+    return workOf(region, efforts && sumOf([efforts.steps, efforts.besides]));
+  };
   const costs = options.costs ?? modelled(rooflines[target.kind]);
   const layout = new Layout({ args, results, takeovers, loops }, target);
   const timeOf = (region: Region): number => costs.time(work(region));
@@ -139,8 +153,21 @@ export function compileGraph(
     ...(options.memory !== undefined && { budget: options.memory }),
     steps: () =>
       steps.map(({ region, first, count }, i) => {
-        const done = work(region);
-        return { work: done, time: costs.time(done), again: again[i]!, first, count };
+        const done = work(region), loop = loops.get(region), besides = loop?.efforts.besides;
+        return {
+          work: done,
+          time: costs.time(done),
+          again: again[i]!,
+          first,
+          count,
+          ...(besides !== undefined && besides.dispatches > 0 && {
+            besides: {
+              dispatches: besides.dispatches,
+              time: costs.time({ key: `${done.key}, besides its steps`, ...besides }),
+              of: loop!.name,
+            },
+          }),
+        };
       }),
     sweep: () => planning.offers(),
     holds: holdsOf(simple),
@@ -163,6 +190,17 @@ export function compileGraph(
           return printMemory(allocation, memory, nameOf);
       }
     },
+  };
+}
+
+/** Checks a graph after a pass, if that is wanted. */
+function checking(
+  { parameters }: Graph,
+  { verify: wanted }: CompileOptions,
+): (roots: readonly Node[]) => readonly Node[] {
+  return (roots) => {
+    if (wanted) verify(roots, parameters);
+    return roots;
   };
 }
 

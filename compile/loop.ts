@@ -18,6 +18,7 @@ import { Asked, runErrands } from "./errands.ts";
 import { inverseMover, type Stage } from "./movers.ts";
 import { forwardOpen } from "./open.ts";
 import { Recorder } from "./recorder.ts";
+import { type Effort, effortOf, sumOf } from "./work.ts";
 import type { Script } from "./script.ts";
 import {
   assemble,
@@ -50,6 +51,7 @@ export interface Memory {
 
 /** A loop whose body is compiled, before it has its memory. */
 export interface PreparedLoop {
+  readonly name: string;
   readonly scratch: readonly Scratch[];
   /** Its dispatches in the memory given. */
   place(memory: Memory): Part;
@@ -57,6 +59,8 @@ export interface PreparedLoop {
   describe?(): string[];
   /** What it keeps outside of the device. */
   readonly outside?: OutsidePlan;
+  /** What it does: its steps, and what it does for a way back besides. */
+  readonly efforts: { readonly steps: Effort; readonly besides: Effort };
 }
 
 /** A round of a loop: where its step lies, and its carries before it. */
@@ -206,6 +210,28 @@ class Forward implements PreparedLoop {
       const carry = initial.indexOf(name), bytes = names.all.get(name)!;
       return carry < 1 ? { bytes } : { bytes, ...startingIn(loop.inputs[carry - 1]!, loop.inputs) };
     });
+  }
+
+  /** See {@linkcode PreparedLoop}. */
+  get name(): string {
+    return this.loop.attributes.body.name;
+  }
+
+  /** See {@linkcode PreparedLoop}. */
+  get efforts(): PreparedLoop["efforts"] {
+    const { steps, keeps, recorder, loop: { attributes: { length, record } } } = this;
+    const taped = record === undefined ? 0 : length - record.from;
+    return {
+      steps: effortOf(steps.program, steps.script, length),
+      besides: sumOf([
+        ...keeps.map(({ result }): Effort => ({
+          bytes: 2 * bytesOf(result),
+          flops: 0,
+          dispatches: result.shape[0] === length ? length : 1,
+        })),
+        ...recorder === undefined ? [] : [recorder.effort(taped)],
+      ]),
+    };
   }
 
   /** Memory of the carries before a step. */

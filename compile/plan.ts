@@ -92,7 +92,9 @@ export function plansOf(
 }
 
 /** Plans in the order of time, without those that another beats. */
-function undominated(plans: readonly Plan[]): Plan[] {
+export function undominated<P extends { readonly time: number; readonly bytes: number }>(
+  plans: readonly P[],
+): P[] {
   const sorted = [...plans].sort((a, b) => a.time - b.time || a.bytes - b.bytes);
   let least = Infinity;
   return sorted.filter(({ bytes }) => {

@@ -29,6 +29,16 @@ export interface Known {
   readonly asked: Asked | undefined;
 }
 
+/** A budget that no plan keeps to. */
+export class BudgetError extends RangeError {
+  override readonly name = "RangeError";
+
+  /** Says so; the least is that which a plan keeps to. */
+  constructor(message: string, readonly least: number) {
+    super(message);
+  }
+}
+
 /** The plans of one program. */
 export class Planning {
   #kitchen: Kitchen | undefined;
@@ -71,10 +81,11 @@ export class Planning {
       least = Math.min(least, this.#peakOf(schedule));
     }
     const { memory } = first.laid;
-    throw new RangeError(
+    throw new BudgetError(
       `Cannot compile ${name}: the budget is ${budget} bytes, expected at least ${least} ` +
         `(arguments take ${memory.arguments}, results ${memory.results}; ` +
         `${memory.peak} if nothing is computed twice)`,
+      least,
     );
   }
 

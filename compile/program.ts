@@ -62,12 +62,26 @@ export interface MemoryPlan {
 /** Bytes that a program keeps outside of the device, at the fullest moment of each store. */
 export type OutsidePlan = { readonly [S in OutsideStore]: number };
 
+/**
+ * What a loop does for its way back besides its own steps: it keeps states, and takes them from
+ * where they are kept, runs steps again or backwards, and records what the inverse gets wrong.
+ */
+export interface Besides {
+  /** What the loop is called. */
+  readonly of: string;
+  readonly dispatches: number;
+  /** Microseconds that it is expected to take. */
+  readonly time: number;
+}
+
 /** One region that runs, or a loop. */
 export interface Step {
   /** What it does. */
   readonly work: Work;
   /** Microseconds that it is expected to take. */
   readonly time: number;
+  /** Of that, what a loop does besides its own steps: see {@linkcode Besides}. */
+  readonly besides?: Besides;
   /** What it makes had been made before, and was let go of. */
   readonly again: boolean;
   /** The number of its first dispatch. */
@@ -84,6 +98,8 @@ export interface Offer {
   readonly time: number;
   /** How many regions run more often than once. */
   readonly again: number;
+  /** How loops are gone back over for which that is chosen. */
+  readonly loops?: string;
 }
 
 /** What a program holds for a way back instead of what it was made from, in words and sizes. */
@@ -118,6 +134,8 @@ export interface Program {
   readonly outside: OutsidePlan;
   /** The bytes that it may take, where somebody said so. */
   readonly budget?: number;
+  /** What was chosen for loops whose way back was left to the compiler. */
+  readonly choices?: readonly string[];
   /** What runs, in order, and what it is expected to cost. */
   steps(): Step[];
   /** Bytes against time: what other budgets would give, from the fastest to the smallest. */

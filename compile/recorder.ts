@@ -11,6 +11,7 @@ import { movePart, type Mover, type Stage } from "./movers.ts";
 import type { Target } from "./program.ts";
 import { assemble, type Make, type Names, onlyResults, type Part, placeStep } from "./steps.ts";
 import { LoopTape } from "./tape.ts";
+import { type Effort, effortOf, sumOf } from "./work.ts";
 
 /** What is recorded. */
 export interface Taped {
@@ -39,6 +40,15 @@ export class Recorder {
     // Which step it is, is known: who records has counted it.
     const { steps } = inverse, results = steps.results.map((_, i) => i).slice(1);
     this.#inverse = { ...inverse, steps: onlyResults(steps, results, false) };
+  }
+
+  /** What recording so many steps takes: the inverse, and what packs the differences. */
+  effort(steps: number): Effort {
+    const { program, script } = this.#inverse.steps, { recording } = this.tape;
+    return sumOf([
+      effortOf(program, script, steps),
+      { ...recording, bytes: steps * recording.bytes, dispatches: steps * recording.dispatches },
+    ]);
   }
 
   /**

@@ -24,6 +24,7 @@ import {
 import { bytesOf } from "./order.ts";
 import type { Dispatch, Target } from "./program.ts";
 import type { Make, Names } from "./steps.ts";
+import type { Effort } from "./work.ts";
 
 /** What a tape has memory for, and the loop forward leaves for the way back. */
 const parts = ["arena", "headers", "cursor", "most"] as const;
@@ -98,6 +99,12 @@ export class LoopTape {
   /** True if steps may need more than there is. */
   get mayOverflow(): boolean {
     return this.words < fullWords(this.shape);
+  }
+
+  /** What recording a step takes, or taking it back. */
+  get recording(): Effort {
+    const { codeWords } = this.shape, chunks = this.#inChunks(2).length;
+    return { bytes: 16 * codeWords, flops: 0, dispatches: chunks + 1 };
   }
 
   get #codeWords(): Aval {

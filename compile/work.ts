@@ -10,30 +10,40 @@ import { showShape, sizeOf } from "../graph/shape.ts";
 import { footprint, type Region } from "../kernels/region.ts";
 import { bytesOf } from "./order.ts";
 import type { Program } from "./program.ts";
-import { isSteered, played } from "./script.ts";
+import { isSteered, played, type Script } from "./script.ts";
 import { costOf } from "./store.ts";
 
-/** Work of the dispatches of one region: of a body that ran, or of the region itself. */
-export function workOf(region: Region, body?: Program): Work {
+/** Work without a name. */
+export type Effort = Required<Omit<Work, "key">>;
+
+/** Work of what runs that often: a compiled body, as far as its script says. */
+export function effortOf(
+  { dispatches: all }: Program,
+  script: Script,
+  times: number,
+): Effort {
+  let [bytes, flops, dispatches] = [0, 0, 0];
+  // What is decided while it runs is taken to run once.
+  for (const i of isSteered(script) ? all.keys() : played(script)) {
+    const { kernel } = all[i]!;
+    bytes += times * kernel.bytes;
+    flops += times * kernel.flops;
+    dispatches += times;
+  }
+  return { bytes, flops, dispatches };
+}
+
+/** Everything together. */
+export function sumOf(efforts: readonly Effort[]): Effort {
+  const sum = (part: keyof Effort): number => efforts.reduce((n, effort) => n + effort[part], 0);
+  return { bytes: sum("bytes"), flops: sum("flops"), dispatches: sum("dispatches") };
+}
+
+/** Work of the dispatches of one region; that of a loop is known to whoever has compiled it. */
+export function workOf(region: Region, ofLoop?: Effort): Work {
   const key = keyOf(region);
   const { frame, inputs, outputs } = region;
-  if (frame.is === "loop") {
-    const { length } = frame.loop.attributes;
-    let [bytes, flops, dispatches] = [0, 0, 0];
-    // What is decided while it runs is taken to run once a step.
-    const ran = body === undefined
-      ? []
-      : isSteered(body.script)
-      ? body.dispatches.keys()
-      : played(body.script);
-    for (const i of ran) {
-      const { kernel } = body!.dispatches[i]!;
-      bytes += length * kernel.bytes;
-      flops += length * kernel.flops;
-      dispatches += length;
-    }
-    return { key, bytes, flops, dispatches };
-  }
+  if (frame.is === "loop") return { key, ...ofLoop ?? sumOf([]) };
   const isInput = new Set(inputs);
   const found = footprint(frame, outputs, (x) => isInput.has(x), 1 << 20);
   let bytes = outputs.reduce((sum, x) => sum + bytesOf(x), 0), flops = 0;

@@ -8,6 +8,7 @@
 import { avalOf, iota, loop as loopNode, parameter } from "./build.ts";
 import { carryChecks, collectChecks } from "./check.ts";
 import { closeOver } from "./close.ts";
+import { auto } from "./loops/auto.ts";
 import type { Plan } from "./loops/replay.ts";
 import type { Node } from "./node.ts";
 import { sameShape, type Shape, showShape } from "./shape.ts";
@@ -26,8 +27,11 @@ export interface Strategy {
   readonly inverse?: (carry: never, x: never) => unknown;
 }
 
-/** How the gradient of a loop gets its states: `"store"` keeps all of them. */
-export type Backward = "store" | Strategy;
+/**
+ * How the gradient of a loop gets its states: `"store"` keeps all of them, `"auto"` leaves it to the
+ * compiler, see `auto`.
+ */
+export type Backward = "store" | "auto" | Strategy;
 
 /** How a scan runs. */
 export interface ScanOptions {
@@ -191,12 +195,13 @@ export function scan<C, X = null, Y = null>(
 /** The strategy taken apart, or an error that says what there is. */
 function strategyOf(action: string, backward: unknown): Partial<Strategy> {
   if (backward === undefined || backward === "store") return {};
+  if (backward === "auto") return auto();
   const { plan, inverse } = (backward ?? {}) as Partial<Strategy>;
   if (typeof plan?.atTurn === "function") return { plan, ...(inverse && { inverse }) };
   throw new TypeError(
     `Cannot ${action}: backward is ${
       typeof backward === "string" ? JSON.stringify(backward) : show(backward)
-    }, expected "store" or what revolve, online, offload or reverse returns`,
+    }, expected "store", "auto" or what revolve, online, offload, reverse or auto returns`,
   );
 }
 

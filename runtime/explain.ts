@@ -84,18 +84,27 @@ function planLines({ program, measured }: LoadedProgram): string[] {
     }, 0);
     return `${predicted} predicted, ${showMicroseconds(1e6 * seconds)} measured`;
   };
+  const chosen = (program.choices ?? []).map((choice) => `chosen to go back over ${choice}`);
+  const besides = steps.flatMap(({ besides }) =>
+    besides === undefined ? [] : [
+      `for the way back of ${besides.of}: ${besides.dispatches} dispatches besides its steps, ` +
+      `${showMicroseconds(besides.time)} predicted`,
+    ]
+  );
   const repeated = steps.filter(({ again }) => again);
   const budget = program.budget === undefined
     ? "no budget"
     : `a budget of ${program.budget} bytes (${showBytes(program.budget)})`;
   if (repeated.length === 0) {
-    return [`plan: ${budget}, everything is kept; ${timeOf(steps)}`];
+    return [`plan: ${budget}, everything is kept; ${timeOf(steps)}`, ...chosen, ...besides];
   }
   const first = steps.filter(({ again }) => !again);
   const lines = [
     `plan: ${budget}, ${steps.length} steps, ${repeated.length} of them again`,
     `  once   ${timeOf(first)}`,
     `  again  ${timeOf(repeated)}`,
+    ...chosen,
+    ...besides,
   ];
   const segments: { readonly from: number; readonly list: Step[] }[] = [];
   steps.forEach((step, i) => {
@@ -133,11 +142,12 @@ function sweepLines(program: Program): string[] {
   const fastest = offers[0]!.time;
   return [
     "       memory, bytes    predicted time  of fastest  regions run again",
-    ...offers.map(({ bytes, time, again }) => {
+    ...offers.map(({ bytes, time, again, loops }) => {
       const now = bytes === program.memory.peak ? "> " : "  ";
       const share = `${(time / fastest).toFixed(3)}×`;
       return now + String(bytes).padStart(18) + showMicroseconds(time).padStart(18) +
-        share.padStart(12) + String(again).padStart(19);
+        share.padStart(12) + String(again).padStart(19) +
+        (loops === undefined ? "" : `  ${loops}`);
     }),
   ];
 }
