@@ -70,6 +70,7 @@ export {
   type CheckReport,
 } from "./runtime/check.ts";
 export type {
+  Besides,
   Dispatch,
   Hold,
   MemoryPlan,
