@@ -69,6 +69,7 @@ export type OutsidePlan = { readonly [S in OutsideStore]: number };
 export interface Besides {
   /** What the loop is called. */
   readonly of: string;
+  /** How many kernels run for that. */
   readonly dispatches: number;
   /** Microseconds that it is expected to take. */
   readonly time: number;
