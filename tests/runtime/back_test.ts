@@ -394,7 +394,7 @@ Deno.test("strategies say what does not fit", () => {
   assertThrows(
     () => rg.loop((c) => c.add(1), x, { length: 3, backward: "all" as "store" }),
     TypeError,
-    'backward is "all", expected "store" or what revolve, online, offload or reverse returns',
+    'backward is "all", expected "store", "auto" or what revolve, online, offload, reverse or auto returns',
   );
   const { message } = assertThrows(
     () =>
