@@ -146,7 +146,8 @@ export {
   type ReversibleMethod,
   type SolveBackward,
 } from "./steps/solve.ts";
-export { type SdeOptions, sdeSolve } from "./steps/sde.ts";
+export { type SdeOptions, sdeSolve, type Sense, type StochasticMethod } from "./steps/sde.ts";
+export type { Noise } from "./steps/stochastic.ts";
 export type { Tolerance } from "./steps/adaptive.ts";
 export * as steps from "./steps/mod.ts";
 export * as optim from "./optim/mod.ts";

@@ -9,12 +9,13 @@
  * | waves       | `staggered`, `wave`                                                          |
  * | layers      | `additiveCoupling`, on a grid `exactCoupling`, `momentumBlock`,              |
  * |             | `contractiveBlock`                                                           |
- * | noise       | `stochasticHeun`, `brownian`                                                 |
+ * | noise       | `stochasticHeun`, `brownian`, and `brownianPath`, with a value at any time   |
  * | anything    | `byIteration`, for steps that change little, like those of optimizers        |
  *
  * @module
  */
 export * from "./blocks.ts";
+export * from "./brownian.ts";
 export {
   type ExactCoupling,
   exactCoupling,
@@ -37,5 +38,5 @@ export {
   tableaux,
 } from "./runge_kutta.ts";
 export type { Clock, ReversibleStep } from "./step.ts";
-export * from "./stochastic.ts";
+export { brownian, type Noise, stochasticHeun, type StochasticOptions } from "./stochastic.ts";
 export * from "./wave.ts";

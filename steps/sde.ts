@@ -4,11 +4,41 @@
  *
  * @module
  */
+import { describe } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
+import { brownianPath } from "./brownian.ts";
 import type { Field } from "./leapfrog.ts";
-import { checkSteps, type Course, follow, type SolveBackward } from "./solve.ts";
-import { stochasticHeun } from "./stochastic.ts";
-import { negated, plus, type TensorLike, times, type Tree } from "./tree.ts";
+import {
+  checkState,
+  checkSteps,
+  type Course,
+  follow,
+  type SolveBackward,
+  timeAs,
+} from "./solve.ts";
+import {
+  eulerMaruyama,
+  heunStep,
+  midpointStep,
+  milstein,
+  type Noise,
+  pathLike,
+  stochasticHeun,
+  type StochasticOptions,
+  type StochasticStep,
+} from "./stochastic.ts";
+import type { TensorLike, Tree } from "./tree.ts";
+
+/** Itô's product of a diffusion and noise, or Stratonovich's. */
+export type Sense = "ito" | "stratonovich";
+
+/** A method for stochastic equations. */
+export type StochasticMethod =
+  | "eulerMaruyama"
+  | "milstein"
+  | "heun"
+  | "midpoint"
+  | "reversibleHeun";
 
 /** How {@linkcode sdeSolve} solves. */
 export interface SdeOptions {
@@ -22,6 +52,42 @@ export interface SdeOptions {
   readonly t1: TensorLike;
   /** Steps of equal length from `t0` to `t1`. */
   readonly steps: number;
+  /** What the Brownian paths come from, of `random.key`. */
+  readonly key: Tensor;
+  /**
+   * What the product of diffusion and noise means. Methods solve in one sense:
+   *
+   * | sense          | methods                                 |
+   * |----------------|-----------------------------------------|
+   * | `ito`          | `eulerMaruyama`, `milstein`             |
+   * | `stratonovich` | `heun`, `midpoint`, `reversibleHeun`    |
+   *
+   * @default {"the method's, or Stratonovich's without one"}
+   */
+  readonly sense?: Sense;
+  /**
+   * The method: of strong order 1 for noise that commutes, as diagonal and scalar noise do, but
+   * Euler–Maruyama, which is of order ½. Gradients of `"reversibleHeun"` can run backwards.
+   *
+   * @default {"reversibleHeun" in the sense of Stratonovich, "eulerMaruyama" in that of Itô}
+   */
+  readonly method?: StochasticMethod;
+  /**
+   * What drives the value: each element its own path (`"diagonal"`), all of them one (`"scalar"`),
+   * or all of them m paths (`"general"`), with a diffusion that has one more axis, the last, of
+   * size m.
+   *
+   * @default {"diagonal"}
+   */
+  readonly noise?: Noise;
+  /**
+   * The Brownian path: one that belongs to the key and the number of steps, drawn step by step; or
+   * `"tree"`, the path of the key over the interval whatever the number of steps, so that solutions
+   * with other steps are of the same noise. It takes more draws: see `steps.brownianPath`.
+   *
+   * @default {"steps"}
+   */
+  readonly path?: "steps" | "tree";
   /**
    * What the gradient keeps of the states on the way. Strategies that run backwards need a method
    * that is reversible.
@@ -29,8 +95,6 @@ export interface SdeOptions {
    * @default {"store"}
    */
   readonly backward?: SolveBackward;
-  /** What the Brownian paths come from, of `random.key`. */
-  readonly key: Tensor;
   /**
    * What comes out: the solution at the end; or after every step, with the first value before,
    * stacked.
@@ -40,12 +104,76 @@ export interface SdeOptions {
   readonly saveAt?: "end" | "steps";
 }
 
+const action = "solve an SDE";
+
+const withoutInverse = (
+  method: <Y extends Tree>(o: StochasticOptions<Y>) => StochasticStep<Y>,
+) =>
+<Y extends Tree>(options: StochasticOptions<Y>): unknown => ({
+  start: (y: Y) => y,
+  value: (y: Y) => y,
+  ...method(options),
+});
+
+/** Every method with the sense that it solves in. */
+const methods: {
+  readonly [M in StochasticMethod]: {
+    readonly sense: Sense;
+    readonly make: <Y extends Tree>(options: StochasticOptions<Y>) => unknown;
+  };
+} = {
+  eulerMaruyama: { sense: "ito", make: withoutInverse(eulerMaruyama) },
+  milstein: { sense: "ito", make: withoutInverse(milstein) },
+  heun: { sense: "stratonovich", make: withoutInverse(heunStep) },
+  midpoint: { sense: "stratonovich", make: withoutInverse(midpointStep) },
+  reversibleHeun: { sense: "stratonovich", make: stochasticHeun },
+};
+
+function among(name: string, value: unknown, known: readonly string[]): void {
+  if (typeof value === "string" && known.includes(value)) return;
+  throw new TypeError(
+    `Cannot ${action}: ${name} is ${describe(value)}, expected one of ${known.join(", ")}`,
+  );
+}
+
+/** The method that fits the sense. */
+function methodOf({ sense, method }: SdeOptions): StochasticMethod {
+  if (sense !== undefined) among("sense", sense, ["ito", "stratonovich"]);
+  if (method === undefined) return sense === "ito" ? "eulerMaruyama" : "reversibleHeun";
+  among("method", method, Object.keys(methods));
+  if (sense === undefined || methods[method].sense === sense) return method;
+  const fitting = Object.entries(methods).filter(([, m]) => m.sense === sense).map(([n]) => n);
+  throw new TypeError(
+    `Cannot ${action}: the method is ${method}, which does not solve in the sense of ${
+      sense === "ito" ? "Itô" : "Stratonovich"
+    }, expected one of ${fitting.join(", ")}`,
+  );
+}
+
+/** The steps of a path that is the same for any number of them. */
+function treeSteps(
+  like: Tree,
+  { key, steps }: SdeOptions,
+  t0: Tensor,
+  span: Tensor,
+): (step: Tensor) => Tree {
+  // At multiples of a power of two, further halvings change nothing.
+  const levels = Number.isInteger(Math.log2(steps)) ? Math.max(1, Math.log2(steps)) : 20;
+  const path = brownianPath({ key, like, t0, t1: t0.add(span), levels });
+  const at = (i: Tensor): Tensor => t0.add(span.mul(i.cast("f32").div(steps)));
+  return (i) => path.between(at(i), at(i.add(1)));
+}
+
 /**
- * A solution of dy = drift(y, t) dt + diffusion(y, t) ∘ dW (Stratonovich) from y(t0) = y0, with a
- * Brownian path for each element of y, by reversible Heun. The path belongs to the key and the
- * number of steps; it is computed again wherever it is needed.
+ * A solution of dy = drift(y, t) dt + diffusion(y, t) dW from y(t0) = y0, in steps of equal length,
+ * in the sense of Stratonovich, or Itô if that is said. The Brownian path follows from the key; it is
+ * computed again wherever it is needed. Gradients flow to y0, to t0 and t1, and to what drift and
+ * diffusion close over, along the path as it is.
  *
+ * @param y0 A tree of tensors of floats.
  * @throws {RangeError} if `steps` is not an integer ≥ 1.
+ * @throws {TypeError} if an option is unknown, the method does not solve in the sense that is asked
+ * for, or drift or diffusion do not fit y0.
  *
  * @example
  * ```ts
@@ -67,10 +195,24 @@ export function sdeSolve<Y extends Tree>(
   y0: Y,
   options: SdeOptions,
 ): Y {
-  const { t0 = 0, t1, steps, key, saveAt = "end" } = options;
-  checkSteps("solve an SDE", steps);
-  const h = times(plus(t1, negated(t0)), 1 / steps);
-  const course = stochasticHeun({ drift, diffusion, key, h, t0 }) as unknown as Course<Y>;
-  const { end, path } = follow("solve an SDE", course, y0, options, saveAt === "steps");
-  return path ?? end;
+  const { steps, key, noise = "diagonal", path = "steps", saveAt = "end" } = options;
+  for (const [name, f] of Object.entries({ drift, diffusion })) {
+    if (typeof f === "function") continue;
+    throw new TypeError(`Cannot ${action}: ${name} is ${describe(f)}, expected a function`);
+  }
+  checkSteps(action, steps);
+  checkState(action, y0);
+  among("noise", noise, ["diagonal", "scalar", "general"]);
+  among("path", path, ["steps", "tree"]);
+  among("saveAt", saveAt, ["end", "steps"]);
+  const method = methodOf(options);
+  const t0 = timeAs(action, "t0", options.t0 ?? 0), t1 = timeAs(action, "t1", options.t1);
+  const span = t1.sub(t0);
+  const equation = { drift, diffusion, key, noise, h: span.div(steps), t0 };
+  const own: StochasticOptions<Y> = path === "tree"
+    ? { ...equation, increments: treeSteps(pathLike(y0, equation), options, t0, span) }
+    : equation;
+  const course = methods[method].make(own) as Course<Y>;
+  const { end, path: all } = follow(action, course, y0, options, saveAt === "steps");
+  return all ?? end;
 }

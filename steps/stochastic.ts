@@ -1,17 +1,24 @@
 /**
- * Stochastic differential equations in the sense of Stratonovich, by the reversible Heun method:
- * Kidger, Foster, Li & Lyons, Efficient and accurate gradients for neural SDEs, 2021. The Brownian
- * path comes from a key and the number of the step, so that it is the same whenever it is asked for,
- * forwards, again and backwards, and takes no memory.
+ * Steps of stochastic differential equations dy = drift(y, t) dt + diffusion(y, t) dW, where the
+ * product is Itô's or Stratonovich's. The increments of the Brownian path come from a key and the
+ * number of the step, so that they are the same whenever they are asked for, forwards, again and
+ * backwards, and take no memory.
+ *
+ * - Euler–Maruyama and Milstein: Kloeden & Platen, Numerical solution of stochastic differential
+ *   equations, 1992.
+ * - Reversible Heun: Kidger, Foster, Li & Lyons, Efficient and accurate gradients for neural SDEs,
+ *   2021.
  *
  * @module
  */
 import * as random from "../graph/random.ts";
+import { zeros } from "../graph/create.ts";
 import { Tensor } from "../graph/tensor.ts";
+import { jvp } from "../graph/transforms.ts";
 import { flatten, unflatten } from "../graph/tree.ts";
 import type { Companions, Field, Integrator } from "./leapfrog.ts";
 import { type Clock, timeOf } from "./step.ts";
-import { add, addScaled, map, scale, sub, type TensorLike, type Tree } from "./tree.ts";
+import { add, addScaled, map, scale, sub, type TensorLike, times, type Tree } from "./tree.ts";
 
 const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 
@@ -34,29 +41,148 @@ export function brownian<Y extends Tree>(
   return unflatten(structure, steps) as Y;
 }
 
-/** What an integrator of dy = drift(y, t) dt + diffusion(y, t) ∘ dW needs. */
+/**
+ * What drives a value: `"diagonal"`, each element its own Brownian path, and the diffusion is a tree
+ * like y; `"scalar"`, all elements one path, and the diffusion is a tree like y; `"general"`, all
+ * elements m paths, and the diffusion has one more axis, the last, of size m.
+ */
+export type Noise = "diagonal" | "scalar" | "general";
+
+/** What an integrator of dy = drift(y, t) dt + diffusion(y, t) dW needs. */
 export interface StochasticOptions<Y extends Tree> extends Clock {
   /** What moves the value with time. */
   readonly drift: Field<Y>;
-  /** What moves each element with its own Brownian path. */
+  /** What moves it with the noise. */
   readonly diffusion: Field<Y>;
   /** What the paths come from. */
   readonly key: random.Key;
+  /**
+   * How the diffusion and the paths go together.
+   *
+   * @default {"diagonal"}
+   */
+  readonly noise?: Noise;
+  /**
+   * How far the path goes in a step: a tree like y, a scalar, or m numbers, as the noise says.
+   *
+   * @default {"normal numbers by key and step"}
+   */
+  readonly increments?: (step: Tensor) => Tree;
+}
+
+/** Something of the shape that the increments of a path have. */
+export function pathLike<Y extends Tree>(
+  y: Y,
+  { noise = "diagonal", diffusion, t0 = 0 }: StochasticOptions<Y>,
+): Tree {
+  if (noise === "diagonal") return y;
+  if (noise === "scalar") return zeros([]);
+  const { leaves } = flatten(diffusion(y, zeros([]).add(t0)), isTensor, "the diffusion");
+  const values = flatten(y, isTensor, "y").leaves;
+  const sizes = leaves.map((x) => x.shape.at(-1));
+  leaves.forEach((x, i) => {
+    const fits = x.shape.length === values[i]?.shape.length! + 1 && sizes[i] === sizes[0];
+    if (fits) return;
+    throw new TypeError(
+      `Cannot drive an SDE by general noise: the diffusion is ${x} where y is ${values[i]}, ` +
+        "expected one more axis, the last, of as many paths everywhere",
+    );
+  });
+  return zeros([sizes[0]!]);
+}
+
+/** What the noise adds where the diffusion is g. */
+function driven<Y extends Tree>(noise: Noise, g: Y, dW: Tree): Y {
+  if (noise === "diagonal") return map((g, w) => g.mul(w!), g, dW);
+  const w = dW as Tensor;
+  return map((g) => noise === "scalar" ? g.mul(w) : g.mul(w).sum(-1), g);
+}
+
+/** What steps of any method are made of. */
+function parts<Y extends Tree>(options: StochasticOptions<Y>) {
+  const { drift, diffusion, h, key, noise = "diagonal" } = options;
+  return {
+    path: options.increments === undefined
+      ? (y: Y, i: Tensor): Tree => brownian(key, pathLike(y, options), h, i)
+      : (_: Y, i: Tensor): Tree => options.increments!(i),
+    /** What a step of the path dW adds where the value is y. */
+    slope: (y: Y, t: Tensor, dW: Tree): Y =>
+      addScaled(driven(noise, diffusion(y, t), dW), h, drift(y, t)),
+  };
+}
+
+/** A step without an inverse. */
+export interface StochasticStep<Y extends Tree> {
+  /** The value after a step. */
+  readonly step: (y: Y, i: Tensor) => Y;
+}
+
+/** Euler–Maruyama, in the sense of Itô: strong order ½, or 1 where the noise is additive. */
+export function eulerMaruyama<Y extends Tree>(options: StochasticOptions<Y>): StochasticStep<Y> {
+  const { path, slope } = parts(options);
+  return { step: (y, i) => add(y, slope(y, timeOf(options, i), path(y, i))) };
 }
 
 /**
- * Reversible Heun for dy = drift(y, t) dt + diffusion(y, t) ∘ dW with a path for each element of y:
- * strong order ½, or 1 where the noise commutes, as diagonal noise does.
+ * Milstein's method, in the sense of Itô: strong order 1. The noise is diagonal, and the diffusion of
+ * each element depends on no other; or it is scalar.
+ *
+ * @throws {TypeError} if the noise is general.
+ */
+export function milstein<Y extends Tree>(options: StochasticOptions<Y>): StochasticStep<Y> {
+  const { path, slope } = parts(options), { diffusion, h, noise } = options;
+  if (noise === "general") {
+    throw new TypeError(
+      'Cannot take steps by Milstein: the noise is "general", expected "diagonal" or "scalar"',
+    );
+  }
+  const duration = typeof h === "number" ? Math.abs(h) : h.abs();
+  return {
+    step(y, i) {
+      const t = timeOf(options, i), dW = path(y, i);
+      const [, bend] = jvp((y: Y) => diffusion(y, t), [y], [diffusion(y, t)]);
+      const beyond = (w: Tensor): Tensor => w.square().sub(duration).mul(0.5);
+      const more = noise === "scalar"
+        ? map((bend) => bend.mul(beyond(dW as Tensor)), bend)
+        : map((bend, w) => bend.mul(beyond(w!)), bend, dW);
+      return add(add(y, slope(y, t, dW)), more);
+    },
+  };
+}
+
+/** Heun's method, in the sense of Stratonovich: strong order 1 where the noise commutes, else ½. */
+export function heunStep<Y extends Tree>(options: StochasticOptions<Y>): StochasticStep<Y> {
+  const { path, slope } = parts(options);
+  return {
+    step(y, i) {
+      const dW = path(y, i), before = slope(y, timeOf(options, i), dW);
+      const after = slope(add(y, before), timeOf(options, i, 1), dW);
+      return add(y, scale(add(before, after), 0.5));
+    },
+  };
+}
+
+/** The midpoint rule, in the sense of Stratonovich: orders as Heun's. */
+export function midpointStep<Y extends Tree>(options: StochasticOptions<Y>): StochasticStep<Y> {
+  const { path, slope } = parts(options);
+  return {
+    step(y, i) {
+      const dW = path(y, i), t = timeOf(options, i);
+      const middle = addScaled(y, 0.5, slope(y, t, dW));
+      return add(y, slope(middle, t.add(times(options.h, 0.5)), dW));
+    },
+  };
+}
+
+/**
+ * Reversible Heun, in the sense of Stratonovich: strong order ½, or 1 where the noise is additive or
+ * commutes, as diagonal and scalar noise do.
  */
 export function stochasticHeun<Y extends Tree>(
   options: StochasticOptions<Y>,
 ): Integrator<Y, Companions<Y>> {
-  const { drift, diffusion, h, key } = options;
-  /** What a step of the path `dW` adds where the value is y. */
-  const slope = (y: Y, t: Tensor, dW: Y): Y =>
-    addScaled(map((g, w) => g.mul(w!), diffusion(y, t), dW), h, drift(y, t));
+  const { path, slope } = parts(options);
   const half = (a: Y, b: Y): Y => scale(add(a, b), 0.5);
-  const path = (y: Y, i: Tensor): Y => brownian(key, y, h, i);
   return {
     start: (y0) => ({ y: y0, yhat: y0 }),
     value: ({ y }) => y,

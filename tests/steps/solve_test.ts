@@ -109,29 +109,6 @@ Deno.test("odeSolve() saves every step, or any time by interpolation, with gradi
   assert(report.directions.length > 0);
 });
 
-Deno.test("sdeSolve() follows one path, whatever the way back", async () => {
-  // dy = a·y dt + b·y ∘ dW has the solution y0·exp(a·t + b·W).
-  const [a, b, steps, key] = [0.5, 0.4, 256, rg.random.key(9)];
-  const y0 = rg.ones([64]);
-  const solve = (b: T, backward: rg.SolveBackward): T =>
-    rg.sdeSolve((y: T) => y.mul(a), (y: T) => y.mul(b), y0, { t1: 1, steps, key, backward });
-  const walk = rg.loop(
-    (w: T, i) => w.add(rg.steps.brownian(key, w, 1 / steps, i)),
-    rg.zeros([64]),
-    { length: steps },
-  );
-  const exact = walk.mul(b).add(a).exp();
-  const off = await solve(rg.tensor(b), "store").sub(exact).abs().max().item() as number;
-  assert(off < 0.02, `off by ${off}`);
-  // The path is normal with variance 1.
-  assert(Math.abs(await walk.square().mean().item() as number - 1) < 0.5);
-  const slope = (backward: rg.SolveBackward) =>
-    rg.grad((b: T) => solve(b, backward).mean())(rg.tensor(b)).item();
-  assertEquals(await slope("reverse"), await slope("store"));
-  const expected = await exact.mul(walk).mean().item() as number;
-  assertAlmostEquals(await slope("store") as number, expected, 0.02);
-});
-
 Deno.test("what cannot be solved is refused", () => {
   const y = rg.tensor([1]);
   const field = (y: T): T => y;
