@@ -7,6 +7,7 @@
 import { chain } from "./chain.ts";
 import { main } from "./command.ts";
 import type { Experiment } from "./experiment.ts";
+import { flow } from "./flow.ts";
 import { grid } from "./grid.ts";
 import { hypergradients } from "./hypergradients.ts";
 import { leaves } from "./leaves.ts";
@@ -19,6 +20,7 @@ import { tape } from "./tape.ts";
 /** Every experiment by its name on the command line. */
 export const experiments: Readonly<Record<string, Experiment>> = {
   chain,
+  flow,
   grid,
   hypergradients,
   leaves,

@@ -19,9 +19,9 @@ Deno.test("example:neural-ode has a help, and refuses what it does not know", as
   const helped = await run("--help");
   assertEquals([helped.code, helped.errors], [0, ""]);
   assertStringIncludes(helped.said, "Usage: ./dev example:neural-ode [options]");
-  const refused = await run("--rate", "-1");
+  const refused = await run("--rate", "0");
   assertEquals([refused.code, refused.said], [2, ""]);
-  assertStringIncludes(refused.errors, '--rate is "-1", expected a positive number');
+  assertStringIncludes(refused.errors, '--rate is "0", expected a positive number');
 });
 
 Deno.test("example:neural-ode learns and leaves a picture", async () => {

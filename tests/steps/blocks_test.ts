@@ -151,12 +151,21 @@ Deno.test("wave() goes back, in two dimensions, within walls and without, with a
   assertAlmostEquals(await mass(u).item() as number, await mass(start).item() as number, 1e-3);
 });
 
-Deno.test("wave() gives the gradient of its speed", async () => {
+Deno.test("wave() gives the gradient of its speed, by its inverse to the bit", async () => {
   const report = await rg.checkGradients((speed: T, u: T) => {
     const pair = rg.steps.wave({ h: 0.3, speed });
     return rg.loop(pair.step, pair.start(u), { length: 8 }).u.square().sum();
   }, [rg.tensor([1, 0.8, 1.2, 1, 0.9]), rg.tensor([0, 1, 2, 0, -1])]);
   assert(report.directions.length > 0);
+  const slope = (backward: "store" | "reverse") =>
+    rg.grad((speed: T) => {
+      const pair = rg.steps.wave({ h: 0.3, speed });
+      return rg.loop(pair.step, pair.start(rg.tensor([0, 1, 2, 0, -1])), {
+        length: 30,
+        backward: backward === "store" ? backward : rg.reverse({ ...pair, exact: "tape" }),
+      }).u.square().sum();
+    })(rg.tensor([1, 0.8, 1.2, 1, 0.9])).data();
+  assertEquals(await slope("reverse"), await slope("store"));
   assertThrows(() => rg.steps.wave({ h: 1, spacing: 0 }), RangeError, "the spacing is 0");
   assertThrows(
     () => rg.steps.wave({ h: 1, boundary: "open" as "walls" }),
