@@ -52,9 +52,12 @@ function recorded(roots: readonly Node[], back: Node<"loop">): Node[] {
       plan.parts.tape!,
     ),
   };
-  const options = { ...loop.attributes, record };
-  const all = loopNode(loop.attributes.body, [...loop.inputs, ...inverse], options);
-  const results = all.slice(0, loop.results!.length), tape = all.slice(results.length);
+  // Without what it may record for another.
+  const { body: steps, kept } = loop.attributes;
+  const inputs = loop.inputs.slice(0, steps.parameters.length);
+  const all = loopNode(steps, [...inputs, ...inverse], { ...loop.attributes, record });
+  const own = steps.results.length + kept.length;
+  const results = all.slice(0, own), tape = all.slice(own);
   const apart = loop.attributes.record !== undefined ||
     topological(inverse).includes(loop);
   const plain = body.parameters.length - replay.states;
@@ -62,11 +65,11 @@ function recorded(roots: readonly Node[], back: Node<"loop">): Node[] {
   return replaceResults(roots, (original, { inputs, attributes }) => {
     if (original === loop && !apart) return results;
     if (original !== back) return undefined;
-    const own = inputs.map((input, i) => {
+    const given = inputs.map((input, i) => {
       if (!apart || !isState(i) || !is(input, "project") || input.inputs[0] !== loop) return input;
       return results[input.attributes.index]!;
     });
-    return loopNode(body, [...own, ...tape], {
+    return loopNode(body, [...given, ...tape], {
       ...attributes,
       replay: makeReplay({ ...replay, record }),
     });

@@ -13,7 +13,7 @@ import { sameShape, showShape } from "../graph/shape.ts";
 import { substitute } from "../graph/substitute.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { difference } from "../graph/tree.ts";
-import { handle, leafName, partsOf, run, treeOf } from "../graph/transforms/trace.ts";
+import { handle, leafName, type Parts, partsOf, run, treeOf } from "../graph/transforms/trace.ts";
 import type { Field } from "./leapfrog.ts";
 import type { Tree } from "./tree.ts";
 
@@ -38,10 +38,39 @@ export function merged(captured: readonly Tensor[], varying: readonly Tensor[]):
   return captured.map((x) => varies(x) ? varying[next++]! : x);
 }
 
+/** Throws unless a rate of change has the structure and the shapes of a state, and is of floats. */
+function checkRate(y: Parts, rate: Parts): void {
+  const found = difference(y.structure, rate.structure);
+  if (found !== undefined) {
+    throw new TypeError(
+      `Cannot solve an ODE: y0 and what the field returned differ ${found}, expected the same ` +
+        "structure",
+    );
+  }
+  y.nodes.forEach(({ shape }, i) => {
+    const { shape: given, dtype } = rate.nodes[i]!;
+    if (sameShape(given, shape) && isFloat(dtype)) return;
+    throw new TypeError(
+      `Cannot solve an ODE: the field returned ${dtype}${showShape(given)} for ${
+        leafName("y", y, i)
+      }, expected floats of ${showShape(shape)} as y0 has`,
+    );
+  });
+}
+
+/** The field, with what it returns looked at. */
+export function checkedField<Y extends Tree>(field: Field<Y>): Field<Y> {
+  return (y, t) => {
+    const rate = field(y, t);
+    checkRate(partsOf(y, "y"), partsOf(rate, "the rate"));
+    return rate;
+  };
+}
+
 /**
  * Records a field once for values like y at times like t.
  *
- * @throws {TypeError} if it returns anything but a tree like y.
+ * @throws {TypeError} if it returns anything but a tree like y, of floats.
  */
 export function closeField<Y extends Tree>(field: Field<Y>, y: Y, t: Tensor): ClosedField<Y> {
   const given = partsOf(y, "y0");
@@ -53,21 +82,7 @@ export function closeField<Y extends Tree>(field: Field<Y>, y: Y, t: Tensor): Cl
       "the rate",
     );
   });
-  const found = difference(given.structure, slope.structure);
-  if (found !== undefined) {
-    throw new TypeError(
-      `Cannot solve an ODE: y0 and what the field returned differ ${found}, expected the same ` +
-        "structure",
-    );
-  }
-  given.nodes.forEach(({ shape }, i) => {
-    if (sameShape(slope.nodes[i]!.shape, shape)) return;
-    throw new TypeError(
-      `Cannot solve an ODE: the field returned ${showShape(slope.nodes[i]!.shape)} for ${
-        leafName("y", given, i)
-      }, expected ${showShape(shape)} as y0 has`,
-    );
-  });
+  checkRate(given, slope);
   const flags = checks.map(({ flag }) => flag);
   const { graph, captured } = closeOver("field", parameters, [...slope.nodes, ...flags]);
   const fieldOf = (others: readonly Tensor[]): Field<Y> => (y, t) => {

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { describe } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Field, FieldOptions, Integrator } from "./leapfrog.ts";
 import { timeOf } from "./step.ts";
@@ -138,6 +139,11 @@ export function tableauOf(method: Method, action: string): Tableau {
       `Cannot ${action}: the method is ${JSON.stringify(method)}, expected one of ${
         Object.keys(tableaux).join(", ")
       }, or a tableau`,
+    );
+  }
+  if (!Array.isArray(method?.a) || !Array.isArray(method.b)) {
+    throw new TypeError(
+      `Cannot ${action}: the method is ${describe(method)}, expected the name of one or a tableau`,
     );
   }
   const { a, b, error, dense } = method;

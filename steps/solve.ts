@@ -13,6 +13,7 @@ import { type Backward, scan, type Strategy } from "../graph/scan.ts";
 import { Tensor } from "../graph/tensor.ts";
 import { flatten, leafPaths } from "../graph/tree.ts";
 import { type Problem, type Solution, solveAdaptively, type Tolerance } from "./adaptive.ts";
+import { checkedField } from "./close.ts";
 import { solveContinuously, type Solver } from "./continuous.ts";
 import { sharesOf, stepsAt, valuesBetween, valuesWithin } from "./dense.ts";
 import {
@@ -212,7 +213,7 @@ function equalSteps<Y extends Tree>(
   { steps, backward }: { readonly steps: number; readonly backward?: SolveBackward },
   shares: Tensor | null,
 ): Solution<Y> {
-  const course = courseOf(method, { field, h: span.div(steps), t0 });
+  const course = courseOf(method, { field: checkedField(field), h: span.div(steps), t0 });
   const how = { steps, ...(backward && { backward }) };
   const { end, path } = follow(action, course, y0, how, shares !== null);
   const share = arange(steps + 1).div(steps);
@@ -367,11 +368,11 @@ export function odeSolve<Y extends Tree>(field: Field<Y>, y0: Y, options: OdeOpt
       } a tolerance, expected one of them`,
     );
   }
+  if (tolerance === undefined) checkSteps(action, steps);
   const problem = { field, y0, t0, span: t1.sub(t0) };
   const shares = savedShares(options, problem);
   if (shares?.size === 0) return map((y) => y.expandDims(0).slice([0, 0]), y0);
-  if (tolerance === undefined) {
-    checkSteps(action, steps);
+  if (steps !== undefined) {
     const { end, found } = backward === "continuous"
       ? solveContinuously(problem, equally(method as OdeOptions<Tree>["method"], steps), shares)
       : equalSteps(method, problem, { steps, ...(backward && { backward }) }, shares);

@@ -298,6 +298,19 @@ Deno.test("a loop that two ways back belong to is recorded for each", async () =
   await assertSame(loss as Loss, [normal(6, [5]), normal(7, [5])], taped);
 });
 
+Deno.test("a gradient of a gradient, which goes back over a loop twice, has a tape each time", async () => {
+  const pair = rg.steps.leapfrog({ force: (x: T) => x.sin().neg(), h: 0.1 });
+  const loss = (backward: rg.Backward) => (x: T, v: T): T => {
+    const once = (x: T): T => {
+      const end: Motion = rg.loop(pair.step, { x, v }, { length: 5, backward });
+      return end.x.square().sum().add(end.v.sum());
+    };
+    return rg.grad(once)(x).square().sum();
+  };
+  const taped = rg.reverse({ ...pair, exact: "tape", tape: { bits: 8 } });
+  await assertSame(loss as Loss, [normal(6, [5]), normal(7, [5])], taped);
+});
+
 Deno.test("memory with a tape hardly grows with the number of steps", async () => {
   const pair = rg.steps.leapfrog({ force: (x: T) => x.sin().neg(), h: 0.05 });
   const used = async (length: number): Promise<number> => {

@@ -221,6 +221,8 @@ Deno.test("empty solutions are what they should be", async () => {
   assertEquals(rg.odeSolve(neg, y, { t1: 1, tolerance: 1e-5, saveAt: [] }).shape, [0, 2]);
   assertEquals(rg.odeSolve(neg, rg.zeros([0, 3]), { t1: 1, tolerance: 1e-5 }).shape, [0, 3]);
   assertEquals(await rg.odeSolve(neg, y, { t1: 1e-30, tolerance: 1e-5 }).array(), [1, 2]);
+  const rest = { t1: 1, tolerance: { rtol: 1e-3, atol: 0 } };
+  assertEquals(await rg.odeSolve(neg, rg.zeros([2]), rest).array(), [0, 0]);
 });
 
 Deno.test("what cannot be solved within a tolerance is refused", () => {
@@ -266,9 +268,25 @@ Deno.test("what cannot be solved within a tolerance is refused", () => {
     TypeError,
     "y0 is i32, expected a tree of tensors of floats",
   );
-  assertThrows(
-    () => rg.odeSolve((y: T) => y.sum(), rg.ones([3]), { t1: 1, tolerance: 1e-3 }),
-    TypeError,
-    "the field returned [] for y, expected [3] as y0 has",
-  );
+});
+
+Deno.test("a field that gives no rate for each number of a state is refused, however it is solved", () => {
+  const ways = [{ tolerance: 1e-3 }, { steps: 2 }, {
+    steps: 2,
+    method: "coupled",
+    backward: "reverse",
+  }, { steps: 2, backward: "continuous" }] as const;
+  const refused = (field: (y: T) => unknown, message: string): void => {
+    for (const way of ways) {
+      assertThrows(
+        () => rg.odeSolve(field as (y: T) => T, rg.ones([3]), { t1: 1, ...way }),
+        TypeError,
+        message,
+      );
+    }
+  };
+  // It would broadcast, and truncate.
+  refused((y) => y.sum(), "the field returned f32[] for y, expected floats of [3] as y0 has");
+  refused((y) => y.cast("i32"), "the field returned i32[3] for y, expected floats of [3]");
+  refused(() => 1, "y0 and what the field returned differ at the root");
 });

@@ -127,6 +127,20 @@ Deno.test("what cannot be solved is refused", () => {
     TypeError,
     'the method is "rk5", expected one of euler',
   );
+  for (const options of [{ steps: 3 }, { tolerance: 1e-3 }]) {
+    assertThrows(
+      () => rg.odeSolve(field, y, { t1: 1, ...options, method: {} as "rk4" }),
+      TypeError,
+      "the method is an object, expected the name of one or a tableau",
+    );
+  }
+  for (const saveAt of [[], "steps"] as const) {
+    assertThrows(
+      () => rg.odeSolve(field, y, { t1: 1, steps: -3, saveAt }),
+      RangeError,
+      "steps is -3, expected an integer ≥ 1",
+    );
+  }
   assertThrows(
     () => rg.odeSolve(field, y, { t1: 1, steps: 3, saveAt: "middle" as "end" }),
     TypeError,
