@@ -8,9 +8,18 @@ import { main } from "../../bench/memory/command.ts";
 import type { Experiment } from "../../bench/memory/experiment.ts";
 import { curvature } from "./curvature.ts";
 import { nielsen } from "./nielsen.ts";
+import { sketchedMnist } from "./sketched_mnist.ts";
+import { sketchedPde } from "./sketched_pde.ts";
+import { sketchedRnn } from "./sketched_rnn.ts";
 
 /** Every experiment by its name on the command line. */
-export const experiments: Readonly<Record<string, Experiment>> = { curvature, nielsen };
+export const experiments: Readonly<Record<string, Experiment>> = {
+  curvature,
+  nielsen,
+  "sketched-mnist": sketchedMnist,
+  "sketched-rnn": sketchedRnn,
+  "sketched-pde": sketchedPde,
+};
 
 if (import.meta.main) {
   await main({
