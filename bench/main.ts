@@ -7,7 +7,7 @@
 import { parseArgs } from "@std/cli";
 import config from "../deno.json" with { type: "json" };
 import type { ContestantName } from "./contestants/contestant.ts";
-import { judge, type Row, table } from "./report.ts";
+import { judge, judgeFamilies, type Row, table } from "./report.ts";
 import { canPin, measureAll } from "./runner.ts";
 import { workloads } from "./workloads.ts";
 
@@ -138,6 +138,7 @@ async function main(): Promise<number> {
     const outcomes = await measureAll(contestants, name, workload, rounds, circumstances);
     rows.push(judge(name, workload, outcomes));
   }
+  rows.push(...judgeFamilies(rows));
   const problems = rows.flatMap(({ workload, problems }) =>
     problems.map((problem) => `${workload.title}: ${problem}`)
   );

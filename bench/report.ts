@@ -5,7 +5,7 @@
  */
 import type { ContestantName } from "./contestants/contestant.ts";
 import { distances, type Outcome, type Outcomes, type Result } from "./runner.ts";
-import type { Bar, Workload } from "./workloads.ts";
+import { type Bar, families, type Workload } from "./workloads.ts";
 
 /** One line of the table: a quantity of a workload. */
 export interface Line {
@@ -156,6 +156,29 @@ export function judge(name: string, workload: Workload, outcomes: Outcomes): Row
     };
   });
   return { name, workload, outcomes, lines, problems, distances: apart };
+}
+
+/** Judges families as a whole: a row for each, of the median of its members' ratios. */
+export function judgeFamilies(rows: readonly Row[]): Row[] {
+  return (Object.keys(families) as (keyof typeof families)[]).flatMap((name): Row[] => {
+    const members = rows.filter(({ workload }) => workload.family === name);
+    const ratios = members.flatMap(({ lines }) =>
+      lines.flatMap(({ quantity, ratios }) => quantity === "time" ? ratios[rival] ?? [] : [])
+    );
+    if (members.length < 2) return [];
+    const { title, faster } = families[name], { workload } = members[0]!;
+    const ratio = ratios.length === 0 ? undefined : median(ratios);
+    const line: Line = {
+      workload: title,
+      quantity: "time",
+      unit: "",
+      values: {},
+      ratios: ratio === undefined ? {} : { [rival]: ratio },
+      bar: `≥ ${faster}×`,
+      met: ratio === undefined ? undefined : ratio >= faster,
+    };
+    return [{ name, workload, outcomes: {}, lines: [line], problems: [], distances: {} }];
+  });
 }
 
 /** Three digits, more only before the point. */

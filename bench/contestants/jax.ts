@@ -78,6 +78,19 @@ export async function load(): Promise<Contestant> {
       return single(() => f(x.ref, scale.ref, bias.ref));
     },
 
+    broadcast(rows, columns) {
+      const x = array(data.rowData(rows, columns));
+      const [s, t] = [array(data.vectorData(columns)), array(data.rowData(rows, 1))];
+      const f = jit((x: JaxArray, s: JaxArray, t: JaxArray) => nn.relu(x.mul(s).add(t)));
+      return single(() => f(x.ref, s.ref, t.ref));
+    },
+
+    columnNorm(rows, columns) {
+      const x = array(data.rowData(rows, columns));
+      const f = jit((x: JaxArray) => nn.standardize(x, 0, { epsilon: 1e-5 }));
+      return single(() => f(x.ref));
+    },
+
     mlp(batch) {
       const { weights, x: inputs, labels } = data.mlpData(batch);
       const x = array(inputs), y = nn.oneHot(np.array(labels), data.mlp.classes);

@@ -85,6 +85,22 @@ export async function load(): Promise<Contestant> {
       return single(() => f(params, x));
     },
 
+    async broadcast(rows, columns) {
+      const x = await tensor(data.rowData(rows, columns));
+      const [s, t] = [await tensor(data.vectorData(columns)), await tensor(data.rowData(rows, 1))];
+      const f = rg.compile((x: rg.Tensor, s: rg.Tensor, t: rg.Tensor) => x.mul(s).add(t).relu());
+      return single(() => f(x, s, t));
+    },
+
+    async columnNorm(rows, columns) {
+      const x = await tensor(data.rowData(rows, columns));
+      const f = rg.compile((x: rg.Tensor) => {
+        const centred = x.sub(x.mean(0));
+        return centred.mul(centred.square().mean(0).add(1e-5).rsqrt());
+      });
+      return single(() => f(x));
+    },
+
     async mlp(batch) {
       const { weights, x: inputs, labels } = data.mlpData(batch);
       const { rate, beta1, beta2, epsilon } = data.mlp;
