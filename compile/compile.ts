@@ -106,7 +106,8 @@ function compileSimple(
   const heirs = options.inPlace
     ? new Map(donated.map((x) => [roots[args.indexOf(x)]!, x]))
     : undefined;
-  const { regions, takeovers } = order(fuse(results, limits), donated, results, heirs);
+  const fused = fuse(results, limits, { donated, heirs });
+  const { regions, takeovers } = order(fused, donated, results, heirs);
   const compile: Compile = (body, donate) =>
     compileGraph(body, { ...withoutBudget(options), donate, inPlace: true }, target);
   const loops = new Map<Region, PreparedLoop>(), bodies = new Map<Node, LoopSteps>();

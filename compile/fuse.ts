@@ -23,6 +23,7 @@ import {
   joinFrames,
   type Region,
 } from "../kernels/region.ts";
+import { bytesOf, nearest, readInPlace } from "./order.ts";
 import { chooseStored, costOf, isArgument, isGiven } from "./store.ts";
 
 /** A region in the making: stored values that one kernel computes. */
@@ -34,13 +35,45 @@ interface Group {
   members: Node[];
   /** Values it reads from memory. */
   reads: Set<Node>;
+  /** Groups that read what this one overwrites, and so run before it; and the other way round. */
+  readonly earlier: Set<Group>;
+  readonly later: Set<Group>;
   /** Set when the group was joined into another. */
   into?: Group;
 }
 
-/** Splits a graph into regions, producers before consumers. */
-export function fuse(results: readonly Node[], limits: Limits): Region[] {
-  return new Fusion(results, limits).run();
+/** What fusion comes to. */
+export interface Fused {
+  /** Producers before consumers. */
+  readonly regions: readonly Region[];
+  /**
+   * Results that have to take over the memory of the arguments they are computed from: only so does
+   * their region bind few enough buffers.
+   */
+  readonly takeovers: ReadonlyMap<Node, Node>;
+}
+
+/** Arguments that may be overwritten. */
+export interface Donated {
+  readonly donated: readonly Node[];
+  /** Which result alone may overwrite which argument; any may if there is no such list. */
+  readonly heirs?: ReadonlyMap<Node, Node> | undefined;
+}
+
+/** Splits a graph into regions. */
+export function fuse(
+  results: readonly Node[],
+  limits: Limits,
+  given: Donated = { donated: [] },
+): Fused {
+  return new Fusion(results, limits, given).run();
+}
+
+/** A legal region. */
+interface Verdict {
+  readonly found: Footprint;
+  /** What has to be written over what, for it to be legal. */
+  readonly takeovers: ReadonlyMap<Node, Node>;
 }
 
 class Fusion {
@@ -54,20 +87,29 @@ class Fusion {
   /** Groups that read a stored value. */
   private readonly readers = new Map<Node, Set<Group>>();
 
-  constructor(results: readonly Node[], private readonly limits: Limits) {
+  private readonly donated: ReadonlySet<Node>;
+  /** Results that must be written over arguments. */
+  private readonly takeovers = new Map<Node, Node>();
+
+  constructor(
+    results: readonly Node[],
+    private readonly limits: Limits,
+    private readonly given: Donated,
+  ) {
+    this.donated = new Set(given.donated);
     this.order = topological(results);
     this.wanted = new Set(results);
     this.stored = chooseStored(this.order, results, limits);
   }
 
-  run(): Region[] {
+  run(): Fused {
     for (const node of this.order) {
       if (this.stored.has(node)) this.addGroup(node);
     }
     for (const group of this.groups) this.joinProducers(group);
     this.joinNeighbours();
     this.shareExpensive();
-    return this.finish();
+    return { regions: this.finish(), takeovers: this.takeovers };
   }
 
   private addGroup(node: Node): void {
@@ -84,6 +126,8 @@ class Fusion {
       frame: frameOf(node),
       members: [node],
       reads: this.readsOf([node]),
+      earlier: new Set(),
+      later: new Set(),
     };
     this.groups.push(group);
     this.home.set(node, group);
@@ -118,9 +162,13 @@ class Fusion {
     return group;
   }
 
-  /** Groups whose values this one reads. */
+  /** Groups that run before this one: whose values it reads, or who read what it overwrites. */
   private producers(group: Group): Set<Group> {
     const result = new Set<Group>();
+    for (const other of group.earlier) {
+      const now = this.current(other);
+      if (now !== group) result.add(now);
+    }
     for (const read of group.reads) {
       const home = this.home.get(read);
       if (home !== undefined && home !== group) result.add(home);
@@ -130,6 +178,10 @@ class Fusion {
 
   private consumers(group: Group): Set<Group> {
     const result = new Set<Group>();
+    for (const other of group.later) {
+      const now = this.current(other);
+      if (now !== group) result.add(now);
+    }
     for (const member of group.members) {
       for (const reader of this.readers.get(member) ?? []) {
         if (reader !== group) result.add(reader);
@@ -206,18 +258,63 @@ class Fusion {
     const outside = (node: Node): boolean =>
       this.wanted.has(node) ||
       [...this.readers.get(node) ?? []].some((reader) => reader !== a && reader !== b);
-    const found = this.check(frame, members, own, outside);
-    if (found === undefined) return false;
+    const verdict = this.check(frame, members, own, outside, [a, b]);
+    if (verdict === undefined) return false;
     a.rank = a.rank < b.rank ? this.reorder(a, b) : this.reorder(b, a);
     for (const read of b.reads) this.readers.get(read)?.delete(b);
     b.into = a;
     a.frame = frame;
     a.members = members;
-    a.reads = new Set(found.reads.keys());
+    a.reads = new Set(verdict.found.reads.keys());
     for (const member of b.members) this.home.set(member, a);
     for (const read of a.reads) this.addReader(read, a);
     for (const member of members) this.readers.get(member)?.delete(a);
+    for (const group of b.earlier) a.earlier.add(group);
+    for (const group of b.later) a.later.add(group);
+    this.promise(a, verdict);
     return true;
+  }
+
+  /** Makes sure that a group comes after everyone else who reads what it has to overwrite. */
+  private promise(group: Group, { takeovers }: Verdict): void {
+    for (const [result, argument] of takeovers) {
+      this.takeovers.set(result, argument);
+      for (const reader of this.readers.get(argument) ?? []) {
+        if (reader === group) continue;
+        group.earlier.add(reader);
+        reader.later.add(group);
+        if (reader.rank > group.rank) this.reorder(group, reader);
+      }
+    }
+  }
+
+  /** Results of a group that can be written over donated arguments, if it runs after all who read them. */
+  private overArguments(
+    frame: Frame,
+    outputs: readonly Node[],
+    found: Footprint,
+    groups: readonly Group[],
+  ): Map<Node, Node> {
+    const own = new Map<Node, Node>(), taken = new Set<Node>();
+    for (const [result, argument] of this.takeovers) {
+      if (!outputs.includes(result)) taken.add(argument);
+    }
+    const { heirs } = this.given;
+    const isFree = (argument: Node, result: Node): boolean =>
+      (heirs === undefined || heirs.get(result) === argument) &&
+      [...this.readers.get(argument) ?? []].every((reader) =>
+        groups.includes(reader) || !groups.some((group) => this.isReachable(group, reader, true))
+      );
+    for (const result of outputs) {
+      if (!this.wanted.has(result)) continue;
+      const candidates = readInPlace(frame, outputs, found, result)
+        .filter((x) => this.donated.has(x) && !taken.has(x));
+      const argument = nearest(result, candidates).find((x) => isFree(x, result));
+      if (argument === undefined) continue;
+      own.set(result, argument);
+      taken.add(argument);
+    }
+    return own;
   }
 
   private check(
@@ -225,47 +322,86 @@ class Fusion {
     members: readonly Node[],
     own: ReadonlySet<Node>,
     outside: (node: Node) => boolean,
-  ): Footprint | undefined {
+    groups: readonly Group[],
+  ): Verdict | undefined {
+    const outputs = members.filter(outside);
+    let takeovers: ReadonlyMap<Node, Node> = new Map();
     const candidate: Candidate = {
       frame,
-      outputs: members.filter(outside),
+      outputs,
       inner: members.filter((m) => !outside(m)),
       isInput: (node) => isArgument(node) || (this.stored.has(node) && !own.has(node)),
+      inPlace: (found) => {
+        const most = outputs.filter((n) => this.wanted.has(n)).length;
+        if (found.reads.size + outputs.length - most > this.limits.maxBindings) return 0;
+        takeovers = this.overArguments(frame, outputs, found, groups);
+        return takeovers.size;
+      },
     };
-    const verdict = legal(candidate, this.limits);
-    return typeof verdict === "string" ? undefined : verdict;
+    const found = legal(candidate, this.limits);
+    return typeof found === "string" ? undefined : { found, takeovers };
   }
 
-  /** Groups over the same frame that share what they read, or are tiny, run as one. */
+  /** Groups over the same frame run as one if they are neighbours, with those that suit most first. */
   private joinNeighbours(): void {
+    const share = (a: Group, b: Group): boolean =>
+      [...a.reads].some((read) => b.reads.has(read) && sizeOf(read.shape) > 1) &&
+      (a.frame.is !== "dot" || sameMade(a, b));
+    const few = (a: Group, b: Group): boolean =>
+      b.frame.is !== "dot" && itemsOf(b) <= 4096 && (this.areAt(a, b) || this.areAt(b, a));
+    this.joinWhere(this.groups, share);
+    const ready = new Map(this.groups.map((g) => [g, this.lastBefore(g)?.rank ?? -1]));
+    this.joinWhere([...this.groups].sort((a, b) => ready.get(a)! - ready.get(b)!), few);
+  }
+
+  private joinWhere(groups: readonly Group[], near: (a: Group, b: Group) => boolean): void {
     const alike = new Map<string, Group[]>();
-    for (const group of this.groups) {
-      const { frame } = group;
-      if (group.into !== undefined || (frame.is !== "map" && frame.is !== "rows")) continue;
+    for (const group of groups) {
+      if (group.into !== undefined) continue;
       // What is held lets go of what it was made from, if it need not wait for something else.
       if (group.members.some((member) => is(member, "hold"))) continue;
-      const key = frame.is === "map"
-        ? `map ${frame.size}`
-        : `rows ${frame.shape.join()} ${frame.axes.join()}`;
+      const key = kindOf(group);
+      if (key === undefined) continue;
       const candidates = alike.get(key) ?? [];
       alike.set(key, candidates);
       // Only the latest few: all pairs would be quadratic in the depth of the program.
-      const joined = candidates.slice(-8).some((other) => {
-        const shares = [...group.reads].some((read) =>
-          other.reads.has(read) && sizeOf(read.shape) > 1
-        );
-        if (!shares && frameSize(frame) > 4096) return false;
-        return !this.isReachable(other, group, true) && !this.isReachable(group, other, true) &&
-          this.tryJoin(other, group);
-      });
+      const joined = candidates.slice(-8).some((other) =>
+        near(other, group) && !this.isReachable(other, group, true) &&
+        !this.isReachable(group, other, true) && this.tryJoin(other, group)
+      );
       if (!joined) candidates.push(group);
     }
   }
 
+  /** The last group that makes what a group reads, single numbers aside. */
+  private lastBefore(group: Group): Group | undefined {
+    let last: Group | undefined;
+    for (const read of group.reads) {
+      const home = sizeOf(read.shape) > 1 ? this.home.get(read) : undefined;
+      if (home !== undefined && home.rank > (last?.rank ?? -1)) last = home;
+    }
+    return last;
+  }
+
+  /**
+   * True if all that `early` reads is in memory when the last of what `late` reads is made from it,
+   * so that one region can read both then, and nothing is kept for it.
+   */
+  private areAt(early: Group, late: Group): boolean {
+    const passing = [...early.reads].filter((x) =>
+      !isArgument(x) && !late.reads.has(x) && sizeOf(x.shape) > 1
+    );
+    if (passing.length === 0) return true;
+    const last = this.lastBefore(late);
+    return last !== undefined &&
+      passing.every((x) => last.reads.has(x) || last.members.includes(x));
+  }
+
   /**
    * A costly value computed in several regions is written by the first that can, and read by the
-   * others. Cheap ones are computed again everywhere, and so is what rests on nothing large: a
-   * dropout mask costs no memory.
+   * others. Cheap ones are computed again everywhere, and so is what rests on nothing large, as a
+   * dropout mask does, or on what stays in memory anyway: of an activation and its slope only the
+   * input is kept. None of these costs memory.
    */
   private shareExpensive(): void {
     const users = new Map<Node, Group[]>();
@@ -285,7 +421,7 @@ class Fusion {
       if (groups === undefined || groups.length < 2 || this.stored.has(node)) continue;
       if (this.worth(node) < 8) continue;
       const using = groups.filter((g) => this.bodyOf(g).has(node));
-      if (using.length < 2) continue;
+      if (using.length < 2 || this.isKept(node, using)) continue;
       this.share(node, using);
     }
   }
@@ -303,23 +439,51 @@ class Fusion {
     return body;
   }
 
-  /** Cost of computing the node once more, if it rests on something large; else 0. */
-  private worth(node: Node): number {
-    let cost = 0, large = false;
-    const seen = new Set<Node>([node]);
-    const stack = [node];
+  /** What a node is computed from, as it lies in memory, and what that costs. */
+  private makingOf(node: Node): { readonly cost: number; readonly from: readonly Node[] } {
+    let cost = 0;
+    const from: Node[] = [], seen = new Set<Node>([node]), stack = [node];
     while (stack.length > 0) {
       const next = stack.pop()!;
       cost += costOf(next);
       for (const input of next.inputs) {
         if (seen.has(input)) continue;
         seen.add(input);
-        if (this.stored.has(input) || isArgument(input)) {
-          large ||= 4 * sizeOf(input.shape) >= sizeOf(node.shape);
-        } else stack.push(input);
+        if (this.stored.has(input) || isArgument(input)) from.push(input);
+        else stack.push(input);
       }
     }
-    return large ? cost : 0;
+    return { cost, from };
+  }
+
+  /** Cost of computing the node once more, if it rests on something large; else 0. */
+  private worth(node: Node): number {
+    const { cost, from } = this.makingOf(node);
+    return from.some((x) => 4 * sizeOf(x.shape) >= sizeOf(node.shape)) ? cost : 0;
+  }
+
+  /**
+   * True if what a node is computed from is in memory for others about as long as the groups need
+   * the node, so that there is no point in keeping the node as well. Ranks tell the time.
+   */
+  private isKept(node: Node, using: readonly Group[]): boolean {
+    const ranks = using.map(({ rank }) => rank);
+    const first = using[ranks.indexOf(Math.min(...ranks))]!, last = Math.max(...ranks);
+    this.stored.add(node);
+    const readers = new Set(using.filter((g) => g === first || this.readsOf(g.members).has(node)));
+    const without = new Map(using.map((g) => [g, g === first ? g.reads : this.readsOf(g.members)]));
+    this.stored.delete(node);
+    if (readers.size < using.length) return false;
+    let longer = 0;
+    for (const x of this.makingOf(node).from) {
+      if (isArgument(x) || this.wanted.has(x)) continue;
+      let until = first.rank;
+      for (const reader of this.readers.get(x) ?? []) {
+        if (without.get(reader)?.has(x) ?? true) until = Math.max(until, reader.rank);
+      }
+      longer += bytesOf(x) * Math.max(0, last - until);
+    }
+    return longer < bytesOf(node) * (last - first.rank) / 2;
   }
 
   private share(node: Node, using: readonly Group[]): void {
@@ -336,12 +500,19 @@ class Fusion {
     const members = [...home.members, node].sort((x, y) => x.id - y.id);
     const isRead = (n: Node, by: Group): boolean =>
       this.wanted.has(n) || [...this.readers.get(n) ?? []].some((reader) => reader !== by);
-    const fits =
-      this.check(home.frame, members, new Set(members), (n) => n === node || isRead(n, home)) &&
-      others.every((other) =>
-        this.check(other.frame, other.members, new Set(other.members), (n) => isRead(n, other))
-      );
-    if (!fits) {
+    const verdict = this.check(
+      home.frame,
+      members,
+      new Set(members),
+      (n) => n === node || isRead(n, home),
+      [home],
+    );
+    const rest = others.map((other) =>
+      this.check(other.frame, other.members, new Set(other.members), (n) => isRead(n, other), [
+        other,
+      ])
+    );
+    if (verdict === undefined || rest.includes(undefined)) {
       this.stored.delete(node);
       return;
     }
@@ -353,6 +524,7 @@ class Fusion {
       other.reads = this.readsOf(other.members);
       for (const read of other.reads) this.addReader(read, other);
     }
+    [home, ...others].forEach((group, i) => this.promise(group, [verdict, ...rest][i]!));
   }
 
   private finish(): Region[] {
@@ -384,6 +556,34 @@ class Fusion {
     );
     return { frame: group.frame, outputs, inputs: [...group.reads] };
   }
+}
+
+/** True if groups read the same values of others: products then wait for nothing in each other. */
+function sameMade(a: Group, b: Group): boolean {
+  const [x, y] = [a, b].map(({ reads }) => [...reads].filter((read) => !isArgument(read)));
+  return x!.length === y!.length && x!.every((read) => b.reads.has(read));
+}
+
+/** What groups have to have in common to run as one; nothing will do for some. */
+function kindOf(group: Group): string | undefined {
+  const { frame } = group;
+  switch (frame.is) {
+    case "map":
+      return itemsOf(group) === 1 ? "one" : `map ${frame.size}`;
+    case "rows":
+      // A single value fits wherever there is one row.
+      return itemsOf(group) === 1 ? "one" : `rows ${frame.shape.join()} ${frame.axes.join()}`;
+    case "dot":
+      return `dot ${frame.shape.join()} ${frame.k}`;
+    default:
+      return undefined;
+  }
+}
+
+/** Results that are worked on side by side: few of them leave a device idle. */
+function itemsOf({ frame, members }: Group): number {
+  const perRow = frame.is === "rows" && members.every((m) => sizeOf(m.shape) === frame.rows);
+  return perRow ? frame.rows : frameSize(frame);
 }
 
 /** Joins that are legal but would leave the device idle, or change nothing for the better. */

@@ -10,11 +10,11 @@ import * as build from "../graph/build.ts";
 import { type DType, dtypes } from "../graph/dtype.ts";
 import { is, type Node } from "../graph/node.ts";
 import { kinds } from "../graph/primitive.ts";
-import { sizeOf } from "../graph/shape.ts";
+import { type Shape, sizeOf } from "../graph/shape.ts";
 import { standingFor } from "../graph/source.ts";
 import { topological } from "../graph/walk.ts";
 import { convolution } from "./convolution.ts";
-import { withoutReshapes } from "./store.ts";
+import { usesOf, withoutReshapes } from "./store.ts";
 import { longestScatter } from "../kernels/scatter.ts";
 
 /** A rewrite of one node whose inputs are lowered already; undefined where it does not apply. */
@@ -231,20 +231,70 @@ const longestProduct = 32768;
 /** Inputs of one concatenation: with the result, four buffers. */
 const widest = 3;
 
+/** Neighbouring axes taken together so that their sizes come to those of `whole`, if they do. */
+function runsOf(axes: readonly number[], whole: Shape, sizes: Shape): number[][] | undefined {
+  let next = 0;
+  const runs = whole.map((wanted) => {
+    const run: number[] = [];
+    for (let size = 1; size < wanted && next < axes.length; next++) {
+      run.push(axes[next]!);
+      size *= sizes[axes[next]!]!;
+    }
+    return run;
+  });
+  const sizeOfRun = (run: readonly number[]): number =>
+    run.reduce((n, axis) => n * sizes[axis]!, 1);
+  return runs.every((run, i) => sizeOfRun(run) === whole[i]) ? runs : undefined;
+}
+
+/**
+ * A product of which rows are wanted where its columns are, as the product of the transposed operands
+ * in the other order: the same sums, written where they are wanted. Only where nobody wants the
+ * product as it was.
+ */
+function turned(
+  node: Node,
+  uses: ReadonlyMap<Node, number>,
+  lowered: (node: Node) => Node,
+): Node | undefined {
+  if (!is(node, "permute")) return undefined;
+  const x = node.inputs[0]!;
+  let product = x;
+  while (is(product, "reshape") && uses.get(product) === 1) product = product.inputs[0]!;
+  if (!is(product, "dot") || uses.get(product) !== 1) return undefined;
+  const axes = x.shape.map((_, axis) => axis);
+  const runs = runsOf(axes.filter((axis) => x.shape[axis] !== 1), product.shape, x.shape);
+  if (runs === undefined) return undefined;
+  const [outer, rows, columns] = runs as [number[], number[], number[]];
+  const { order } = node.attributes;
+  if (!rows.includes(order.findLast((axis) => x.shape[axis] !== 1)!)) return undefined;
+  const [b, a] = product.inputs.map((operand) => build.permute(lowered(operand), [0, 2, 1]));
+  const swapped = settle(build.dot(a!, b!, product.dtype));
+  const turned = [...axes.filter((axis) => x.shape[axis] === 1), ...outer, ...columns, ...rows];
+  return build.permute(
+    build.reshape(swapped, turned.map((axis) => x.shape[axis]!)),
+    order.map((axis) => turned.indexOf(axis)),
+  );
+}
+
 /** The nodes with every rule applied. */
 export function lower(roots: readonly Node[]): Node[] {
   const done = new Map<Node, Node>();
-  for (const node of topological(roots)) {
-    const same = build.rebuild(node, node.inputs.map((input) => done.get(input)!));
-    let result = same;
-    for (const { apply } of lowerings) {
-      const next = standingFor(node, () => apply(same));
-      if (next !== undefined) {
-        result = next;
-        break;
+  const order = topological(roots), uses = usesOf(order, roots);
+  const lowered = (node: Node): Node => done.get(node)!;
+  for (const node of order) {
+    const same = build.rebuild(node, node.inputs.map(lowered));
+    let result = standingFor(node, () => turned(node, uses, lowered)) ?? same;
+    if (result === same) {
+      for (const { apply } of lowerings) {
+        const next = standingFor(node, () => apply(same));
+        if (next !== undefined) {
+          result = next;
+          break;
+        }
       }
     }
     done.set(node, result);
   }
-  return roots.map((root) => done.get(root)!);
+  return roots.map(lowered);
 }

@@ -8,8 +8,16 @@
 import { storageBytes } from "../graph/dtype.ts";
 import type { Aval, Node } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
-import { footprint, placeIn, placesOf, type Region } from "../kernels/region.ts";
+import {
+  type Footprint,
+  footprint,
+  type Frame,
+  placeIn,
+  placesOf,
+  type Region,
+} from "../kernels/region.ts";
 import { indexKey } from "../kernels/views.ts";
+import type { Fused } from "./fuse.ts";
 
 /** Bytes of a stored value. */
 export function bytesOf({ dtype, shape }: Aval): number {
@@ -28,25 +36,37 @@ export function overwritable(region: Region, output: Node): readonly Node[] {
   return answer;
 }
 
-function findOverwritable(region: Region, output: Node): Node[] {
-  const { frame } = region;
-  if (frame.is === "scatter" || frame.is === "kernel" || frame.is === "loop") return [];
+/** True if values of the frame have places in it. */
+function elementByElement({ is }: Frame): boolean {
+  return is !== "scatter" && is !== "kernel" && is !== "loop";
+}
+
+function findOverwritable({ frame, outputs, inputs }: Region, output: Node): readonly Node[] {
+  if (!elementByElement(frame)) return [];
+  const given = new Set(inputs);
+  const found = footprint(frame, outputs, (n) => given.has(n), 1 << 20);
+  return found === undefined ? [] : readInPlace(frame, outputs, found, output);
+}
+
+/** What a region's footprint reads element by element exactly where it writes `output`. */
+export function readInPlace(
+  frame: Frame,
+  outputs: readonly Node[],
+  { reads }: Footprint,
+  output: Node,
+): readonly Node[] {
+  if (!elementByElement(frame)) return [];
   // Invocations that share a row may still read what one of them writes for the row, unless rows
   // are all that is written, and so at the very end.
   const perRow = (n: Node): boolean => frame.is === "rows" && sizeOf(n.shape) === frame.rows;
-  if (perRow(output) && !region.outputs.every(perRow)) return [];
+  if (perRow(output) && !outputs.every(perRow)) return [];
   const places = placesOf(frame);
-  const own = placeIn(frame, places, output);
-  if (own === undefined) return [];
-  const inputs = new Set(region.inputs);
-  const found = footprint(frame, region.outputs, (n) => inputs.has(n), 1 << 20, places);
-  return region.inputs.filter((input) => {
+  if (placeIn(frame, places, output) === undefined) return [];
+  return [...reads].filter(([input, used]) => {
     if (input.dtype !== output.dtype || sizeOf(input.shape) !== sizeOf(output.shape)) return false;
-    const used = found?.reads.get(input);
     const place = placeIn(frame, places, input);
-    return used !== undefined && place !== undefined && used.size === 1 &&
-      used.has(indexKey(place));
-  });
+    return place !== undefined && used.size === 1 && used.has(indexKey(place));
+  }).map(([input]) => input);
 }
 
 /** Regions in the order they run, and for each result the argument whose memory it takes over. */
@@ -56,11 +76,12 @@ export interface Ordered {
 }
 
 /**
- * Orders regions (given producers first) so that little is alive at once. With `heirs`, a result takes
+ * Orders regions (given producers first) so that little is alive at once. `fused` says which results
+ * take over which arguments in any case, since fusion has counted on it. With `heirs`, a result takes
  * over the memory of the argument that is named there, and of no other.
  */
 export function order(
-  regions: readonly Region[],
+  { regions, takeovers: promised }: Fused,
   donated: readonly Node[],
   results: readonly Node[],
   heirs?: ReadonlyMap<Node, Node>,
@@ -75,7 +96,7 @@ export function order(
     }
     return set;
   });
-  const takeovers = chooseTakeovers(regions, before, home, donated, results, heirs);
+  const takeovers = chooseTakeovers(regions, before, home, donated, results, promised, heirs);
   const wanted = new Set(results);
   const soon = schedule(regions, before, home, wanted, takeovers);
   return {
@@ -90,6 +111,7 @@ function chooseTakeovers(
   home: ReadonlyMap<Node, number>,
   donated: readonly Node[],
   results: readonly Node[],
+  promised: ReadonlyMap<Node, Node>,
   heirs: ReadonlyMap<Node, Node> | undefined,
 ): Map<Node, Node> {
   const takeovers = new Map<Node, Node>();
@@ -115,6 +137,7 @@ function chooseTakeovers(
       return;
     }
   };
+  for (const [result, argument] of promised) claim(result, [argument]);
   const stored = results.filter((r) => home.has(r));
   // First where the result is computed from the argument in place (the nearest: a moment goes where
   // that moment was), then wherever it fits.
@@ -133,8 +156,12 @@ function chooseTakeovers(
   return takeovers;
 }
 
-/** Candidates by the number of operations between them and the result. */
-function nearest(result: Node, candidates: readonly Node[]): Node[] {
+/** Operations between a result and what it is made of, as far as that was looked into. */
+const distances = new WeakMap<Node, ReadonlyMap<Node, number>>();
+
+function distancesFrom(result: Node): ReadonlyMap<Node, number> {
+  const known = distances.get(result);
+  if (known !== undefined) return known;
   const distance = new Map<Node, number>([[result, 0]]);
   const queue = [result];
   for (let i = 0; i < queue.length && i < 256; i++) {
@@ -145,6 +172,14 @@ function nearest(result: Node, candidates: readonly Node[]): Node[] {
       queue.push(input);
     }
   }
+  distances.set(result, distance);
+  return distance;
+}
+
+/** Candidates by the number of operations between them and the result. */
+export function nearest(result: Node, candidates: readonly Node[]): readonly Node[] {
+  if (candidates.length < 2) return candidates;
+  const distance = distancesFrom(result);
   const far = (node: Node): number => distance.get(node) ?? Infinity;
   return [...candidates].sort((a, b) => far(a) === far(b) ? 0 : far(a) - far(b));
 }

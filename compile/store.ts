@@ -153,7 +153,7 @@ export function chooseStored(
       const x = withoutReshapes(node.inputs[0]!);
       if (costBelow(x) >= 8 && sizeOf(node.shape) >= 16 * sizeOf(x.shape)) store(x);
       else if (continuesProduct(x, uses)) store(x);
-    }
+    } else if (uses.get(node)! > 1 && continuesProduct(node, uses)) store(node);
     let bound = boundFrom(node, node.inputs.map(boundOf), limits);
     if (fullness(bound, limits) > 1) {
       bound = cutToFit(node, stored, limits, (x) => fullness(boundOf(x), limits));
@@ -175,7 +175,7 @@ export function chooseStored(
 }
 
 /** How often each value is an operand or a result. */
-function usesOf(order: readonly Node[], results: readonly Node[]): Map<Node, number> {
+export function usesOf(order: readonly Node[], results: readonly Node[]): Map<Node, number> {
   const uses = new Map<Node, number>();
   for (const node of [...order.flatMap((n) => n.inputs), ...results]) {
     uses.set(node, (uses.get(node) ?? 0) + 1);

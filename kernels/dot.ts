@@ -4,7 +4,8 @@
  * order and so agree to the bit. Operands are read in place, whatever their layout: in vectors along
  * the axis that is contiguous in memory, else one by one, a step of k at a time with neighbouring
  * columns in neighbouring lanes. Nothing guards the loads: past the edge they feed only results that
- * are not stored.
+ * are not stored. Several products of one shape are computed side by side, by workgroups of their
+ * own.
  *
  * Ways differ in who holds which part of the results:
  *
@@ -17,25 +18,31 @@
  * @module
  */
 import { type BlockShape, bytesOfBlock, invocationsOf, writeBlocks } from "./dot/blocks.ts";
-import { contiguousAlong, type Product, productOf } from "./dot/product.ts";
+import { contiguousAlong, type Part, partsOf, type Product, sideBySide } from "./dot/product.ts";
 import { type TileShape, writeTile } from "./dot/tile.ts";
 import { elementFlops, type Job, type Way } from "./shader.ts";
 
 /** The ways of a product, first that by rule of thumb. */
 export function waysOfDot(job: Job): readonly Way[] {
-  const product = productOf(job);
+  const parts = partsOf(job), [{ product }] = parts as [Part];
   const { batch, m, n, k } = product;
-  const flops = 2 * batch * m * n * k + elementFlops(job.region);
+  const flops = parts.length * 2 * batch * m * n * k + elementFlops(job.region);
   const tile = (shape: TileShape): Way => ({
     name: `${
       shape.shuffle ? "shuffle" : "registers"
     } ${shape.rows}×${shape.cols} by ${shape.lanes}`,
-    write: () => ({ ...writeTile(job, product, shape), flops }),
+    write: () => ({
+      ...sideBySide(parts, ({ job, product }) => writeTile(job, product, shape)),
+      flops,
+    }),
   });
   const blocks = (shape: BlockShape): Way => ({
     name: `blocks ${shape.down}×${shape.across}×${shape.deep} of ${shape.rows}×${shape.cols}` +
       (shape.stages === 2 ? ", twice" : ""),
-    write: () => ({ ...writeBlocks(job, product, shape), flops }),
+    write: () => ({
+      ...sideBySide(parts, ({ job, product }) => writeBlocks(job, product, shape)),
+      flops,
+    }),
   });
   const shape = usualShape(job, product);
   const ways: Way[] = ["down" in shape ? blocks(shape) : tile(shape)];

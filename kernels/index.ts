@@ -115,9 +115,13 @@ function dividedBeside(
     if (atom.is === "quotient" && atom.by === by && mod(atom.of, by).key === own) {
       return { quotient, of: atom.of };
     }
-    // Or that quotient is written as x / 2 mod 14.
-    if (atom.is === "remainder" && atom.of.key === expected.key) {
-      return { quotient, of: mod(of, by * atom.by) };
+    // Or that quotient is written as x / 2 mod 14, where x may have lost multiples of 2 beside it.
+    if (atom.is === "remainder") {
+      const lost = add(atom.of, scale(expected, -1));
+      const whole = add(of, scale(lost, by));
+      if (div(whole, by).key === atom.of.key && mod(whole, by).key === own) {
+        return { quotient, of: mod(whole, by * atom.by) };
+      }
     }
   }
   return undefined;
@@ -192,11 +196,13 @@ export function div(a: Index, by: number): Index {
   const common = factorOut(rest, by);
   if (common !== undefined) return div(common.high, by / common.g);
   const [only] = rest.terms;
-  if (
-    rest.terms.length === 1 && rest.constant === 0 && only!.factor === 1 &&
-    only!.atom.is === "quotient"
-  ) {
-    return div(only!.atom.of, only!.atom.by * by);
+  if (rest.terms.length === 1 && rest.constant === 0 && only!.factor === 1) {
+    const inner = only!.atom;
+    if (inner.is === "quotient") return div(inner.of, inner.by * by);
+    // One way to write it, so that equal places have equal keys.
+    if (inner.is === "remainder" && inner.by % by === 0) {
+      return mod(div(inner.of, by), inner.by / by);
+    }
   }
   const { of, lifted } = nonNegative(rest, by);
   const quotient = atom(

@@ -35,6 +35,11 @@ export interface Candidate {
   /** Values that must be computed in this region without being written. */
   readonly inner?: readonly Node[];
   readonly isInput: (node: Node) => boolean;
+  /**
+   * How many outputs can be written over what they are computed from, which is one buffer then and
+   * not two; asked where bindings are short. @default none
+   */
+  readonly inPlace?: (found: Footprint) => number;
 }
 
 /** Why the candidate can't be one dispatch, or its footprint if it can. */
@@ -44,7 +49,8 @@ export function legal(candidate: Candidate, limits: Limits): string | Footprint 
   const roots = [...outputs, ...inner];
   const found = footprint(frame, roots, isInput, mostPairs(limits), places);
   if (found === undefined) return "too many operations, or an output has no place in the frame";
-  const bindings = found.reads.size + outputs.length;
+  let bindings = found.reads.size + outputs.length;
+  if (bindings > limits.maxBindings) bindings -= candidate.inPlace?.(found) ?? 0;
   if (bindings > limits.maxBindings) {
     return `${bindings} storage bindings, the device has ${limits.maxBindings}`;
   }
@@ -72,8 +78,36 @@ export function legal(candidate: Candidate, limits: Limits): string | Footprint 
   const steps = stepsOf(frame, found);
   if (steps > mostSteps) return `${steps} steps of loops, at most ${mostSteps}`;
   const anchors = [...found.body.keys()].filter((n) => kinds[n.op] !== "reduce" && isAnchor(n));
-  if (anchors.length > 1) return "more than one product or scatter";
+  if (anchors.length > (frame.is === "dot" ? mostProducts : 1)) return "too many products";
+  if (anchors.length > 1) {
+    // Each product has what follows it to itself: they are side by side, not one after the other.
+    const below = (x: Node): number => isInput(x) ? 0 : productsOf(x, isInput).length;
+    const apart = roots.every((root) => productsOf(root, isInput).length <= 1) &&
+      anchors.every(({ inputs }) => inputs.every((x) => below(x) === 0));
+    if (!apart) return "one value of several products";
+  }
   return found;
+}
+
+/** Products in one kernel, at most: its text grows with them. */
+const mostProducts = 4;
+
+/** The products that a value is computed from inside a region. */
+export function productsOf(value: Node, isInput: (node: Node) => boolean): Node<"dot">[] {
+  const products: Node<"dot">[] = [], seen = new Set<Node>([value]), stack = [value];
+  while (stack.length > 0) {
+    const node = stack.pop()!;
+    if (is(node, "dot")) {
+      products.push(node);
+      continue;
+    }
+    for (const input of node.inputs) {
+      if (seen.has(input) || isInput(input)) continue;
+      seen.add(input);
+      stack.push(input);
+    }
+  }
+  return products;
 }
 
 /**

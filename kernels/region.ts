@@ -5,7 +5,8 @@
  * - `map`: a line of elements; all outputs have that many, and each is computed on its own.
  * - `rows`: `rows` × `cols`; reductions run along a row, phase after phase, and outputs are either
  *   one value a row or one value an element (softmax and layer norm are one such region).
- * - `dot`: a batched product [b,m,n] over k, with what follows it element by element.
+ * - `dot`: a batched product [b,m,n] over k, with what follows it element by element; or a few of
+ *   them side by side.
  * - `scatter`: rows of updates summed into rows of the result by index.
  * - `kernel`: a shader that a user wrote, over values as they lie in memory.
  *
@@ -77,6 +78,9 @@ export function joinFrames(a: Frame, b: Frame): Frame | undefined {
       default:
         return undefined;
     }
+  }
+  if (a.is === "dot" && b.is === "dot") {
+    return sameShape(a.shape, b.shape) && a.k === b.k ? a : undefined;
   }
   if (a.is === "rows" && b.is === "rows") {
     const same = sameShape(a.shape, b.shape) && sameShape(a.axes, b.axes);

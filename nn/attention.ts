@@ -70,7 +70,11 @@ export function dotProductAttention(
   options: AttentionOptions = {},
 ): Tensor {
   check("dotProductAttention", q, k, v, options);
-  return attend(q.mul(options.scale ?? q.shape.at(-1)! ** -0.5), k, v, options);
+  const scale = options.scale ?? q.shape.at(-1)! ** -0.5;
+  // A number belongs to the scores, where it is part of the product's kernel. A tensor's gradient
+  // would then need the scores, and in f16 they might be too large before they are scaled.
+  const late = typeof scale === "number" && q.dtype === "f32";
+  return late ? attend(q, k, v, options, scale) : attend(q.mul(scale), k, v, options);
 }
 
 /** Options for {@linkcode cosineAttention}. */
@@ -145,13 +149,19 @@ function join(x: Tensor, column: Tensor): Tensor {
   return wide.add(column.pad([...before.slice(1), [features, 0]]));
 }
 
-/** softmax(q kᵀ) v, with what may not be seen left out. */
-function attend(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
+/** softmax(scale · q kᵀ) v, with what may not be seen left out. */
+function attend(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: AttentionOptions,
+  scale: number = 1,
+): Tensor {
   const { mask, causal = false } = options;
   const [t, s] = [q.shape.at(-2)!, k.shape.at(-2)!];
   const memory = options.memory ?? (s > MANY_KEYS ? "lean" : "full");
-  if (memory === "lean" && s > 0) return leanAttention(q, k, v, mask, causal);
-  const scores = q.matmul(k.swapAxes(-2, -1));
+  if (memory === "lean" && s > 0) return leanAttention(q.mul(scale), k, v, mask, causal);
+  const scores = q.matmul(k.swapAxes(-2, -1)).mul(scale);
   const visible = visibility(t, s, mask, causal);
   if (visible === undefined) return scores.softmax(-1).matmul(v);
   const seen = where(visible, scores.cast("f32"), -Infinity);

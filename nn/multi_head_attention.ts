@@ -145,9 +145,12 @@ export function multiHeadAttention(
 
   /** [..., T, count·features] to `count` times [..., heads, T, size]. */
   const heading = (x: Tensor): Tensor[] => {
-    const count = x.shape.at(-1)! / features, lead = x.shape.slice(0, -2), t = x.shape.at(-2)!;
-    const split = x.reshape([...lead, t, count, heads, size]).moveAxis([-3, -2], [0, -3]);
-    return Array.from({ length: count }, (_, i) => split.slice(i));
+    const before = x.shape.slice(0, -1), all = before.map((): null => null);
+    // Parts first and heads then: so what gradients are joined in lies like the projection's result.
+    return Array.from({ length: x.shape.at(-1)! / features }, (_, i) => {
+      const part = x.slice(...all, [i * features, (i + 1) * features]);
+      return part.reshape([...before, heads, size]).swapAxes(-3, -2);
+    });
   };
 
   /** Queries, keys and values of the heads. */

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { is, type Node } from "../../graph/node.ts";
+import type { Node } from "../../graph/node.ts";
 import { kinds } from "../../graph/primitive.ts";
 import { lane, type Value } from "../emit.ts";
 import {
@@ -19,9 +19,9 @@ import {
   substitute,
   variable,
 } from "../index.ts";
-import { isAnchor } from "../legal.ts";
+import { productsOf } from "../legal.ts";
 import { type Places, placesOf } from "../region.ts";
-import type { Job } from "../shader.ts";
+import type { Body, Job } from "../shader.ts";
 import { operandIndices } from "../views.ts";
 import { typeName, type Width } from "../wgsl.ts";
 
@@ -36,25 +36,57 @@ export interface Product {
   readonly k: number;
 }
 
-/** The product of a region of frame `dot`. */
-export function productOf(job: Job): Product {
-  const seen = new Set<Node>(job.region.outputs), stack = [...job.region.outputs];
-  while (stack.length > 0) {
-    const node = stack.pop()!;
-    if (is(node, "dot") && !job.region.inputs.includes(node)) {
-      const [left, right] = node.inputs as [Node, Node];
-      const [batch, m, k] = left.shape as [number, number, number];
-      return { node, left, right, batch, m, n: right.shape[2]!, k };
-    }
-    if (job.region.inputs.includes(node) || isAnchor(node)) continue;
-    for (const input of node.inputs) {
-      if (!seen.has(input)) {
-        seen.add(input);
-        stack.push(input);
-      }
-    }
-  }
-  throw new Error("Cannot write a product: the region has none");
+/** One product of a region of frame `dot`, and what of the region follows it. */
+export interface Part {
+  readonly product: Product;
+  readonly job: Job;
+}
+
+/** The products of a region, each with the outputs that are computed from it; the first with others. */
+export function partsOf(job: Job): readonly Part[] {
+  const { region } = job, { inputs } = region;
+  const found = region.outputs.map((output) => productsOf(output, (x) => inputs.includes(x))[0]);
+  const first = found.find((node) => node !== undefined);
+  if (first === undefined) throw new Error("Cannot write a product: the region has none");
+  const outputs = new Map<Node<"dot">, number[]>();
+  found.forEach((node = first, i) => outputs.set(node, [...outputs.get(node) ?? [], i]));
+  return [...outputs].map(([node, own]) => {
+    const [left, right] = node.inputs as [Node, Node];
+    const [batch, m, k] = left.shape as [number, number, number];
+    return {
+      product: { node, left, right, batch, m, n: right.shape[2]!, k },
+      job: {
+        ...job,
+        region: { ...region, outputs: own.map((i) => region.outputs[i]!) },
+        outputs: own.map((i) => job.outputs[i]!),
+      },
+    };
+  });
+}
+
+/** Writes products side by side: the last dimension of the grid tells them apart. */
+export function sideBySide(
+  parts: readonly Part[],
+  write: (part: Part) => Omit<Body, "flops">,
+): Omit<Body, "flops"> {
+  const bodies = parts.map((part, i) => {
+    // A body closes the outermost scope; every one has its own.
+    if (i > 0) part.job.emitter.open();
+    return write(part);
+  });
+  const [first] = bodies as [Omit<Body, "flops">];
+  if (bodies.length === 1) return first;
+  const [x, y, deep] = first.workgroups as readonly [number, number, number];
+  return {
+    ...first,
+    workgroups: [x, y, deep * bodies.length],
+    globals: [...new Set(bodies.flatMap(({ globals = [] }) => globals))],
+    lines: bodies.flatMap(({ lines }, i) => [
+      `if (group.z / ${deep}u == ${i}u) {`,
+      ...lines.map((line) => line.replaceAll("group.z", `(group.z - ${i * deep}u)`)),
+      "}",
+    ]),
+  };
 }
 
 /** True if the product itself, not what follows it, reads this value. */

@@ -60,3 +60,33 @@ Deno.test("a value that leaked from another trace is an error that says so", asy
     "Cannot compile f: exp(arg0) was traced inside another function, expected what",
   );
 });
+
+Deno.test("a product of which the transpose is wanted is computed transposed, with the same bits", async () => {
+  const [batch, m, n, k] = [6, 5, 12, 40];
+  const uneven = (count: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(i * i));
+  const a = constantOf(uneven(batch * m * k), [batch, m, k]);
+  const b = constantOf(uneven(batch * k * n).reverse(), [batch, k, n]);
+  const product = build.dot(a, b), { values: [plain] } = await runWith([product]);
+  const heads = build.reshape(product, [2, 3, m, 1, n]);
+  const order = [0, 4, 1, 3, 2];
+  const { values: [turned], program } = await runWith([
+    build.binary("add", build.permute(heads, order), 0.5),
+  ]);
+  assertEquals(program.dispatches.length, 2);
+  const wanted = new Float32Array(turned!.length);
+  let i = 0;
+  for (let x = 0; x < 2; x++) {
+    for (let col = 0; col < n; col++) {
+      for (let y = 0; y < 3; y++) {
+        for (let row = 0; row < m; row++) {
+          wanted[i++] = plain![((x * 3 + y) * m + row) * n + col]! + 0.5;
+        }
+      }
+    }
+  }
+  assertEquals(turned, wanted);
+  // Written in the order in which it is wanted, where nothing else is between.
+  const straight = build.permute(build.reshape(product, [2, 3, m, n]), [0, 1, 3, 2]);
+  const { program: one } = await runWith([build.binary("add", straight, 0.5)]);
+  assertEquals(one.dispatches.length, 1);
+});

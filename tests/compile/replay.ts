@@ -50,7 +50,13 @@ export function prepare(graph: Graph, donate: readonly number[], within = limits
   const donated = donate.map((i) => parameters[i]!).filter((n) =>
     !isNothing(n) && !roots.includes(n)
   );
-  return { graph, donated, roots, wanted, ...order(fuse(wanted, within), donated, wanted) };
+  return {
+    graph,
+    donated,
+    roots,
+    wanted,
+    ...order(fuse(wanted, within, { donated }), donated, wanted),
+  };
 }
 
 /** Allocates steps and replays them; returns the bytes of all slots. */

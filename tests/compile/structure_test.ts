@@ -319,3 +319,62 @@ Deno.test("every stage of a compile can be printed", () => {
   assert(program.print("wgsl").includes("@compute"));
   assert(program.print("memory").includes(`peak ${program.memory.peak} B`));
 });
+
+/** x + 0.1 · gradient, and the gradient's mean: an optimizer in short. */
+function update(p: Node, m: Node, gradient: Node): readonly [Node, Node] {
+  const m1 = build.binary("add", build.binary("mul", m, 0.9), gradient);
+  return [build.binary("sub", p, build.binary("mul", m1, 0.1)), m1];
+}
+
+Deno.test("what is written over what it is computed from is one binding, not two", () => {
+  const s = new Sketch();
+  const x = s.input([1, 64, 32]), y = s.input([1, 32, 48]);
+  const states = [0, 1].map(() => [s.input([1, 64, 48]), s.input([1, 64, 48])] as const);
+  const gradient = build.dot(x, y);
+  const results = states.flatMap(([p, m]) => update(p, m, gradient));
+  // Read by another region too, which then has to run first.
+  const other = build.reduce("sum", states[0]![0], [2]);
+  const donate = [2, 3, 4, 5];
+  const inPlace = s.compile([...results, other], { donate }, { maxBindings: 6 });
+  assertEquals(inPlace.dispatches.map(({ slots }) => slots.length), [2, 6]);
+  const beside = s.compile([...results, other], {}, { maxBindings: 6 });
+  assert(beside.dispatches.length > 2);
+});
+
+Deno.test("of an activation and its slope only the input is kept", () => {
+  const s = new Sketch(), shape = [1, 512, 64];
+  const x = s.input(shape), w = s.input([1, 64, 64]), v = s.input([1, 64, 64]);
+  const z = build.dot(x, w), turned = (a: Node): Node => build.permute(a, [0, 2, 1]);
+  const t = build.unary("tanh", build.binary("mul", z, build.binary("mul", z, z)));
+  const y = build.dot(build.binary("mul", z, build.binary("add", t, 1)), v);
+  const slope = build.binary("sub", 1, build.binary("mul", t, t));
+  const back = build.binary("mul", build.dot(y, turned(v)), build.binary("add", slope, z));
+  const { dispatches } = s.compile([build.dot(turned(x), back)]);
+  // z and what it becomes, which the next product reads; neither tanh nor slope.
+  assertEquals(dispatches[0]!.slots.length, 4);
+  assertEquals(dispatches.length, 4);
+});
+
+Deno.test("a residual stream is written where its last addend is made", () => {
+  const s = new Sketch(), h = s.input([1, 64, 32]);
+  let x = h;
+  for (let i = 0; i < 3; i++) {
+    const branch = build.binary("add", build.dot(softmax(x, [2]), s.input([1, 32, 32])), 1);
+    x = build.binary("add", x, branch);
+  }
+  const { dispatches } = s.compile([softmax(x, [2])]);
+  // Each but the first over what it was before.
+  assertEquals(dispatches.map(({ slots }) => slots.length), [2, 4, 2, 3, 2, 3, 2]);
+});
+
+Deno.test("sums of rows that are ready together are one dispatch, and no others are kept for it", () => {
+  const s = new Sketch(), sums: Node[] = [];
+  let x = s.input([1, 256, 64]);
+  for (let i = 0; i < 4; i++) {
+    sums.push(build.reduce("sum", x, [1]));
+    x = build.unary("tanh", build.dot(x, s.input([1, 64, 64])));
+  }
+  const { dispatches, memory } = s.compile(sums);
+  assertEquals(dispatches.filter(({ kernel }) => kernel.label.startsWith("columns")).length, 2);
+  assert(memory.workspace <= 2 * 4 * 256 * 64, `${memory.workspace} bytes`);
+});

@@ -28,9 +28,9 @@ function prepared(results: readonly Node[]): Node[] {
 }
 
 /** Regions, each checked. */
-function checkedRegions(results: readonly Node[], limits: Limits): Region[] {
+function checkedRegions(results: readonly Node[], limits: Limits): readonly Region[] {
   const roots = prepared(results);
-  const regions = fuse(roots, limits);
+  const { regions } = fuse(roots, limits);
   const written = new Set<Node>();
   regions.forEach((region, i) => {
     const { frame, outputs, inputs } = region;

@@ -324,6 +324,29 @@ Deno.test("all ways of a product agree to the bit, with what follows it, in f32 
   }
 });
 
+Deno.test("products side by side have the bits of products alone, with what follows each", async () => {
+  const random = randomOf(11),
+    values = (shape: Shape) =>
+      constantOf(Array.from({ length: sizeOf(shape) }, () => random() - 0.5), shape);
+  for (const [batch, m, n, k] of [[1, 1, 5, 7], [3, 17, 12, 30]] as const) {
+    const x = values([batch, m, k]), w = values([batch, k, n]), v = values([batch, n, k]);
+    const products = [
+      build.unary("tanh", build.dot(x, w)),
+      build.dot(x, build.permute(v, [0, 2, 1])),
+      build.binary("add", build.dot(x, values([batch, k, n])), values([batch, m, n])),
+    ];
+    for (const kind of ["software", "discrete"] as const) {
+      const together = await runWith(products, {}, { kind });
+      assertEquals(together.program.dispatches.length, 1);
+      for (const [i, product] of products.entries()) {
+        const alone = await runWith([product], {}, { kind });
+        const wrong = firstDifference(together.values[i]!, alone.values[0]!);
+        assertEquals(wrong, undefined, `product ${i} of ${[batch, m, n, k]}, ${kind}`);
+      }
+    }
+  }
+});
+
 Deno.test("scatterAdd adds updates in the order of their indices", async () => {
   const n = 300, values = uneven(n * 5), at = Array.from({ length: n }, (_, i) => (i * 7) % 4);
   const index = constantOf(at, [n], "i32");
