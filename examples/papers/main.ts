@@ -11,6 +11,7 @@ import { nielsen } from "./nielsen.ts";
 import { sketchedMnist } from "./sketched_mnist.ts";
 import { sketchedPde } from "./sketched_pde.ts";
 import { sketchedRnn } from "./sketched_rnn.ts";
+import { precision } from "./precision.ts";
 
 /** Every experiment by its name on the command line. */
 export const experiments: Readonly<Record<string, Experiment>> = {
@@ -19,6 +20,7 @@ export const experiments: Readonly<Record<string, Experiment>> = {
   "sketched-mnist": sketchedMnist,
   "sketched-rnn": sketchedRnn,
   "sketched-pde": sketchedPde,
+  precision,
 };
 
 if (import.meta.main) {
