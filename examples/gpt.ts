@@ -108,7 +108,7 @@ const options = {
   features: count("features of a place", 64),
   heads: count("heads of an attention, which divide features", 4),
   length: count("characters that it sees", 64, 2),
-  epochs: count("passes over the text", 2),
+  epochs: count("passes over the text", 1),
   batch: count("windows in a step", 16),
   rate: positive("AdamW's step size at its highest", 3e-3),
   seed: seed("seed of parameters, order and what is written"),
