@@ -141,11 +141,10 @@ export const strategies: Experiment = {
     }
     const points: (readonly [number, number])[] = [];
     const trade: (string | number)[][] = [];
-    for (const snapshots of [1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128].filter((s) => s < middle)) {
+    for (const snapshots of [2, 3, 4, 6, 8, 12, 16, 32, 64, 128].filter((s) => s < middle)) {
       progress(`${snapshots} snapshots`);
       const way: Way = { name: "", backward: () => rg.revolve({ snapshots }) };
-      // With one snapshot steps run again in the square of their number.
-      const { peak, time } = await measure(way, middle, snapshots === 1 ? 1 : 3);
+      const { peak, time } = await measure(way, middle, 3);
       points.push([peak / 1e6, time]);
       trade.push([snapshots, megabytes(peak), time.toFixed(0)]);
     }
