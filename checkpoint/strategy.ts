@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { checkNames, checkOptions } from "../graph/describe.ts";
 import type { Strategy } from "../graph/scan.ts";
 import { ArenaSizes, type TapeOptions } from "./arena.ts";
 import { Online } from "./online.ts";
@@ -200,7 +201,7 @@ export interface ReverseOptions<C, X> {
  * floating point rounds away forward does not come back, so that states drift from what they were:
  * see `exact`.
  *
- * @throws {TypeError} if `inverse` is no function.
+ * @throws {TypeError} if `inverse` is no function, or an option is not what it should be.
  * @throws {RangeError} if the tape's bits are not above 0 and at most 32.
  *
  * @example
@@ -239,6 +240,8 @@ export function reverse<C, X>(
       `Cannot make reverse: exact is ${String(exact)}, expected false, "grid" or "tape"`,
     );
   }
+  checkOptions(tape, "make reverse with a tape", "{ bits: 4 }");
+  checkNames(tape, ["bits"], "make reverse with a tape");
   const { bits = 4 } = tape;
   if (!(bits > 0 && bits <= 32)) {
     throw new RangeError(

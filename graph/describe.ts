@@ -30,3 +30,16 @@ export function checkOptions(options: unknown, action: string, example: string):
     `Cannot ${action}: the options are ${describe(options)}, expected an object such as ${example}`,
   );
 }
+
+/**
+ * Throws where options have a name that nobody reads: a misspelt one must not go unheard.
+ *
+ * @throws {TypeError} If they do.
+ */
+export function checkNames(options: object, known: readonly string[], action: string): void {
+  const unknown = Object.keys(options).find((name) => !known.includes(name));
+  if (unknown === undefined) return;
+  throw new TypeError(
+    `Cannot ${action}: there is an option ${unknown}, expected ${known.join(", ")}`,
+  );
+}

@@ -101,8 +101,9 @@ export function hypergradient<P extends Tree, D extends Tree>(
       return treeOf(structure, all);
     };
     const judged = (all: Everything) => {
-      const data = dataOf(all.floats);
-      const trained = train(all.params as P, all as TrainingSchedule, data);
+      const { params, floats, ...schedule } = all;
+      const data = dataOf(floats);
+      const trained = train(params as P, schedule as TrainingSchedule, data);
       return [objective(trained.params, data), trained.params] as const;
     };
     const all = {

@@ -10,7 +10,7 @@
  * @module
  */
 import type { TapeOptions } from "../checkpoint/arena.ts";
-import { describe } from "../graph/describe.ts";
+import { checkNames, checkOptions, describe } from "../graph/describe.ts";
 import { zerosLike } from "../graph/create.ts";
 import { isFloat } from "../graph/dtype.ts";
 import type { Backward } from "../graph/scan.ts";
@@ -204,6 +204,7 @@ export function trainingRun<P extends Tree, D extends Tree>(
   loss: StepLoss<P, D>,
   given: TrainingRunOptions,
 ): TrainingRun<P, D> {
+  checkOptions(given, `make ${action}`, "{ steps: 100 }");
   const { steps, optimizer = "momentum" } = given;
   checkCount(action, "steps", steps, 0);
   if (!Object.hasOwn(options, optimizer)) {
@@ -260,6 +261,8 @@ function allRows(
   params: Named,
   steps: number,
 ): Parameters<LeafRun>[1] {
+  checkOptions(schedule, "train", "{ rates: 0.1 }");
+  checkNames(schedule, ["rates", "momenta", "squares", "decay"], "train");
   const has = schedules[optimizer];
   const rows = (name: "momenta" | "squares" | "decay"): Tensor[] | null => {
     const value: Hyperparameter | null = schedule[name] ?? has[name] ?? null;

@@ -5,7 +5,7 @@
  * @module
  */
 import { online, reverse } from "../checkpoint/strategy.ts";
-import { describe } from "../graph/describe.ts";
+import { checkNames, checkOptions, describe } from "../graph/describe.ts";
 import { arange, tensor } from "../graph/create.ts";
 import { isFloat } from "../graph/dtype.ts";
 import { concatenate } from "../graph/operations.ts";
@@ -261,7 +261,10 @@ function toleranceOf(tolerance: unknown): Tolerance {
         : `Cannot ${action}: the tolerance has ${name}, expected rtol, atol, first, least, most`,
     );
   }
-  const { rtol = 1e-4, atol = 1e-6 } = parts as Tolerance;
+  const { rtol = 1e-4, atol = 1e-6, least = 0, most = Infinity } = parts as Tolerance;
+  if (least > most) {
+    throw new RangeError(`Cannot ${action}: least is ${least}, expected at most ${most}, the most`);
+  }
   if (rtol > 0 || atol > 0) return parts;
   throw new RangeError(`Cannot ${action}: rtol and atol are 0, expected one of them above`);
 }
@@ -355,6 +358,8 @@ function openBackward(backward: SolveBackward | undefined, maximum: number): Str
  * ```
  */
 export function odeSolve<Y extends Tree>(field: Field<Y>, y0: Y, options: OdeOptions<Y>): Y {
+  checkOptions(options, action, "{ t1: 1, steps: 100 }");
+  checkNames(options, optionNames, action);
   const { steps, tolerance, maximum = 4096, method, backward, saveAt = "end" } = options;
   if (typeof field !== "function") {
     throw new TypeError(`Cannot ${action}: the field is ${describe(field)}, expected a function`);
@@ -407,6 +412,9 @@ export function odeSolve<Y extends Tree>(field: Field<Y>, y0: Y, options: OdeOpt
   return found === null ? end : valuesWithin(tableau, problem, found, shares!);
 }
 
+/** The options of {@linkcode odeSolve}. */
+const optionNames = ["t0", "t1", "steps", "tolerance", "maximum", "method", "backward", "saveAt"];
+
 /** The shares of the interval at which values are asked for; null if only the end is. */
 function savedShares<Y extends Tree>(
   { saveAt = "end", t0 = 0, t1, steps }: OdeOptions<Y>,
@@ -424,7 +432,7 @@ function savedShares<Y extends Tree>(
   }
   if (!Array.isArray(saveAt) || saveAt.some((t) => typeof t !== "number")) {
     throw new TypeError(
-      `Cannot ${action}: saveAt is ${JSON.stringify(saveAt)}, expected "end", "steps" or times`,
+      `Cannot ${action}: saveAt is ${describe(saveAt)}, expected "end", "steps" or times`,
     );
   }
   if (typeof t0 === "number" && typeof t1 === "number") {

@@ -5,6 +5,7 @@
  * @module
  */
 import { full } from "../../graph/create.ts";
+import { describe } from "../../graph/describe.ts";
 import { broadcastShapes, sameShape, showShape } from "../../graph/shape.ts";
 import { Tensor } from "../../graph/tensor.ts";
 import { checkSame, flatten } from "../../graph/tree.ts";
@@ -57,6 +58,7 @@ export function rowsOf(
     throw new TypeError(`Cannot train: ${pathOf(name, path)} is ${is}, expected ${expected}`);
   };
   const one = (x: Tensor | number, leaf: Tensor, path: string): Tensor => {
+    if (typeof x === "number" && !Number.isFinite(x)) fail(path, String(x), "a finite number");
     const rows = typeof x === "number" ? full([], x) : x;
     if (rows.dtype !== "f32") fail(path, rows.dtype, "f32");
     if (rows.rank === 0) return rows.broadcastTo([steps]);
@@ -71,8 +73,11 @@ export function rowsOf(
     }
     return rows;
   };
-  if (value instanceof Tensor || typeof value === "number") {
+  if (isNumeric(value)) {
     return params.leaves.map((leaf) => one(value, leaf, ""));
+  }
+  if (typeof value !== "object" || value === null) {
+    fail("", describe(value), "a number, a tensor, or a tree with one for each parameter");
   }
   const given = flatten(value, isNumeric, name);
   checkSame(`train: ${name} and params`, params.structure, given.structure);

@@ -378,6 +378,16 @@ Deno.test("reverse() refuses what it cannot record with", () => {
     "Cannot make reverse: the tape has 0 bits an element, expected more than 0 and at most 32",
   );
   assertThrows(
+    () => rg.reverse({ inverse, exact: "tape", tape: { bit: 3 } as object }),
+    TypeError,
+    "there is an option bit, expected bits",
+  );
+  assertThrows(
+    () => rg.reverse({ inverse, exact: "tape", tape: null as unknown as object }),
+    TypeError,
+    "the options are null, expected an object such as { bits: 4 }",
+  );
+  assertThrows(
     () => rg.reverse({ inverse, exact: "disk" as "tape" }),
     TypeError,
     'Cannot make reverse: exact is disk, expected false, "grid" or "tape"',

@@ -290,3 +290,17 @@ Deno.test("a field that gives no rate for each number of a state is refused, how
   refused((y) => y.cast("i32"), "the field returned i32[3] for y, expected floats of [3]");
   refused(() => 1, "y0 and what the field returned differ at the root");
 });
+
+Deno.test("odeSolve() hears of options that nobody reads, and of limits that contradict", () => {
+  const y0 = rg.tensor([1]),
+    solve = (options: unknown) => () =>
+      rg.odeSolve((y: rg.Tensor) => y.neg(), y0, options as { t1: number; steps: number });
+  assertThrows(solve(undefined), TypeError, "the options are undefined, expected an object");
+  assertThrows(solve({ t1: 1, step: 3 }), TypeError, "there is an option step, expected t0, t1,");
+  assertThrows(
+    solve({ t1: 1, tolerance: { least: 0.5, most: 0.1 } }),
+    RangeError,
+    "least is 0.5, expected at most 0.1",
+  );
+  assertThrows(solve({ t1: 1, steps: 3, saveAt: "all" }), TypeError, 'saveAt is "all", expected');
+});

@@ -341,14 +341,14 @@ Deno.test("trainingRun() keeps no more when the data are larger", () => {
 Deno.test("a run that leaves the range, and momenta that cannot be had, are errors", async () => {
   const loss = (x: Tensor) => x.square().sum().mul(0.5);
   const train = trainingRun(loss, { steps: 40, least: 0.8 });
-  const end = (rates: number, momenta: number | Tensor, x = tensor([1, 2])) =>
+  const end = (rates: number | Tensor, momenta: number | Tensor, x = tensor([1, 2])) =>
     train(x, { rates, momenta }, null).params.data();
   await end(0.1, 0.9);
   await assertRejects(() => end(300, 0.9), CheckError, "left the range of its fixed point");
   await assertRejects(() => end(0.1, 0.9, tensor([100])), CheckError, "left the range");
   await assertRejects(() => end(0.1, 0.9, tensor([NaN])), CheckError, "or became NaN");
-  await assertRejects(() => end(NaN, 0.9), CheckError, "or became NaN");
-  for (const momentum of [0.5, 1.1, 0.9999, NaN, -0.9, 0]) {
+  await assertRejects(() => end(tensor(NaN), 0.9), CheckError, "or became NaN");
+  for (const momentum of [0.5, 1.1, 0.9999, tensor(NaN), -0.9, 0]) {
     await assertRejects(
       () => end(0.1, momentum),
       CheckError,

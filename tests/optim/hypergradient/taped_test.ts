@@ -263,7 +263,13 @@ Deno.test("trainingRun() refuses options and schedules of another optimizer", as
     "Cannot train: params is f16, expected f32",
   );
   const other = trainingRun(loss, { steps: 4, optimizer: "adam" });
-  for (const schedule of [{ momenta: 1 }, { squares: 0 }, { momenta: NaN }]) {
+  const wrong = (schedule: unknown) => () => other(ones([2]), schedule as { rates: 1 }, null);
+  assertThrows(wrong({ rates: NaN }), TypeError, "rates is NaN, expected a finite number");
+  assertThrows(wrong({ rates: 1, momenta: NaN }), TypeError, "momenta is NaN, expected a finite");
+  assertThrows(wrong({ rates: "x" }), TypeError, 'rates is "x", expected a number, a tensor');
+  assertThrows(wrong({ rate: 1 }), TypeError, "there is an option rate, expected rates,");
+  assertThrows(wrong(undefined), TypeError, "the options are undefined, expected an object");
+  for (const schedule of [{ momenta: 1 }, { squares: 0 }]) {
     await assertRejects(
       () => other(ones([2]), { rates: 0.1, ...schedule }, null).params.data(),
       CheckError,
