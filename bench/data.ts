@@ -121,6 +121,60 @@ export function convnetData(batch: number): {
   return { weights, x, labels: source.integers(batch, classes) };
 }
 
+/** Sizes of the GPT, and AdamW's numbers. */
+export const gpt = {
+  batch: 8,
+  length: 128,
+  features: 128,
+  heads: 4,
+  hidden: 512,
+  vocabulary: 96,
+  rate: 1e-3,
+  beta1: 0.9,
+  beta2: 0.999,
+  epsilon: 1e-8,
+  decay: 0.01,
+} as const;
+
+/** Weights of a GPT with so many layers (Radford et al. 2019), tokens and those that follow. */
+export function gptData(layers: number): {
+  readonly weights: Weights;
+  readonly tokens: Int32Array<ArrayBuffer>;
+  readonly next: Int32Array<ArrayBuffer>;
+} {
+  const source = numbers(5), { batch, length, features, hidden, vocabulary } = gpt;
+  const constants = (n: number, value: number): Values => ({
+    data: new Float32Array(n).fill(value),
+    shape: [n],
+  });
+  const weights: Record<string, Values> = {
+    tokens: normals(source, [vocabulary, features], 0.02),
+    positions: normals(source, [length, features], 0.02),
+    lastScale: constants(features, 1),
+    lastBias: constants(features, 0),
+  };
+  for (let i = 0; i < layers; i++) {
+    const dense = (name: string, from: number, to: number) => {
+      weights[`${name}${i}`] = normals(source, [from, to], 0.02);
+      weights[`${name}Bias${i}`] = constants(to, 0);
+    };
+    for (const norm of ["norm1", "norm2"]) {
+      weights[`${norm}Scale${i}`] = constants(features, 1);
+      weights[`${norm}Bias${i}`] = constants(features, 0);
+    }
+    dense("queryKeyValue", features, 3 * features);
+    dense("output", features, features);
+    dense("up", features, hidden);
+    dense("down", hidden, features);
+  }
+  const text = source.integers(batch * (length + 1), vocabulary);
+  const column = (from: number) =>
+    Int32Array.from({ length: batch * length }, (_, i) => {
+      return text[Math.floor(i / length) * (length + 1) + i % length + from]!;
+    });
+  return { weights, tokens: column(0), next: column(1) };
+}
+
 /** Weights and input of the residual chain. */
 export function chainData(depth: number): { readonly weights: Weights; readonly x: Values } {
   const source = numbers(4);

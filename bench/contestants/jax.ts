@@ -8,6 +8,15 @@ import { type Case, operation, training } from "../measure.ts";
 import type { Contestant } from "./contestant.ts";
 import { type JaxArray, type JaxTree, loadJax } from "./peers.ts";
 
+/** What Adam is given. */
+interface AdamNumbers {
+  readonly rate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly decay?: number;
+}
+
 /** Loads the library. */
 export async function load(): Promise<Contestant> {
   const jax = await loadJax();
@@ -26,9 +35,15 @@ export async function load(): Promise<Contestant> {
       read: async (result) => ({ sample: data.sample(await result.ref.data()) }),
     });
 
-  /** All arguments are consumed. */
-  const adam = (params: JaxTree, gradient: JaxTree, m: JaxTree, v: JaxTree, t: JaxArray) => {
-    const { rate, beta1, beta2, epsilon } = data.mlp;
+  /** With decoupled decay, if any. All arguments are consumed. */
+  const adam = (
+    { rate, beta1, beta2, epsilon, decay = 0 }: AdamNumbers,
+    params: JaxTree,
+    gradient: JaxTree,
+    m: JaxTree,
+    v: JaxTree,
+    t: JaxArray,
+  ) => {
     const c1 = np.subtract(1, np.power(beta1, t.ref));
     const c2 = np.subtract(1, np.power(beta2, t));
     const means = mapTree((m, k) => m.mul(beta1).add(gradient[k]!.ref.mul(1 - beta1)), m);
@@ -38,7 +53,9 @@ export async function load(): Promise<Contestant> {
     );
     const next = mapTree((p, k) => {
       const deviation = np.sqrt(squares[k]!.ref.div(c2.ref)).add(epsilon);
-      return p.sub(means[k]!.ref.div(c1.ref).div(deviation).mul(rate));
+      const step = means[k]!.ref.div(c1.ref).div(deviation);
+      if (decay === 0) return p.sub(step.mul(rate));
+      return p.ref.sub(step.add(p.mul(decay)).mul(rate));
     }, params);
     c1.dispose();
     c2.dispose();
@@ -108,7 +125,7 @@ export async function load(): Promise<Contestant> {
       const step = jit(
         (params: JaxTree, m: JaxTree, v: JaxTree, t: JaxArray, x: JaxArray, y: JaxArray) => {
           const [value, gradient] = jax.valueAndGrad(loss)(tree.ref(params), x, y);
-          return [value, ...adam(params, gradient, m, v, t)] as const;
+          return [value, ...adam(data.mlp, params, gradient, m, v, t)] as const;
         },
       );
       return training(async () => {
@@ -158,6 +175,51 @@ export async function load(): Promise<Contestant> {
       return training(async () => {
         let value: JaxArray;
         [value, params, velocity] = step(params, velocity, x.ref, y.ref);
+        return (await value.data())[0]!;
+      });
+    },
+
+    gpt(layers) {
+      const { weights, tokens, next } = data.gptData(layers);
+      const { batch, length, features, heads, vocabulary } = data.gpt;
+      const rows = batch * length;
+      // Embeddings by products with one-hot vectors: there is no gradient of a gather.
+      const hot = (tokens: Int32Array<ArrayBuffer>) => nn.oneHot(np.array(tokens), vocabulary);
+      const x = hot(tokens), y = hot(next);
+      let params = arrays(weights), t = 0;
+      let m = mapTree(({ shape }) => np.zeros(shape), params);
+      let v = mapTree(({ shape }) => np.zeros(shape), params);
+      const loss = (params: JaxTree, x: JaxArray, y: JaxArray) => {
+        const norm = (h: JaxArray, name: string, i: number | "" = "") =>
+          nn.standardize(h, -1, { epsilon: 1e-5 })
+            .mul(params[`${name}Scale${i}`]!).add(params[`${name}Bias${i}`]!);
+        const dense = (h: JaxArray, name: string, i: number) =>
+          np.matmul(h, params[`${name}${i}`]!).add(params[`${name}Bias${i}`]!);
+        const places = np.matmul(x, params["tokens"]!.ref).reshape([batch, length, features]);
+        let h = places.add(params["positions"]!).reshape([rows, features]);
+        for (let i = 0; i < layers; i++) {
+          const all = dense(norm(h.ref, "norm1", i), "queryKeyValue", i);
+          const [query, key, value] = np.split(all, 3, 1).map((part) =>
+            part.reshape([batch, length, heads, features / heads])
+          ) as [JaxArray, JaxArray, JaxArray];
+          const found = nn.dotProductAttention(query, key, value, { isCausal: true });
+          h = h.add(dense(found.reshape([rows, features]), "output", i));
+          const inner = nn.gelu(dense(norm(h.ref, "norm2", i), "up", i), { approximate: true });
+          h = h.add(dense(inner, "down", i));
+        }
+        const logits = np.matmul(norm(h, "last"), params["tokens"]!.transpose([1, 0]));
+        return nn.logSoftmax(logits).mul(y).sum().mul(-1 / rows);
+      };
+      const step = jit(
+        (params: JaxTree, m: JaxTree, v: JaxTree, t: JaxArray, x: JaxArray, y: JaxArray) => {
+          const [value, gradient] = jax.valueAndGrad(loss)(tree.ref(params), x, y);
+          return [value, ...adam(data.gpt, params, gradient, m, v, t)] as const;
+        },
+      );
+      return training(async () => {
+        let value: JaxArray;
+        const time = np.array(++t, { dtype: np.float32 });
+        [value, params, m, v] = step(params, m, v, time, x.ref, y.ref);
         return (await value.data())[0]!;
       });
     },

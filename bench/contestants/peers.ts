@@ -51,6 +51,14 @@ export interface Jax {
     logSoftmax(x: JaxArray): JaxArray;
     oneHot(labels: JaxArray, classes: number): JaxArray;
     standardize(x: JaxArray, axis: number, options: { epsilon: number }): JaxArray;
+    gelu(x: JaxArray, options: { approximate: boolean }): JaxArray;
+    /** Of [batch, places, heads, features]. */
+    dotProductAttention(
+      query: JaxArray,
+      key: JaxArray,
+      value: JaxArray,
+      options: { isCausal: boolean },
+    ): JaxArray;
   };
   readonly numpy: {
     readonly float32: unknown;
@@ -59,6 +67,7 @@ export interface Jax {
     ones(shape: readonly number[]): JaxArray;
     matmul(a: JaxArray, b: JaxArray): JaxArray;
     max(x: JaxArray, axes: readonly number[]): JaxArray;
+    split(x: JaxArray, parts: number, axis: number): JaxArray[];
     maximum(a: JaxOperand, b: JaxOperand): JaxArray;
     power(a: JaxOperand, b: JaxOperand): JaxArray;
     subtract(a: JaxOperand, b: JaxOperand): JaxArray;

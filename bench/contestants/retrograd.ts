@@ -131,6 +131,53 @@ export async function load(): Promise<Contestant> {
       return fitting(loss, rg.optim.sgd({ rate, momentum }), weights, x, y);
     },
 
+    async gpt(layers) {
+      const { weights, tokens, next } = data.gptData(layers);
+      const { batch, length, decay, ...rest } = data.gpt;
+      const { rate, beta1, beta2, epsilon, ...sizes } = rest;
+      const model = rg.nn.gpt({ ...sizes, length, layers });
+      const own = await tensors(weights);
+      const linear = (name: string, i: number) => ({
+        weight: own[`${name}${i}`]!,
+        bias: own[`${name}Bias${i}`]!,
+      });
+      const norm = (name: string, i: number | "" = "") => ({
+        scale: own[`${name}Scale${i}`]!,
+        bias: own[`${name}Bias${i}`]!,
+      });
+      const params: rg.nn.GptParams = {
+        tokens: { weight: own["tokens"]! },
+        positions: { weight: own["positions"]! },
+        blocks: Array.from({ length: layers }, (_, i) => ({
+          norm1: norm("norm1", i),
+          attention: { queryKeyValue: linear("queryKeyValue", i), output: linear("output", i) },
+          norm2: norm("norm2", i),
+          up: linear("up", i),
+          down: linear("down", i),
+        })),
+        norm: norm("last"),
+      };
+      const text = (tokens: Int32Array<ArrayBuffer>) =>
+        rg.realize(rg.tensor(tokens, { shape: [batch, length] }));
+      const x = await text(tokens), y = await text(next);
+      const loss = (params: rg.Tree, x: rg.Tensor, y: rg.Tensor) =>
+        rg.nn.crossEntropy(model.apply(params, x), y);
+      const optimizer = rg.optim.adamw({ rate, beta1, beta2, epsilon, weightDecay: decay });
+      let state = await rg.realize(optimizer.init(params));
+      const step = rg.compile(
+        (state: rg.optim.State<rg.nn.GptParams>, x: rg.Tensor, y: rg.Tensor) => {
+          const [value, gradient] = rg.valueAndGrad(loss)(state.params, x, y);
+          return [optimizer.update(state, gradient), value] as const;
+        },
+        { donate: [0] },
+      );
+      return training(async () => {
+        let value: rg.Tensor;
+        [state, value] = step(state, x, y);
+        return await value.item();
+      });
+    },
+
     async tinyMatmuls(count) {
       const [a, b] = data.tinyData();
       const [x, w] = [await tensor(a), await tensor(b)];
