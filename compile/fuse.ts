@@ -9,7 +9,6 @@
  *
  * @module
  */
-import { replayedOperands } from "../graph/loops/replay.ts";
 import { is, type Node } from "../graph/node.ts";
 import { kinds } from "../graph/primitive.ts";
 import { sizeOf } from "../graph/shape.ts";
@@ -18,29 +17,13 @@ import { type Candidate, legal, type Limits } from "../kernels/legal.ts";
 import {
   type Footprint,
   type Frame,
-  frameOf,
   frameSize,
   joinFrames,
   type Region,
 } from "../kernels/region.ts";
+import { type Group, Groups } from "./groups.ts";
 import { bytesOf, nearest, readInPlace } from "./order.ts";
 import { chooseStored, costOf, isArgument, isGiven } from "./store.ts";
-
-/** A region in the making: stored values that one kernel computes. */
-interface Group {
-  readonly id: number;
-  /** Place in an order in which every group comes after those it reads from. */
-  rank: number;
-  frame: Frame;
-  members: Node[];
-  /** Values it reads from memory. */
-  reads: Set<Node>;
-  /** Groups that read what this one overwrites, and so run before it; and the other way round. */
-  readonly earlier: Set<Group>;
-  readonly later: Set<Group>;
-  /** Set when the group was joined into another. */
-  into?: Group;
-}
 
 /** What fusion comes to. */
 export interface Fused {
@@ -80,13 +63,7 @@ class Fusion {
   private readonly order: readonly Node[];
   private readonly stored: Set<Node>;
   private readonly wanted: Set<Node>;
-  private readonly home = new Map<Node, Group>();
-  private readonly groups: Group[] = [];
-  /** Groups of loops. */
-  private readonly loops = new Map<Node, Group>();
-  /** Groups that read a stored value. */
-  private readonly readers = new Map<Node, Set<Group>>();
-
+  private readonly groups: Groups;
   private readonly donated: ReadonlySet<Node>;
   /** Results that must be written over arguments. */
   private readonly takeovers = new Map<Node, Node>();
@@ -100,151 +77,28 @@ class Fusion {
     this.order = topological(results);
     this.wanted = new Set(results);
     this.stored = chooseStored(this.order, results, limits);
+    this.groups = new Groups(this.stored);
   }
 
   run(): Fused {
     for (const node of this.order) {
-      if (this.stored.has(node)) this.addGroup(node);
+      if (this.stored.has(node)) this.groups.add(node);
     }
-    for (const group of this.groups) this.joinProducers(group);
+    for (const group of [...this.groups.all]) this.joinProducers(group);
     this.joinNeighbours();
     this.shareExpensive();
     return { regions: this.finish(), takeovers: this.takeovers };
   }
 
-  private addGroup(node: Node): void {
-    // All results of a loop come from one group.
-    const sibling = is(node, "project") ? this.loops.get(node.inputs[0]!) : undefined;
-    if (sibling !== undefined) {
-      sibling.members.push(node);
-      this.home.set(node, sibling);
-      return;
-    }
-    const group: Group = {
-      id: this.groups.length,
-      rank: this.groups.length,
-      frame: frameOf(node),
-      members: [node],
-      reads: this.readsOf([node]),
-      earlier: new Set(),
-      later: new Set(),
-    };
-    this.groups.push(group);
-    this.home.set(node, group);
-    if (is(node, "project")) this.loops.set(node.inputs[0]!, group);
-    for (const read of group.reads) this.addReader(read, group);
-  }
-
-  private addReader(node: Node, group: Group): void {
-    let readers = this.readers.get(node);
-    if (readers === undefined) this.readers.set(node, readers = new Set());
-    readers.add(group);
-  }
-
-  /** What is in memory when these are computed. */
-  private readsOf(members: readonly Node[]): Set<Node> {
-    const own = new Set(members), reads = new Set<Node>(), seen = new Set<Node>(members);
-    const stack = [...members];
-    while (stack.length > 0) {
-      const node = stack.pop()!;
-      for (const input of [...node.inputs, ...replayedOperands(node)]) {
-        if (seen.has(input)) continue;
-        seen.add(input);
-        if (isArgument(input) || (this.stored.has(input) && !own.has(input))) reads.add(input);
-        else stack.push(input);
-      }
-    }
-    return reads;
-  }
-
-  private current(group: Group): Group {
-    while (group.into !== undefined) group = group.into;
-    return group;
-  }
-
-  /** Groups that run before this one: whose values it reads, or who read what it overwrites. */
-  private producers(group: Group): Set<Group> {
-    const result = new Set<Group>();
-    for (const other of group.earlier) {
-      const now = this.current(other);
-      if (now !== group) result.add(now);
-    }
-    for (const read of group.reads) {
-      const home = this.home.get(read);
-      if (home !== undefined && home !== group) result.add(home);
-    }
-    return result;
-  }
-
-  private consumers(group: Group): Set<Group> {
-    const result = new Set<Group>();
-    for (const other of group.later) {
-      const now = this.current(other);
-      if (now !== group) result.add(now);
-    }
-    for (const member of group.members) {
-      for (const reader of this.readers.get(member) ?? []) {
-        if (reader !== group) result.add(reader);
-      }
-    }
-    return result;
-  }
-
-  /** True if a path leads from one group to the other; a direct edge counts if `direct`. */
-  private isReachable(from: Group, to: Group, direct: boolean): boolean {
-    const seen = new Set<Group>();
-    const stack: Group[] = [];
-    const push = (next: Group): void => {
-      // Ranks grow along every path.
-      if (next.rank > to.rank || seen.has(next)) return;
-      seen.add(next);
-      stack.push(next);
-    };
-    for (const next of this.consumers(from)) if (direct || next !== to) push(next);
-    while (stack.length > 0) {
-      const group = stack.pop()!;
-      if (group === to) return true;
-      for (const next of this.consumers(group)) push(next);
-    }
-    return false;
-  }
-
-  /**
-   * Makes room in the order of dependence for `early` and `late` to become one group, or for an
-   * edge from `late` to `early`: what leads to `late` goes before, what follows from `early` goes
-   * after, and nothing else moves (Pearce and Kelly, 2006). Returns the rank in between.
-   */
-  private reorder(early: Group, late: Group): number {
-    const between = (start: Group, next: (group: Group) => Iterable<Group>): Group[] => {
-      const found = new Set<Group>(), stack = [start];
-      while (stack.length > 0) {
-        for (const group of next(stack.pop()!)) {
-          if (group.rank <= early.rank || group.rank >= late.rank || found.has(group)) continue;
-          found.add(group);
-          stack.push(group);
-        }
-      }
-      return [...found].sort((a, b) => a.rank - b.rank);
-    };
-    const before = between(late, (group) => this.producers(group));
-    const after = between(early, (group) => this.consumers(group));
-    const ranks = [early, late, ...before, ...after].map((g) => g.rank).sort((a, b) => a - b);
-    before.forEach((group, i) => group.rank = ranks[i]!);
-    after.forEach((group, i) => group.rank = ranks[ranks.length - after.length + i]!);
-    late.rank = ranks[before.length]!;
-    early.rank = ranks[before.length + 1]!;
-    return late.rank;
-  }
-
   private joinProducers(start: Group): void {
-    const group = this.current(start);
+    const group = this.groups.current(start);
     const rank = { dot: 0, scatter: 0, kernel: 0, rows: 1, map: 2, loop: 3 } as const;
-    const producers = [...this.producers(group)]
+    const producers = [...this.groups.producers(group)]
       .sort((a, b) => rank[a.frame.is] - rank[b.frame.is] || b.id - a.id);
     for (const producer of producers) {
-      const now = this.current(group);
+      const now = this.groups.current(group);
       if (producer.into !== undefined || producer === now) continue;
-      if (this.isReachable(producer, now, false)) continue;
+      if (this.groups.isReachable(producer, now, false)) continue;
       this.tryJoin(producer, now);
     }
   }
@@ -257,20 +111,10 @@ class Fusion {
     const own = new Set(members);
     const outside = (node: Node): boolean =>
       this.wanted.has(node) ||
-      [...this.readers.get(node) ?? []].some((reader) => reader !== a && reader !== b);
+      this.groups.isRead(node, [a, b]);
     const verdict = this.check(frame, members, own, outside, [a, b]);
     if (verdict === undefined) return false;
-    a.rank = a.rank < b.rank ? this.reorder(a, b) : this.reorder(b, a);
-    for (const read of b.reads) this.readers.get(read)?.delete(b);
-    b.into = a;
-    a.frame = frame;
-    a.members = members;
-    a.reads = new Set(verdict.found.reads.keys());
-    for (const member of b.members) this.home.set(member, a);
-    for (const read of a.reads) this.addReader(read, a);
-    for (const member of members) this.readers.get(member)?.delete(a);
-    for (const group of b.earlier) a.earlier.add(group);
-    for (const group of b.later) a.later.add(group);
+    this.groups.join(a, b, frame, members, verdict.found.reads.keys());
     this.promise(a, verdict);
     return true;
   }
@@ -279,11 +123,11 @@ class Fusion {
   private promise(group: Group, { takeovers }: Verdict): void {
     for (const [result, argument] of takeovers) {
       this.takeovers.set(result, argument);
-      for (const reader of this.readers.get(argument) ?? []) {
+      for (const reader of this.groups.readers.get(argument) ?? []) {
         if (reader === group) continue;
         group.earlier.add(reader);
         reader.later.add(group);
-        if (reader.rank > group.rank) this.reorder(group, reader);
+        if (reader.rank > group.rank) this.groups.reorder(group, reader);
       }
     }
   }
@@ -302,8 +146,9 @@ class Fusion {
     const { heirs } = this.given;
     const isFree = (argument: Node, result: Node): boolean =>
       (heirs === undefined || heirs.get(result) === argument) &&
-      [...this.readers.get(argument) ?? []].every((reader) =>
-        groups.includes(reader) || !groups.some((group) => this.isReachable(group, reader, true))
+      [...this.groups.readers.get(argument) ?? []].every((reader) =>
+        groups.includes(reader) ||
+        !groups.some((group) => this.groups.isReachable(group, reader, true))
       );
     for (const result of outputs) {
       if (!this.wanted.has(result)) continue;
@@ -349,9 +194,9 @@ class Fusion {
       (a.frame.is !== "dot" || sameMade(a, b));
     const few = (a: Group, b: Group): boolean =>
       b.frame.is !== "dot" && itemsOf(b) <= 4096 && (this.areAt(a, b) || this.areAt(b, a));
-    this.joinWhere(this.groups, share);
-    const ready = new Map(this.groups.map((g) => [g, this.lastBefore(g)?.rank ?? -1]));
-    this.joinWhere([...this.groups].sort((a, b) => ready.get(a)! - ready.get(b)!), few);
+    this.joinWhere(this.groups.all, share);
+    const ready = new Map(this.groups.all.map((g) => [g, this.lastBefore(g)?.rank ?? -1]));
+    this.joinWhere([...this.groups.all].sort((a, b) => ready.get(a)! - ready.get(b)!), few);
   }
 
   private joinWhere(groups: readonly Group[], near: (a: Group, b: Group) => boolean): void {
@@ -366,8 +211,8 @@ class Fusion {
       alike.set(key, candidates);
       // Only the latest few: all pairs would be quadratic in the depth of the program.
       const joined = candidates.slice(-8).some((other) =>
-        near(other, group) && !this.isReachable(other, group, true) &&
-        !this.isReachable(group, other, true) && this.tryJoin(other, group)
+        near(other, group) && !this.groups.isReachable(other, group, true) &&
+        !this.groups.isReachable(group, other, true) && this.tryJoin(other, group)
       );
       if (!joined) candidates.push(group);
     }
@@ -377,7 +222,7 @@ class Fusion {
   private lastBefore(group: Group): Group | undefined {
     let last: Group | undefined;
     for (const read of group.reads) {
-      const home = sizeOf(read.shape) > 1 ? this.home.get(read) : undefined;
+      const home = sizeOf(read.shape) > 1 ? this.groups.home.get(read) : undefined;
       if (home !== undefined && home.rank > (last?.rank ?? -1)) last = home;
     }
     return last;
@@ -405,10 +250,10 @@ class Fusion {
    */
   private shareExpensive(): void {
     const users = new Map<Node, Group[]>();
-    const live = this.groups.filter((g) => g.into === undefined);
+    const live = this.groups.live;
     for (const group of live) {
       if (group.frame.is === "loop") continue;
-      for (const node of this.bodyOf(group)) {
+      for (const node of this.groups.bodyOf(group)) {
         if (this.stored.has(node) || isGiven(node) || kinds[node.op] === "movement") continue;
         const list = users.get(node);
         if (list === undefined) users.set(node, [group]);
@@ -420,23 +265,10 @@ class Fusion {
       const groups = users.get(node);
       if (groups === undefined || groups.length < 2 || this.stored.has(node)) continue;
       if (this.worth(node) < 8) continue;
-      const using = groups.filter((g) => this.bodyOf(g).has(node));
+      const using = groups.filter((g) => this.groups.bodyOf(g).has(node));
       if (using.length < 2 || this.isKept(node, using)) continue;
       this.share(node, using);
     }
-  }
-
-  private bodyOf(group: Group): Set<Node> {
-    const body = new Set<Node>(group.members);
-    const stack = [...group.members];
-    while (stack.length > 0) {
-      for (const input of stack.pop()!.inputs) {
-        if (body.has(input) || group.reads.has(input)) continue;
-        body.add(input);
-        stack.push(input);
-      }
-    }
-    return body;
   }
 
   /** What a node is computed from, as it lies in memory, and what that costs. */
@@ -470,15 +302,19 @@ class Fusion {
     const ranks = using.map(({ rank }) => rank);
     const first = using[ranks.indexOf(Math.min(...ranks))]!, last = Math.max(...ranks);
     this.stored.add(node);
-    const readers = new Set(using.filter((g) => g === first || this.readsOf(g.members).has(node)));
-    const without = new Map(using.map((g) => [g, g === first ? g.reads : this.readsOf(g.members)]));
+    const readers = new Set(
+      using.filter((g) => g === first || this.groups.readsOf(g.members).has(node)),
+    );
+    const without = new Map(
+      using.map((g) => [g, g === first ? g.reads : this.groups.readsOf(g.members)]),
+    );
     this.stored.delete(node);
     if (readers.size < using.length) return false;
     let longer = 0;
     for (const x of this.makingOf(node).from) {
       if (isArgument(x) || this.wanted.has(x)) continue;
       let until = first.rank;
-      for (const reader of this.readers.get(x) ?? []) {
+      for (const reader of this.groups.readers.get(x) ?? []) {
         if (without.get(reader)?.has(x) ?? true) until = Math.max(until, reader.rank);
       }
       longer += bytesOf(x) * Math.max(0, last - until);
@@ -492,14 +328,16 @@ class Fusion {
       const { frame } = group;
       if (frame.is === "loop") return false;
       if (size !== frameSize(frame) && !(frame.is === "rows" && size === frame.rows)) return false;
-      return using.every((other) => other === group || !this.isReachable(other, group, true));
+      return using.every((other) =>
+        other === group || !this.groups.isReachable(other, group, true)
+      );
     });
     if (home === undefined) return;
     const others = using.filter((other) => other !== home);
     this.stored.add(node);
     const members = [...home.members, node].sort((x, y) => x.id - y.id);
     const isRead = (n: Node, by: Group): boolean =>
-      this.wanted.has(n) || [...this.readers.get(n) ?? []].some((reader) => reader !== by);
+      this.wanted.has(n) || this.groups.isRead(n, [by]);
     const verdict = this.check(
       home.frame,
       members,
@@ -517,29 +355,27 @@ class Fusion {
       return;
     }
     home.members = members;
-    this.home.set(node, home);
+    this.groups.home.set(node, home);
     for (const other of others) {
-      if (other.rank < home.rank) this.reorder(other, home);
-      for (const read of other.reads) this.readers.get(read)?.delete(other);
-      other.reads = this.readsOf(other.members);
-      for (const read of other.reads) this.addReader(read, other);
+      if (other.rank < home.rank) this.groups.reorder(other, home);
+      this.groups.read(other, this.groups.readsOf(other.members));
     }
     [home, ...others].forEach((group, i) => this.promise(group, [verdict, ...rest][i]!));
   }
 
   private finish(): Region[] {
-    const live = this.groups.filter((g) => g.into === undefined);
+    const live = this.groups.live;
     const done = new Set<Group>(), regions: Region[] = [];
     const visit = (root: Group): void => {
-      const stack: { group: Group; todo: Group[] }[] = [];
+      const stack: { group: Group; waiting: Group[] }[] = [];
       const push = (group: Group): void => {
         done.add(group);
-        stack.push({ group, todo: [...this.producers(group)] });
+        stack.push({ group, waiting: [...this.groups.producers(group)] });
       };
       push(root);
       while (stack.length > 0) {
         const top = stack[stack.length - 1]!;
-        const next = top.todo.pop();
+        const next = top.waiting.pop();
         if (next === undefined) {
           regions.push(this.regionOf(top.group));
           stack.pop();
@@ -552,7 +388,7 @@ class Fusion {
 
   private regionOf(group: Group): Region {
     const outputs = group.members.filter((m) =>
-      this.wanted.has(m) || [...this.readers.get(m) ?? []].some((reader) => reader !== group)
+      this.wanted.has(m) || this.groups.isRead(m, [group])
     );
     return { frame: group.frame, outputs, inputs: [...group.reads] };
   }
