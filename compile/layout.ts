@@ -116,7 +116,8 @@ export class Layout {
     }
     const { kernel, buffers } = written;
     const main = outputs[outputs.length - 1]!;
-    const source = outputs.map((o) => o.source?.line).find((s) => s !== undefined);
+    // A line costs turning a stack trace into text, so no more are asked for than are needed.
+    const source = outputs.find((o) => o.source?.line !== undefined)?.source?.line;
     let text = this.#expressions.get(main);
     if (text === undefined) this.#expressions.set(main, text = expression(main, 4));
     return {
