@@ -9,28 +9,29 @@ import * as rg from "../../mod.ts";
 import type { Claim, Experiment } from "./experiment.ts";
 
 /** t(l, s): advances for a chain of l steps with s snapshots, as published. */
-const published: readonly (readonly [length: number, snapshots: number, advances: number])[] = [
-  [5, 2, 6],
-  [10, 2, 20],
-  [10, 3, 15],
-  [10, 4, 14],
-  [10, 6, 12],
-  [10, 8, 10],
-  [10, 9, 9],
-  [14, 3, 27],
-  [20, 3, 45],
-  [50, 5, 122],
-  [100, 1, 4950],
-  [100, 2, 845],
-  [100, 3, 490],
-  [100, 5, 316],
-  [100, 8, 245],
-  [100, 10, 222],
-  [1000, 3, 12155],
-  [1000, 5, 6284],
-  [1000, 10, 3636],
-  [1000, 20, 2747],
-];
+export const published:
+  readonly (readonly [length: number, snapshots: number, advances: number])[] = [
+    [5, 2, 6],
+    [10, 2, 20],
+    [10, 3, 15],
+    [10, 4, 14],
+    [10, 6, 12],
+    [10, 8, 10],
+    [10, 9, 9],
+    [14, 3, 27],
+    [20, 3, 45],
+    [50, 5, 122],
+    [100, 1, 4950],
+    [100, 2, 845],
+    [100, 3, 490],
+    [100, 5, 316],
+    [100, 8, 245],
+    [100, 10, 222],
+    [1000, 3, 12155],
+    [1000, 5, 6284],
+    [1000, 10, 3636],
+    [1000, 20, 2747],
+  ];
 
 const width = 1024, state = 4 * width;
 
