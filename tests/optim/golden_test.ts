@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { tensor } from "../../graph/create.ts";
 import type { Tensor } from "../../graph/tensor.ts";
-import { lamb, lars, lion, type Optimizer } from "../../optim/mod.ts";
+import { lamb, lars, lion, type Optimizer, sgd } from "../../optim/mod.ts";
 import { assertValues, installHost } from "../graph/host.ts";
 import { force, golden, gradientAt, start, torch } from "./problem.ts";
 
@@ -14,15 +14,20 @@ function paramsOf(x: readonly number[]): Params {
   return { weight: tensor(x.slice(0, 4), { shape: [2, 2] }), bias: tensor(x.slice(4)) };
 }
 
-/** Compares a trajectory of 50 steps, the gradients taken at the expected places. */
-async function follows(optimizer: Optimizer, path: number[][], tolerance: number): Promise<void> {
+/** Compares a trajectory of 50 steps down, or up against the gradients. */
+async function follows(
+  optimizer: Optimizer,
+  path: number[][],
+  tolerance: number,
+  sign: 1 | -1 = 1,
+): Promise<void> {
   assertEquals(path.length, 50);
   let state = optimizer.init(paramsOf(start));
   for (const [i, expected] of path.entries()) {
     // At the optimizer's own places, so that a wrong step is not corrected by the next.
     const { weight, bias } = state.params;
     const x = [...await weight.data(), ...await bias.data()].map(Number);
-    state = optimizer.update(state, paramsOf(gradientAt(x, i)));
+    state = optimizer.update(state, paramsOf(gradientAt(x, i).map((g) => sign * g)));
     await assertValues(state.params.weight.flatten(), expected.slice(0, 4), tolerance, `${i}`);
     await assertValues(state.params.bias, expected.slice(4), tolerance, `step ${i}`);
   }
@@ -33,6 +38,14 @@ for (const [name, optimizer] of Object.entries(torch)) {
   Deno.test(`optimizers follow PyTorch for 50 steps: ${name}`, () =>
     follows(optimizer, golden(name), 1e-5));
 }
+
+Deno.test("negative gradients climb as PyTorch's maximize does, while weights decay", () =>
+  follows(
+    sgd({ rate: 0.01, momentum: 0.5, weightDecay: 0.1 }),
+    golden("ascent"),
+    1e-5,
+    -1,
+  ));
 
 /** A rule of the papers on numbers: the state after, for parameters of the two lengths. */
 type Rule = (x: number[], g: number[], memory: number[][], t: number) => number[];
