@@ -87,6 +87,11 @@ export interface Packing {
   readonly e: number;
 }
 
+/** Fields of the second word of a block's header: where each begins, and its bits. */
+export const headerFields: {
+  readonly [F in keyof Packing | "entries"]: readonly [shift: number, bits: number];
+} = { w: [0, 6], g: [6, 4], v: [10, 5], e: [15, 6], entries: [21, 11] };
+
 /** Number of bits of a code: 0 for 0. */
 function bitLength(code: number): number {
   return 32 - Math.clz32(code);
@@ -166,19 +171,21 @@ function pack(codes: Uint32Array): { shape: number; words: Uint32Array } {
     put(words, bit + g, v, rest);
   });
   escapes.forEach((code, k) => put(words, parts.escapes * 32 + k * e, e, code));
-  return { shape: (w | g << 6 | v << 10 | e << 15 | entries.length << 21) >>> 0, words };
+  const fields = { ...packing, entries: entries.length };
+  const shape = Object.entries(headerFields)
+    .reduce((sum, [name, [at]]) => sum + fields[name as keyof typeof fields] * 2 ** at, 0);
+  return { shape, words };
 }
 
 /** Unpacks a block of `codes.length` codes. */
 function unpack(shape: number, words: Uint32Array, codes: Uint32Array): void {
-  const packing = {
-    w: shape & 63,
-    g: shape >>> 6 & 15,
-    v: shape >>> 10 & 31,
-    e: shape >>> 15 & 63,
+  const field = (name: keyof typeof headerFields): number => {
+    const [at, bits] = headerFields[name];
+    return (shape >>> at & mask(bits)) >>> 0;
   };
+  const packing = { w: field("w"), g: field("g"), v: field("v"), e: field("e") };
   const { w, g, v, e } = packing;
-  const entries = shape >>> 21;
+  const entries = field("entries");
   const parts = layout(packing, codes.length, entries);
   for (let i = 0; i < codes.length; i++) codes[i] = get(words, i * w, w);
   let at = -1;

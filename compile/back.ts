@@ -212,7 +212,7 @@ class Back implements PreparedLoop {
     const { advances, inversions, recorded } = plan?.extraSteps(length) ??
       { advances: length, inversions: 0, recorded: 0 };
     const again = advances - Number(plan?.atTurn(length)[0] ?? 0);
-    const taken = recorder?.tape.recording;
+    const taken = recorder?.tape.restoring;
     return {
       steps,
       besides: sumOf([

@@ -9,17 +9,16 @@
 import type { TapePlan } from "../checkpoint/plan.ts";
 import type { Aval } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
-import type { Kernel } from "../kernels/kernel.ts";
 import {
-  carriesADispatch,
-  codeKernel,
+  dispatchesOf,
   fullWords,
+  isDirect,
   lanesOn,
-  packKernel,
-  patchKernel,
+  type Picked,
+  recordKernel,
+  restoreKernel,
   type TapeShape,
   tapeShape,
-  unpackKernel,
 } from "../kernels/tape.ts";
 import { bytesOf } from "./order.ts";
 import type { Dispatch, Target } from "./program.ts";
@@ -68,7 +67,11 @@ export class LoopTape {
   readonly words: number;
   /** Parts of the state that have elements. */
   readonly #parts: readonly number[];
-  readonly #codes: string;
+  /** The dispatches that record a step, and those that restore it. */
+  readonly #record: readonly Picked[];
+  readonly #restore: readonly Picked[];
+  /** Where codes wait. */
+  readonly #codes = "tape codes";
 
   /** A tape with its memory among the names. */
   constructor(
@@ -83,7 +86,12 @@ export class LoopTape {
     this.#parts = state.flatMap(({ shape }, i) => sizeOf(shape) > 0 ? [i] : []);
     this.names = parts.map((part, i) => names.of(`tape ${part}`, bytesOf(memory[i]!)));
     this.words = memory[0]!.shape[0]!;
-    this.#codes = names.of("tape codes", bytesOf(this.#codeWords));
+    this.#record = dispatchesOf(this.shape, 2, target.maxBindings);
+    this.#restore = dispatchesOf(this.shape, 1, target.maxBindings).reverse();
+    const waits = (picked: Picked): boolean => !isDirect(this.shape, picked);
+    if ([...this.#record, ...this.#restore].some(waits)) {
+      names.of(this.#codes, bytesOf(words(this.shape.codeWords)));
+    }
   }
 
   /** Memory of how many words are taken; 0 before the first step. */
@@ -101,64 +109,65 @@ export class LoopTape {
     return this.words < fullWords(this.shape);
   }
 
-  /** What recording a step takes, or taking it back. */
+  /** What recording a step takes. */
   get recording(): Effort {
-    const { codeWords } = this.shape, chunks = this.#inChunks(2).length;
-    return { bytes: 16 * codeWords, flops: 0, dispatches: chunks + 1 };
+    return this.#effort(this.#record);
   }
 
-  get #codeWords(): Aval {
-    return words(this.shape.codeWords);
+  /** What taking a step back takes. */
+  get restoring(): Effort {
+    return this.#effort(this.#restore);
+  }
+
+  #effort(dispatches: readonly Picked[]): Effort {
+    return { bytes: 8 * this.shape.elements, flops: 0, dispatches: dispatches.length };
   }
 
   /** Records what is wrong with a guess of the state before the step in `counter`. */
   record(stage: TapeStage, truth: readonly number[], guess: readonly number[]): Dispatch[] {
-    const { at, make, counter } = stage;
-    const codes = this.#inChunks(2).map((chunk) =>
-      make(
-        codeKernel(this.shape, chunk),
-        [...this.#of(chunk, (i) => [truth[i]!, guess[i]!]), at(this.#codes), counter],
-        [...this.#of(chunk, (i) => [this.state[i]!, this.state[i]!]), this.#codeWords, words(1)],
+    return this.#record.map((picked) =>
+      stage.make(
+        recordKernel(this.shape, picked, lanesOn(this.target.kind)),
+        ...this.#bound(stage, picked, [truth, guess], 4),
       )
     );
-    const kernel = packKernel(this.shape, lanesOn(this.target.kind));
-    return [...codes, this.#packed(kernel, stage, [0, 1, 2, 3])];
   }
 
   /** Puts the guess of a state right, in place. */
   restore(stage: TapeStage, guess: readonly number[]): Dispatch[] {
-    const { at, make, counter } = stage;
-    const patches = this.#inChunks(1).map((chunk) =>
-      make(
-        patchKernel(this.shape, chunk),
-        [...this.#of(chunk, (i) => [guess[i]!]), at(this.#codes), counter],
-        [...this.#of(chunk, (i) => [this.state[i]!]), this.#codeWords, words(1)],
+    return this.#restore.map((picked) =>
+      stage.make(
+        restoreKernel(this.shape, picked, lanesOn(this.target.kind)),
+        ...this.#bound(stage, picked, [guess], 3),
       )
     );
-    const kernel = unpackKernel(this.shape, lanesOn(this.target.kind));
-    return [this.#packed(kernel, stage, [0, 1, 2]), ...patches];
   }
 
-  /** A kernel over the codes, some parts of the tape, and the counter. */
-  #packed(kernel: Kernel, { at, make, counter }: TapeStage, used: readonly number[]): Dispatch {
-    return make(
-      kernel,
-      [at(this.#codes), ...used.map((part) => at(this.names[part]!)), counter],
-      [this.#codeWords, ...used.map((part) => this.memory[part]!), words(1)],
-    );
-  }
-
-  /** Something of the parts of the state that carries of the tape are. */
-  #of<T>(chunk: readonly number[], of: (part: number) => readonly T[]): T[] {
-    return chunk.flatMap((k) => of(this.#parts[k]!));
-  }
-
-  /** Numbers of carries of the tape, as many together as a dispatch binds. */
-  #inChunks(bound: 1 | 2): number[][] {
-    const most = carriesADispatch(this.target.maxBindings, bound);
-    const all = this.#parts.map((_, k) => k), chunks: number[][] = [];
-    for (let i = 0; i < all.length; i += most) chunks.push(all.slice(i, i + most));
-    return chunks;
+  /** What a dispatch is bound to: some of the state, codes that wait, the tape, the counter. */
+  #bound(
+    { at, counter }: TapeStage,
+    picked: Picked,
+    states: readonly (readonly number[])[],
+    used: number,
+  ): [slots: number[], values: Aval[]] {
+    const { shape, names, memory, state } = this;
+    const carries = picked.carries.map((k) => this.#parts[k]!);
+    const codes = isDirect(shape, picked) ? [] : [words(shape.codeWords)];
+    const tape = picked.packs ? Array.from({ length: used }, (_, part) => part) : [];
+    return [
+      [
+        ...carries.flatMap((part) => states.map((slots) => slots[part]!)),
+        ...codes.map(() => at(this.#codes)),
+        ...tape.map((part) => at(names[part]!)),
+        counter,
+      ],
+      [
+        ...carries.flatMap((part) => states.map(() => state[part]!)),
+        ...codes,
+        ...tape.map((part) => memory[part]!),
+        words(1),
+      ],
+    ];
   }
 }
 

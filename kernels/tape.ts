@@ -4,7 +4,15 @@
  *
  * @module
  */
-export { carriesADispatch, codeKernel, patchKernel } from "./tape/codes.ts";
-export { type Carry, fullWords, lanesOn, type TapeShape, tapeShape } from "./tape/layout.ts";
-export { packKernel } from "./tape/pack.ts";
-export { unpackKernel } from "./tape/unpack.ts";
+export {
+  type Carry,
+  dispatchesOf,
+  fullWords,
+  isDirect,
+  lanesOn,
+  type Picked,
+  type TapeShape,
+  tapeShape,
+} from "./tape/layout.ts";
+export { recordKernel } from "./tape/record.ts";
+export { restoreKernel } from "./tape/restore.ts";
