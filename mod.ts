@@ -95,7 +95,13 @@ export type {
   Steered,
 } from "./compile/script.ts";
 export type { Access, Kernel } from "./kernels/kernel.ts";
-export { compile, type Compiled, type CompileOptions, type Passed } from "./runtime/compile.ts";
+export {
+  compile,
+  type Compiled,
+  type CompileOptions,
+  type OffloadBudget,
+  type Passed,
+} from "./runtime/compile.ts";
 export type { ExplainOptions } from "./runtime/explain.ts";
 export type { Measured } from "./runtime/flags.ts";
 export { debugPrint } from "./runtime/debug.ts";

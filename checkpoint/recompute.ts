@@ -1,7 +1,9 @@
 /**
  * What of a general graph is kept for the way back, under a budget of bytes, and what is run again.
- * Each value is kept, or run again from others that are kept or run again, or not there. The
- * cheapest choice at given prices of a byte and of a unit of time is a minimum cut; prices between
+ * Each value is kept, or fetched from where it was moved to meanwhile, or run again from others that
+ * are there or run again, or not there. The cheapest choice at given prices of a byte and of a unit
+ * of time is a minimum cut, in which a value that is there costs what is cheaper, being kept or
+ * fetched; prices between
  * those that are just too large and just small enough give the corners of the trade of bytes
  * against time, and a knapsack fills what a corner leaves of the budget. The cut alone with the
  * knapsack's choice excluded from running again is PyTorch's `activation_memory_budget`; it is
@@ -29,27 +31,35 @@ export interface Value {
   readonly given?: boolean;
   /** Must not be run again. @default false */
   readonly once?: boolean;
+  /** Time to move it elsewhere and back; undefined where it has to be kept or run again. */
+  readonly fetch?: number;
 }
 
-/** What to keep and what to run again. */
+/** What to keep, what to move away and fetch, and what to run again. */
 export interface Selection {
   /** Values to keep, ascending. */
   readonly kept: readonly number[];
+  /** Values to move away and fetch, ascending. */
+  readonly fetched: readonly number[];
   /** Values to run again, ascending, which is an order in which they can run. */
   readonly rerun: readonly number[];
   /** Bytes of what is kept. */
   readonly bytes: number;
-  /** Time of what is run again. */
+  /** Time of what is fetched and run again. */
   readonly time: number;
 }
 
 /**
- * What must be run again if exactly these values are kept, without those among them that nothing
- * reads; undefined if something that must not be run again would have to be.
+ * What must be run again if exactly these values are kept and fetched, without those among them that
+ * nothing reads; undefined if something that must not be run again would have to be.
  */
-export function select(values: readonly Value[], keep: ReadonlySet<number>): Selection | undefined {
+export function select(
+  values: readonly Value[],
+  keep: ReadonlySet<number>,
+  fetch: ReadonlySet<number> = new Set(),
+): Selection | undefined {
   const reads = new Uint8Array(values.length);
-  const kept: number[] = [];
+  const kept: number[] = [], fetched: number[] = [];
   const rerun: number[] = [];
   let [bytes, time] = [0, 0];
   for (let i = values.length - 1; i >= 0; i--) {
@@ -58,6 +68,9 @@ export function select(values: readonly Value[], keep: ReadonlySet<number>): Sel
     if (keep.has(i)) {
       kept.push(i);
       bytes += value.bytes;
+    } else if (fetch.has(i) && value.fetch !== undefined) {
+      fetched.push(i);
+      time += value.fetch;
     } else if (value.once) return undefined;
     else {
       rerun.push(i);
@@ -65,10 +78,10 @@ export function select(values: readonly Value[], keep: ReadonlySet<number>): Sel
       for (const input of value.inputs) reads[input] = 1;
     }
   }
-  return { kept: kept.reverse(), rerun: rerun.reverse(), bytes, time };
+  return { kept: kept.reverse(), fetched: fetched.reverse(), rerun: rerun.reverse(), bytes, time };
 }
 
-/** The cheapest selection at these prices, with some values excluded from running again. */
+/** The cheapest selection at these prices, with some values excluded from all but being kept. */
 function cheapest(
   values: readonly Value[],
   byte: number,
@@ -83,8 +96,13 @@ function cheapest(
   // Capacities are whole numbers; at least one, so that nothing is chosen that is not needed.
   const scale = 2 ** 50 / (total || 1);
   const whole = (price: number): number => price > 0 ? Math.max(1, Math.round(price * scale)) : 0;
+  const isFetched = (i: number): boolean => {
+    const { fetch, bytes } = values[i]!;
+    return fetch !== undefined && unit > 0 && !excluded(i) && fetch * unit < bytes * byte;
+  };
   values.forEach((value, i) => {
-    network.edge(2 * i, 2 * i + 1, value.given ? 0 : whole(value.bytes * byte));
+    const there = isFetched(i) ? value.fetch! * unit : value.bytes * byte;
+    network.edge(2 * i, 2 * i + 1, value.given ? 0 : whole(there));
     if (value.needed) network.edge(2 * i + 1, sink, Infinity);
     if (value.given) return;
     const fixed = value.once || excluded(i);
@@ -92,11 +110,11 @@ function cheapest(
     for (const input of value.inputs) network.edge(2 * input + 1, 2 * i, Infinity);
   });
   const { side } = network.cut(source, sink);
-  const keep = new Set<number>();
+  const keep = new Set<number>(), fetch = new Set<number>();
   values.forEach((_, i) => {
-    if (side[2 * i] === 1 && side[2 * i + 1] === 0) keep.add(i);
+    if (side[2 * i] === 1 && side[2 * i + 1] === 0) (isFetched(i) ? fetch : keep).add(i);
   });
-  return select(values, keep)!;
+  return select(values, keep, fetch)!;
 }
 
 /** Weight of what only breaks ties, against what decides. */
@@ -122,7 +140,7 @@ function totals(values: readonly Value[]): { bytes: number; time: number } {
   let [bytes, time] = [0, 0];
   for (const value of values) {
     bytes += value.bytes;
-    time += value.time;
+    time += value.time + (value.fetch ?? 0);
   }
   return { bytes: bytes || 1, time: time || 1 };
 }
@@ -194,17 +212,22 @@ function better(a: Selection, b: Selection): boolean {
 
 /** What the knapsack picks from the fastest selection, kept as it is, and the least cut for it. */
 function picked(values: readonly Value[], fast: Selection, budget: number): Selection[] {
-  const fixed = fast.kept.filter((i) => values[i]!.once);
-  const open = fast.kept.filter((i) => !values[i]!.once);
+  const worth = (i: number): number => {
+    const { time, once, fetch = Infinity } = values[i]!;
+    return Math.min(once ? Infinity : time, fetch);
+  };
+  const fixed = fast.kept.filter((i) => worth(i) === Infinity);
+  const open = fast.kept.filter((i) => worth(i) < Infinity);
   const room = budget - fixed.reduce((sum, i) => sum + values[i]!.bytes, 0);
   if (room < 0) return [];
   const chosen = knapsack(
-    open.map((i) => ({ bytes: values[i]!.bytes, worth: values[i]!.time })),
+    open.map((i) => ({ bytes: values[i]!.bytes, worth: worth(i) })),
     room,
   )
     .map((k) => open[k]!);
-  const asIs = select(values, new Set([...fixed, ...chosen]));
   const set = new Set(chosen);
+  const moved = open.filter((i) => !set.has(i) && values[i]!.fetch === worth(i));
+  const asIs = select(values, new Set([...fixed, ...chosen]), new Set(moved));
   const cut = smallestBut(values, (i) => set.has(i));
   return asIs === undefined ? [cut] : [asIs, cut];
 }
@@ -215,9 +238,13 @@ function fill(
   selection: Selection,
   budget: number,
 ): Selection | undefined {
-  const { kept, rerun, bytes } = selection;
+  const { kept, fetched, rerun, bytes } = selection;
   if (bytes > budget) return undefined;
-  const items = rerun.map((i) => ({ bytes: values[i]!.bytes, worth: values[i]!.time }));
-  const more = knapsack(items, budget - bytes).map((k) => rerun[k]!);
-  return more.length === 0 ? undefined : select(values, new Set([...kept, ...more]));
+  const items = [
+    ...rerun.map((i) => ({ index: i, bytes: values[i]!.bytes, worth: values[i]!.time })),
+    ...fetched.map((i) => ({ index: i, bytes: values[i]!.bytes, worth: values[i]!.fetch! })),
+  ];
+  const more = knapsack(items, budget - bytes).map((k) => items[k]!.index);
+  if (more.length === 0) return undefined;
+  return select(values, new Set([...kept, ...more]), new Set(fetched));
 }

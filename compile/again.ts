@@ -3,16 +3,17 @@
  * function's inside: the one that gave its results, and one that begins at `again` on its inputs,
  * from which the way back reads. Without these identities both are one, and that one is compiled;
  * what the copies were says which stored values the way back must not find in memory, as they were
- * left there, but has to have made again.
+ * left there, but has to have made again. What begins at a value with a store named waits there for it.
  *
  * @module
  */
 import { rebuild } from "../graph/build.ts";
+import type { Outside } from "../graph/loops/replay.ts";
 import { is, type Node } from "../graph/node.ts";
 import { topological } from "../graph/walk.ts";
 import { isAnchor } from "../kernels/legal.ts";
 import type { Region } from "../kernels/region.ts";
-import { forgetting, type Kitchen, type Schedule } from "./schedule.ts";
+import { type Away, forgetting, type Kitchen, type Schedule, withSaves } from "./schedule.ts";
 import { withoutReshapes } from "./store.ts";
 
 /** A graph with checkpoints taken apart. */
@@ -25,6 +26,11 @@ export interface Lifted {
   readonly groups: readonly ReadonlySet<number>[];
   /** For each group, numbers in `followed` of what its copy and the way back read from elsewhere. */
   readonly held: readonly ReadonlySet<number>[];
+  /** For each group that begins at values that wait outside of the device: where, and their numbers. */
+  readonly away: readonly (
+    | { readonly store: Outside; readonly values: ReadonlySet<number> }
+    | undefined
+  )[];
 }
 
 /** Takes a graph apart; undefined if it has no checkpoints. */
@@ -48,7 +54,13 @@ export function liftAgain(results: readonly Node[]): Lifted | undefined {
     }
   }
   // Results of loops are followed where they are read: who looks at all of them keeps them alive.
-  const nodes = order.filter(({ op }) => op !== "again" && op !== "loop" && op !== "project");
+  // What waits outside is followed in any case.
+  const waiting = new Set(
+    order.flatMap((node) => is(node, "again") && node.attributes.store ? node.inputs : []),
+  );
+  const nodes = order.filter((node) =>
+    waiting.has(node) || (node.op !== "again" && node.op !== "loop" && node.op !== "project")
+  );
   const numbers = new Map(nodes.map((node, i) => [node, i]));
   const groups: Set<number>[] = [], held: Set<number>[] = [];
   for (const group of starts.values()) {
@@ -75,6 +87,11 @@ export function liftAgain(results: readonly Node[]): Lifted | undefined {
     followed: nodes.map((node) => plain.get(node)!),
     groups,
     held,
+    away: [...starts.values()].map((group) => {
+      const { store } = (group[0] as Node<"again">).attributes;
+      return store &&
+        { store, values: new Set(group.map((node) => numbers.get(node.inputs[0]!)!)) };
+    }),
   };
 }
 
@@ -94,6 +111,7 @@ export function honoured(
   start: Schedule,
 ): Schedule {
   const { values, results } = kitchen;
+  const moved = new Map<number, Away>();
   const became = asked.became.map(withoutReshapes);
   const total = new Map<Node, number>();
   for (const node of became) total.set(node, (total.get(node) ?? 0) + 1);
@@ -103,20 +121,30 @@ export function honoured(
     for (const i of group) copied.set(became[i]!, (copied.get(became[i]!) ?? 0) + 1);
     const isEarly = (node: Node): boolean => (total.get(node) ?? 0) > (copied.get(node) ?? 0);
     const held = new Set([...asked.held[g]!].map((i) => became[i]!));
-    const dropped = new Set<number>();
+    const away = asked.away[g], dropped = new Set<number>();
+    const waiting = new Set([...away?.values ?? []].map((i) => became[i]!));
+    const move = (v: number): void => {
+      const way = kitchen.away[v]!.find(({ store }) => store === away!.store);
+      if (way === undefined) return;
+      moved.set(v, way);
+      dropped.add(v);
+    };
     values.forEach((node, v) => {
+      if (waiting.has(node)) return move(v);
       // A reshape of an argument is in the copy, and still is what is held.
       if (!copied.has(node) || !isEarly(node) || held.has(node) || results.has(v)) return;
       const region = regions[kitchen.maker[v]!]!;
-      if (!standsFor(node, region, held, stored)) dropped.add(v);
+      if (standsFor(node, region, waiting, stored)) move(v);
+      else if (!standsFor(node, region, held, stored)) dropped.add(v);
     });
     return { dropped, late: lateRegions(regions, copied, isEarly) };
   });
+  const saving = withSaves(kitchen, start, start.length - 1, moved);
   const fixed = new Set<number>();
   for (;;) {
     const forgotten = new Map<number, Set<number>>();
     for (const { dropped, late } of wishes) {
-      const at = start.findIndex((r) =>
+      const at = saving.findIndex((r) =>
         late.has(r) && kitchen.recipes[r]!.reads.some((v) => dropped.has(v) && !fixed.has(v))
       );
       if (at < 0) continue;
@@ -125,7 +153,7 @@ export function honoured(
       forgotten.set(at, gone);
     }
     if (forgotten.size === 0) return start;
-    const made = forgetting(kitchen, start, forgotten);
+    const made = forgetting(kitchen, saving, forgotten);
     if ("schedule" in made) return made.schedule;
     for (const v of made.lost) fixed.add(v);
   }

@@ -25,6 +25,7 @@ const decisions = [
   { name: "results", colour: "#059669" },
   { name: "stored", colour: "#2563eb" },
   { name: "made again", colour: "#d97706" },
+  { name: "brought back", colour: "#db2777" },
   { name: "workspace", colour: "#a78bfa" },
 ] as const;
 type Decision = typeof decisions[number]["name"];
@@ -50,6 +51,7 @@ function bytesByDecision({ laid, again, results }: Drawn): Map<Decision, Float64
     if (stay.from < 0) return "arguments";
     if (stay.to === steps && wanted.has(stay.node)) return "results";
     if (again[stay.from]) return "made again";
+    if (laid.steps[stay.from]!.region.frame.is === "load") return "brought back";
     return isIdle(stay) ? "stored" : "workspace";
   };
   const bytes = new Map(decisions.map(({ name }) => [name as Decision, new Float64Array(steps)]));

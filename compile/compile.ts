@@ -28,6 +28,7 @@ import { Planning } from "./planning.ts";
 import { printMemory, printRegions } from "./print.ts";
 import type { Dispatch, Hold, OutsidePlan, Program, Result, Target } from "./program.ts";
 import type { Script } from "./script.ts";
+import { bytesMoved, isMove } from "./moves.ts";
 import { recordLoops } from "./record.ts";
 import { type Compile, compileLoop, type LoopSteps } from "./steps.ts";
 import { isArgument, withoutReshapes } from "./store.ts";
@@ -41,6 +42,8 @@ export interface CompileOptions {
   readonly inPlace?: boolean;
   /** Bytes of device memory, all in all, that a run may take; what does not fit is run again. */
   readonly memory?: number;
+  /** Bytes of values that may wait outside of the device, if they do not fit. @default none */
+  readonly outside?: OutsidePlan;
   /** What regions cost. @default the model of bytes and flops for the kind of device */
   readonly costs?: CostModel;
   /** Checks every graph after every pass. @default false */
@@ -128,8 +131,12 @@ function compileSimple(
   };
   const costs = options.costs ?? modelled(rooflines[target.kind]);
   const layout = new Layout({ args, results, takeovers, loops }, target);
-  const timeOf = (region: Region): number => costs.time(work(region));
-  const planning = new Planning(layout, regions, { limits, timeOf, asked });
+  const timeOf = (region: Region): number =>
+    isMove(region)
+      ? costs.transfer(region.frame.store, bytesMoved(region))
+      : costs.time(work(region));
+  const outside = options.outside ?? { host: 0, disk: 0 };
+  const planning = new Planning(layout, regions, { limits, timeOf, asked, outside });
   const { laid, again } = planning.within(options.memory, graph.name);
   const { allocation, dispatches, memory, steps } = laid;
   checkFits(graph.name, allocation.stays.map(({ node }) => node), dispatches, target);
@@ -148,6 +155,7 @@ function compileSimple(
     partial: (wanted) => partial(steps, wanted.map((i) => roots[i]!)),
     memory,
     outside: outsideOf([
+      laid,
       ...loops.values(),
       ...[...bodies.values()].map(({ steps }) => steps.program),
     ]),
@@ -157,8 +165,9 @@ function compileSimple(
         const done = work(region), loop = loops.get(region), besides = loop?.efforts.besides;
         return {
           work: done,
-          time: costs.time(done),
+          time: timeOf(region),
           again: again[i]!,
+          ...(isMove(region) && { move: { ...region.frame, bytes: bytesMoved(region) } }),
           first,
           count,
           ...(besides !== undefined && besides.dispatches > 0 && {
@@ -173,7 +182,7 @@ function compileSimple(
     sweep: () => planning.offers(),
     holds: holdsOf(simple),
     chart() {
-      const times = steps.map(({ region }) => costs.time(work(region)));
+      const times = steps.map(({ region }) => timeOf(region));
       return drawMemory(graph.name, { laid, again, times, results, budget: options.memory });
     },
     print(stage) {

@@ -92,7 +92,16 @@ class Fusion {
 
   private joinProducers(start: Group): void {
     const group = this.groups.current(start);
-    const rank = { dot: 0, scatter: 0, kernel: 0, rows: 1, map: 2, loop: 3 } as const;
+    const rank = {
+      dot: 0,
+      scatter: 0,
+      kernel: 0,
+      rows: 1,
+      map: 2,
+      loop: 3,
+      save: 3,
+      load: 3,
+    } as const;
     const producers = [...this.groups.producers(group)]
       .sort((a, b) => rank[a.frame.is] - rank[b.frame.is] || b.id - a.id);
     for (const producer of producers) {

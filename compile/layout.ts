@@ -14,7 +14,9 @@ import { writeTuned } from "../kernels/tuning.ts";
 import { wrapKernel } from "../kernels/user.ts";
 import { allocate, type Allocation } from "./allocate.ts";
 import type { PreparedLoop } from "./loop.ts";
-import { type Dispatch, type MemoryPlan, type Slot, type Target, uniformsOf } from "./program.ts";
+import { isMove, lastLoads, movePart, outsideOfMoves } from "./moves.ts";
+import type { Dispatch, MemoryPlan, OutsidePlan, Slot, Target } from "./program.ts";
+import { uniformsOf } from "./program.ts";
 import type { Script } from "./script.ts";
 import { shareKernels } from "./share.ts";
 import { assemble, type Part, together } from "./steps.ts";
@@ -41,6 +43,8 @@ export interface Laid {
   }[];
   readonly dispatches: readonly Dispatch[];
   readonly memory: MemoryPlan;
+  /** What values take that wait outside of the device. */
+  readonly outside: OutsidePlan;
 }
 
 /** Lays regions out. */
@@ -68,9 +72,10 @@ export class Layout {
 
   /** Everything that runs and where. */
   lay(order: readonly Region[]): Laid {
-    const allocation = this.allocate(order);
+    const allocation = this.allocate(order), last = lastLoads(order, allocation.stays);
     const parts = order.map((region, i): Part => {
       const loop = this.given.loops.get(region), bound = allocation.bound[i]!;
+      if (isMove(region)) return movePart(region, (node) => bound.get(node)!, last[i]!);
       if (loop === undefined) {
         return assemble([this.#dispatch(region, allocation.aliases[i]!, bound)]);
       }
@@ -91,6 +96,7 @@ export class Layout {
       steps,
       dispatches,
       memory: memoryOf(allocation.slots, dispatches),
+      outside: outsideOfMoves(order, last),
     };
   }
 
@@ -100,7 +106,9 @@ export class Layout {
     bound: ReadonlyMap<Node, number>,
   ): Dispatch {
     const { frame, inputs, outputs } = region;
-    if (frame.is === "loop") throw new Error("Cannot write a loop as one kernel");
+    if (frame.is === "loop" || frame.is === "save" || frame.is === "load") {
+      throw new Error(`Cannot write a ${frame.is} as one kernel`);
+    }
     const key = outputs.map((o) => {
       const input = aliases.get(o);
       return input === undefined ? "" : inputs.indexOf(input);

@@ -38,7 +38,7 @@ export function overwritable(region: Region, output: Node): readonly Node[] {
 
 /** True if values of the frame have places in it. */
 function elementByElement({ is }: Frame): boolean {
-  return is !== "scatter" && is !== "kernel" && is !== "loop";
+  return is === "map" || is === "rows" || is === "dot";
 }
 
 function findOverwritable({ frame, outputs, inputs }: Region, output: Node): readonly Node[] {

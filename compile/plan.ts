@@ -4,7 +4,8 @@
  * made again later. Which values to hold is chosen by minimum cut and knapsack
  * (checkpoint/recompute.ts), with the values that cross some evenly spread moments held in any case,
  * so that nothing has to be run again from the very beginning (Chen et al. 2016, "Training deep nets
- * with sublinear memory cost"); for chains also by the dynamic program (stages.ts).
+ * with sublinear memory cost"); for chains also by the dynamic program (stages.ts). Where values may
+ * wait outside of the device, all of that is tried with and without.
  *
  * Every candidate is allocated by the real allocator, so what a plan takes is known to the byte.
  * The candidates do not depend on the budget: it only picks among them. So more memory never makes
@@ -13,12 +14,17 @@
  * @module
  */
 import { selectWithin, smallest, type Value } from "../checkpoint/recompute.ts";
+import type { OutsidePlan } from "./program.ts";
 import {
+  type Away,
+  bytesAway,
+  isTicket,
   type Kitchen,
   liveBytes,
   type Moment,
   momentOf,
   remake,
+  savedIn,
   type Schedule,
   timeOfSchedule,
 } from "./schedule.ts";
@@ -52,20 +58,26 @@ export function effortFor(regions: number): Effort {
  * Plans that no other beats in both bytes and time, from the fastest to the smallest.
  *
  * @param bytesOf What the real allocator gives to a schedule.
+ * @param outside Bytes that may wait outside of the device.
  */
 export function plansOf(
   kitchen: Kitchen,
   start: Schedule,
   effort: Effort,
   bytesOf: (schedule: Schedule) => number,
+  outside: OutsidePlan = { host: 0, disk: 0 },
 ): Plan[] {
+  // What waits outside because a checkpoint asks for it comes on top.
+  const asked = bytesAway(kitchen, start);
+  const room = { host: outside.host + asked.host, disk: outside.disk + asked.disk };
   const plans: Plan[] = [];
   const seen = new Set<string>();
   const consider = (schedule: Schedule, most: number): void => {
     const key = schedule.join();
     if (seen.has(key)) return;
     seen.add(key);
-    const time = timeOfSchedule(kitchen, schedule);
+    const time = timeOfSchedule(kitchen, schedule), away = bytesAway(kitchen, schedule);
+    if (away.host > room.host || away.disk > room.disk) return;
     // All that is alive at once is the least it could take.
     if (plans.some((plan) => plan.bytes <= most && plan.time <= time)) return;
     plans.push({ schedule, time, bytes: bytesOf(schedule) });
@@ -73,16 +85,19 @@ export function plansOf(
   const live = Math.max(0, ...liveBytes(kitchen, start));
   consider(start, live);
   const least = leastAlive(kitchen);
-  for (const segments of effort.segments) {
-    // A target that is out of reach leaves little for those below it.
-    for (let level = 1, missed = 0; level <= effort.levels && missed < 2; level++) {
-      const target = live - (live - least) * level / effort.levels;
-      let reached = live;
-      for (const { schedule, most } of reductions(kitchen, start, segments, target)) {
-        consider(schedule, most);
-        reached = most;
+  const rooms = outside.host + outside.disk > 0 ? [undefined, room] : [undefined];
+  for (const room of rooms) {
+    for (const segments of effort.segments) {
+      // A target that is out of reach leaves little for those below it.
+      for (let level = 1, missed = 0; level <= effort.levels && missed < 2; level++) {
+        const target = live - (live - least) * level / effort.levels;
+        let reached = live;
+        for (const found of reductions(kitchen, start, { segments, target, room })) {
+          consider(found.schedule, found.most);
+          reached = found.most;
+        }
+        if (reached > target) missed++;
       }
-      if (reached > target) missed++;
     }
   }
   for (const schedule of chainSchedules(kitchen, start, effort.levels)) {
@@ -121,6 +136,16 @@ function leastAlive({ recipes, regions, bytes, results }: Kitchen): number {
 /** Moments at which a schedule is cut, at most. */
 const mostCuts = 12;
 
+/** How a schedule is cut. */
+interface Cut {
+  /** Moments whose values are held in any case. */
+  readonly segments: number;
+  /** Bytes alive. */
+  readonly target: number;
+  /** Bytes that may wait outside of the device; undefined if none may. */
+  readonly room: OutsidePlan | undefined;
+}
+
 /**
  * Schedules with less and less alive at their fullest moment, until that is `target` or nothing
  * helps any more.
@@ -128,13 +153,12 @@ const mostCuts = 12;
 function* reductions(
   kitchen: Kitchen,
   start: Schedule,
-  segments: number,
-  target: number,
+  how: Cut,
 ): Generator<{ readonly schedule: Schedule; readonly most: number }> {
   let schedule = start;
   let { most, at } = fullest(kitchen, schedule);
-  for (let cut = 0; cut < mostCuts && most > target; cut++) {
-    const next = reduced(kitchen, schedule, at, segments, target);
+  for (let cut = 0; cut < mostCuts && most > how.target; cut++) {
+    const next = reduced(kitchen, schedule, at, how);
     const after = fullest(kitchen, next);
     if (after.most >= most) return;
     schedule = next;
@@ -156,25 +180,62 @@ function reduced(
   kitchen: Kitchen,
   schedule: Schedule,
   at: number,
-  segments: number,
-  target: number,
+  { segments, target, room: outside }: Cut,
 ): Schedule {
   const { recipes, bytes, results } = kitchen;
   const moment = momentOf(kitchen, schedule, at);
   const { reads, writes } = recipes[schedule[at]!]!;
   const present = new Set([...reads, ...writes]);
-  for (const v of moment.wanted) if (results.has(v)) present.add(v);
+  for (const v of moment.wanted) if (results.has(v) || isTicket(kitchen, v)) present.add(v);
   const spread = crossing(kitchen, at, moment, segments);
   let room = target;
   const held = new Set([...present, ...spread]);
   for (const v of held) room -= bytes[v]!;
   const fixed = new Set<number>();
+  let ways = waysAway(kitchen, outside);
   for (;;) {
-    const kept = chosen(kitchen, schedule, at, moment, held, fixed, Math.max(0, room));
-    const made = remake(kitchen, schedule, at, kept);
+    const choice = chosen(kitchen, schedule, at, moment, held, fixed, Math.max(0, room), ways);
+    const fitting = outside && withRoom(kitchen, schedule, choice.moved, outside);
+    if (fitting !== undefined && fitting.size < choice.moved.size) {
+      ways = fitting;
+      continue;
+    }
+    const made = remake(kitchen, schedule, at, choice.kept, fitting);
     if ("schedule" in made) return made.schedule;
     for (const v of made.lost) fixed.add(v);
   }
+}
+
+/** The store that each value goes to if it is moved: the nearest that there is. */
+function waysAway({ away }: Kitchen, room: OutsidePlan | undefined): ReadonlyMap<number, Away> {
+  const found = new Map<number, Away>();
+  if (room === undefined) return found;
+  away.forEach((ways, v) => {
+    const way = ways.find(({ store }) => room[store] > 0);
+    if (way !== undefined) found.set(v, way);
+  });
+  return found;
+}
+
+/** Those of the values to move for which there is room, dear ones first, in the nearest store with some. */
+function withRoom(
+  kitchen: Kitchen,
+  schedule: Schedule,
+  moved: ReadonlyMap<number, Away>,
+  room: OutsidePlan,
+): ReadonlyMap<number, Away> {
+  const { away, bytes, recipes, remaker } = kitchen;
+  const taken = bytesAway(kitchen, schedule);
+  const left = { host: room.host - taken.host, disk: room.disk - taken.disk };
+  const worth = (v: number): number => recipes[remaker[v]!]!.time / bytes[v]!;
+  const fitting = new Map<number, Away>();
+  for (const v of [...moved.keys()].sort((a, b) => worth(b) - worth(a) || a - b)) {
+    const way = away[v]!.find(({ store }) => left[store] >= bytes[v]!);
+    if (way === undefined) continue;
+    left[way.store] -= bytes[v]!;
+    fitting.set(v, way);
+  }
+  return fitting;
 }
 
 /**
@@ -216,7 +277,16 @@ function crossing(
   return result;
 }
 
-/** What to hold after step `at` besides `held`, within `room` bytes. */
+/** What to hold after a step, and what of the rest is moved outside of the device. */
+export interface Choice {
+  readonly kept: ReadonlySet<number>;
+  readonly moved: ReadonlyMap<number, Away>;
+}
+
+/**
+ * What to hold after step `at` besides `held`, within `room` bytes, and what to move the ways that
+ * values may go.
+ */
 export function chosen(
   kitchen: Kitchen,
   schedule: Schedule,
@@ -225,7 +295,8 @@ export function chosen(
   held: ReadonlySet<number>,
   fixed: ReadonlySet<number>,
   room: number,
-): Set<number> {
+  ways: ReadonlyMap<number, Away> = new Map(),
+): Choice {
   const { recipes, bytes, maker, remaker } = kitchen;
   const ran = new Set(schedule.slice(0, at + 1));
   const runs = (r: number): boolean => !recipes[r]!.doomed.some((region) => ran.has(region));
@@ -237,6 +308,13 @@ export function chosen(
       : runs(maker[v]!)
       ? maker[v]!
       : undefined;
+  const isSaved = (ticket: number): boolean => made[ticket]! >= 0;
+  /** Time to have a value back that was moved, and perhaps has been already. */
+  const fetchOf = (v: number): { readonly fetch?: number } => {
+    const saved = savedIn(kitchen, v, isSaved), way = ways.get(v);
+    if (saved !== undefined) return { fetch: recipes[saved.load]!.time };
+    return way === undefined ? {} : { fetch: recipes[way.save]!.time + recipes[way.load]!.time };
+  };
   const needed = new Set(wanted);
   const list: Value[] = [], numberOf: number[] = [];
   const values = new Map<number, number>(), runOf = new Map<number, number>();
@@ -258,7 +336,7 @@ export function chosen(
         }
       }
       stack.pop();
-      const common = { bytes: bytes[v]!, needed: needed.has(v) };
+      const common = { bytes: bytes[v]!, needed: needed.has(v), ...fetchOf(v) };
       if (r === undefined) {
         const given = held.has(v) || made[v]! < 0;
         push(v, { ...common, time: 0, inputs: [], ...(given ? { given } : { once: true }) });
@@ -289,15 +367,19 @@ export function chosen(
   };
   for (const v of wanted) add(v);
   const least = smallest(list);
-  const { kept } = least.bytes >= room ? least : selectWithin(list, room);
-  const result = new Set(held);
-  for (const i of kept) {
+  const selection = least.bytes >= room ? least : selectWithin(list, room);
+  const kept = new Set(held), moved = new Map<number, Away>();
+  for (const i of selection.kept) {
     const number = numberOf[i]!;
-    if (number >= 0) result.add(number);
+    if (number >= 0) kept.add(number);
     else {
       const r = -1 - number;
-      for (const v of recipes[r]!.writes) if (remaker[v] === r && made[v]! >= 0) result.add(v);
+      for (const v of recipes[r]!.writes) if (remaker[v] === r && made[v]! >= 0) kept.add(v);
     }
   }
-  return result;
+  for (const i of selection.fetched) {
+    const v = numberOf[i]!;
+    if (savedIn(kitchen, v, isSaved) === undefined) moved.set(v, ways.get(v)!);
+  }
+  return { kept, moved };
 }

@@ -4,14 +4,16 @@
  *
  * @module
  */
+import type { Outside } from "../graph/loops/replay.ts";
 import type { Limits } from "../kernels/legal.ts";
 import type { Region } from "../kernels/region.ts";
 import { type Asked, honoured } from "./again.ts";
 import type { Laid, Layout } from "./layout.ts";
 import { partsOf } from "./parts.ts";
 import { effortFor, type Plan, plansOf } from "./plan.ts";
-import type { Offer } from "./program.ts";
-import { type Kitchen, kitchenOf, type Schedule } from "./schedule.ts";
+import type { Offer, OutsidePlan } from "./program.ts";
+import { isMove } from "./moves.ts";
+import { bytesAway, type Kitchen, kitchenOf, type Schedule } from "./schedule.ts";
 
 /** What was decided. */
 export interface Decision {
@@ -27,6 +29,15 @@ export interface Known {
   readonly timeOf: (region: Region) => number;
   /** What checkpoints ask for. */
   readonly asked: Asked | undefined;
+  /** Bytes that may wait outside of the device. */
+  readonly outside: OutsidePlan;
+}
+
+/** Stores in which values may wait, the nearest first. */
+function storesOf(asked: Asked | undefined, outside: OutsidePlan): Outside[] {
+  const used = (store: Outside): boolean =>
+    outside[store] > 0 || (asked?.away.some((away) => away?.store === store) ?? false);
+  return (["host", "disk"] as const).filter(used);
 }
 
 /** A budget that no plan keeps to. */
@@ -95,7 +106,14 @@ export class Planning {
     for (const { schedule, time } of this.#all()) {
       const peak = this.#peakOf(schedule);
       if (peak < (offers.at(-1)?.bytes ?? Infinity)) {
-        offers.push({ bytes: peak, time, again: schedule.length - this.regions.length });
+        const { recipes } = this.#recipes();
+        const moves = schedule.filter((r) => isMove(recipes[r]!.region));
+        offers.push({
+          bytes: peak,
+          time,
+          again: schedule.length - this.regions.length - moves.length,
+          ...(moves.length > 0 && { outside: bytesAway(this.#recipes(), schedule) }),
+        });
       }
     }
     return offers;
@@ -107,14 +125,23 @@ export class Planning {
       this.#start,
       effortFor(this.regions.length),
       (schedule) => this.layout.bytesOf(this.#regionsOf(schedule)),
+      this.known.outside,
     );
   }
 
   #recipes(): Kitchen {
     if (this.#kitchen !== undefined) return this.#kitchen;
-    const { results, takeovers } = this.layout.given, { limits, timeOf } = this.known;
+    const { results, takeovers } = this.layout.given;
+    const { limits, timeOf, asked, outside } = this.known;
     const parts = this.regions.map((region) => partsOf(region, limits));
-    return this.#kitchen = kitchenOf(this.regions, parts, results, takeovers, timeOf);
+    return this.#kitchen = kitchenOf(
+      this.regions,
+      parts,
+      results,
+      takeovers,
+      timeOf,
+      storesOf(asked, outside),
+    );
   }
 
   #regionsOf(schedule: Schedule): Region[] {
@@ -140,6 +167,10 @@ export class Planning {
       ran.add(r);
       return known;
     });
-    return { laid: this.layout.lay(this.#regionsOf(schedule)), again };
+    const regions = this.#regionsOf(schedule);
+    return {
+      laid: this.layout.lay(regions),
+      again: again.map((known, i) => known && !isMove(regions[i]!)),
+    };
   }
 }

@@ -32,6 +32,10 @@ function layout({ frame }: Region): string {
       return `kernel ${frame.shape.join("×")}`;
     case "scatter":
       return `scatter ${frame.shape.join("×")}`;
+    case "save":
+      return `save to ${frame.store}`;
+    case "load":
+      return `load from ${frame.store}`;
   }
 }
 
@@ -56,6 +60,8 @@ export function printRegions(
         `  writes ${region.outputs.map(show).join(", ")}`,
       ].join("\n");
     }
+    if (frame.is === "save") return `${title} of ${region.inputs.map(show).join(", ")}`;
+    if (frame.is === "load") return `${title} of ${region.outputs.map(show).join(", ")}`;
     const found = footprint(region.frame, region.outputs, (n) => inputs.has(n), 1 << 20);
     const body = [...found?.body.keys() ?? []].sort((a, b) => a.id - b.id)
       .filter((n) => isElementwise(n.op) || (kinds[n.op] !== "movement" && n.op !== "fill"))

@@ -85,6 +85,12 @@ export interface Step {
   readonly besides?: Besides;
   /** What it makes had been made before, and was let go of. */
   readonly again: boolean;
+  /** It has no dispatches: a value goes to a store outside of the device, or comes back. */
+  readonly move?: {
+    readonly is: "save" | "load";
+    readonly store: OutsideStore;
+    readonly bytes: number;
+  };
   /** The number of its first dispatch. */
   readonly first: number;
   /** How many dispatches it has: loops have several. */
@@ -99,6 +105,8 @@ export interface Offer {
   readonly time: number;
   /** How many regions run more often than once. */
   readonly again: number;
+  /** Bytes that wait outside of the device at the fullest moment of each store, where any do. */
+  readonly outside?: OutsidePlan;
   /** How loops are gone back over for which that is chosen. */
   readonly loops?: string;
 }

@@ -3,18 +3,20 @@
  * is not another value but another run of its region, so a schedule is a list of numbers, and what
  * it keeps follows from it: a value lives from where it is made to the last who reads it before it
  * is made next. {@linkcode forgetting} is the one operation: at some moments values are let go of,
- * and made again right before they are read.
+ * and made again right before they are read, or loaded, where they were saved outside of the device.
  *
  * Invariant: whoever runs finds everything that it reads, and nobody runs for nothing.
  *
  * @module
  */
 import type { Node } from "../graph/node.ts";
+import type { Outside } from "../graph/loops/replay.ts";
 import type { Region } from "../kernels/region.ts";
+import { movesOf } from "./moves.ts";
 import { isArgument } from "./store.ts";
 import { bytesOf } from "./order.ts";
 
-/** Something that can run: a region of the program, or a part of one. */
+/** Something that can run: a region of the program, a part of one, or a move. */
 export interface Recipe {
   readonly region: Region;
   /** Microseconds. */
@@ -26,11 +28,22 @@ export interface Recipe {
   readonly doomed: readonly number[];
 }
 
+/** How a value can wait outside of the device. */
+export interface Away {
+  readonly store: Outside;
+  /** What is there as long as the value is kept outside, as a value. */
+  readonly ticket: number;
+  /** Recipes. */
+  readonly save: number;
+  readonly load: number;
+}
+
 /** All that can run, and the values that it is about. */
 export interface Kitchen {
+  /** Values of the program, then tickets. */
   readonly values: readonly Node[];
   readonly bytes: readonly number[];
-  /** Regions of the program in the order without a budget, then parts. */
+  /** Regions of the program in the order without a budget, then parts, then moves. */
   readonly recipes: readonly Recipe[];
   /** How many of the recipes are regions of the program. */
   readonly regions: number;
@@ -39,18 +52,21 @@ export interface Kitchen {
   readonly remaker: readonly number[];
   /** Values that must be there at the end. */
   readonly results: ReadonlySet<number>;
+  /** For each value the stores in which it may wait. */
+  readonly away: readonly (readonly Away[])[];
 }
 
 /** Recipes by number in the order in which they run. */
 export type Schedule = readonly number[];
 
-/** Gathers what can run. */
+/** Gathers what can run; values may be moved to `stores`. */
 export function kitchenOf(
   regions: readonly Region[],
   parts: readonly ReadonlyMap<Node, Region>[],
   results: readonly Node[],
   takeovers: ReadonlyMap<Node, Node>,
   timeOf: (region: Region) => number,
+  stores: readonly Outside[] = [],
 ): Kitchen {
   const values = regions.flatMap(({ outputs }) => outputs);
   const numbers = new Map(values.map((node, i) => [node, i]));
@@ -74,6 +90,17 @@ export function kitchenOf(
       recipes.push(made);
     }
   });
+  const wanted = new Set(results);
+  const away = values.slice().map((node) =>
+    wanted.has(node) ? [] : stores.map((store): Away => {
+      const { ticket, save, load } = movesOf(node, store);
+      numbers.set(ticket, values.push(ticket) - 1);
+      const moves = [save, load].map((region) => recipes.push(recipe(region)) - 1);
+      maker.push(moves[0]!);
+      remaker.push(moves[0]!);
+      return { store, ticket: values.length - 1, save: moves[0]!, load: moves[1]! };
+    })
+  );
   return {
     values,
     bytes: values.map(bytesOf),
@@ -82,7 +109,42 @@ export function kitchenOf(
     maker,
     remaker,
     results: new Set(results.map((x) => numbers.get(x)!)),
+    away,
   };
+}
+
+/** The pair of moves by which a value comes back, if something has saved it: its ticket is there. */
+export function savedIn(
+  { away }: Kitchen,
+  v: number,
+  isThere: (ticket: number) => boolean,
+): Away | undefined {
+  return away[v]?.find(({ ticket }) => isThere(ticket));
+}
+
+/** Bytes outside of the device at a schedule's fullest moment, store by store. */
+export function bytesAway(
+  { away, bytes, recipes }: Kitchen,
+  schedule: Schedule,
+): { readonly [S in Outside]: number } {
+  const ends = new Map<number, number>();
+  const owner = new Map<number, { readonly store: Outside; readonly bytes: number }>();
+  away.forEach((ways, v) =>
+    ways.forEach(({ ticket, store }) => owner.set(ticket, { store, bytes: bytes[v]! }))
+  );
+  schedule.forEach((r, i) => recipes[r]!.reads.forEach((v) => owner.has(v) && ends.set(v, i)));
+  const now = { host: 0, disk: 0 }, peak = { host: 0, disk: 0 };
+  schedule.forEach((r, i) => {
+    const { reads, writes } = recipes[r]!;
+    for (const v of writes) {
+      const own = owner.get(v);
+      if (own === undefined) continue;
+      now[own.store] += own.bytes;
+      peak[own.store] = Math.max(peak[own.store], now[own.store]);
+    }
+    for (const v of reads) if (ends.get(v) === i) now[owner.get(v)!.store] -= owner.get(v)!.bytes;
+  });
+  return peak;
 }
 
 /** Microseconds of all that runs. */
@@ -149,20 +211,46 @@ export type Remade = { readonly schedule: Schedule } | { readonly lost: Readonly
 
 /**
  * The schedule in which, of what was made up to step `at`, only `kept` is held after it, and the
- * rest is made again right before it is read.
+ * rest is there again right before it is read: loaded where it is `moved`, else made.
  */
 export function remake(
   kitchen: Kitchen,
   schedule: Schedule,
   at: number,
   kept: Iterable<number>,
+  moved: ReadonlyMap<number, Away> = new Map(),
 ): Remade {
   const gone = new Set<number>();
   for (const r of schedule.slice(0, at + 1)) {
-    for (const v of kitchen.recipes[r]!.writes) gone.add(v);
+    for (const v of kitchen.recipes[r]!.writes) if (!isTicket(kitchen, v)) gone.add(v);
   }
   for (const v of kept) gone.delete(v);
-  return forgetting(kitchen, schedule, new Map([[at + 1, gone]]));
+  const saving = withSaves(kitchen, schedule, at, moved);
+  return forgetting(kitchen, saving, new Map([[at + 1 + saving.length - schedule.length, gone]]));
+}
+
+/** True of what stands for a value that waits outside of the device. */
+export function isTicket({ away }: Kitchen, v: number): boolean {
+  return v >= away.length;
+}
+
+/** The schedule in which values are saved as soon as they are made for the last time up to `at`. */
+export function withSaves(
+  { recipes }: Kitchen,
+  schedule: Schedule,
+  at: number,
+  moved: ReadonlyMap<number, Away>,
+): Schedule {
+  const left = new Map(moved), after = new Map<number, number[]>();
+  for (let i = at; i >= 0 && left.size > 0; i--) {
+    for (const v of recipes[schedule[i]!]!.writes) {
+      const away = left.get(v);
+      if (away === undefined) continue;
+      left.delete(v);
+      after.set(i, [...after.get(i) ?? [], away.save]);
+    }
+  }
+  return schedule.flatMap((r, i) => [r, ...after.get(i) ?? []]);
 }
 
 /** The schedule in which values are let go of before some steps, and made again before they are read. */
@@ -172,6 +260,7 @@ export function forgetting(
   forgotten: ReadonlyMap<number, Iterable<number>>,
 ): Remade {
   const { recipes, maker, remaker } = kitchen;
+  const isHere = (v: number): boolean => here.has(v);
   const here = new Set<number>(), ran = new Set<number>(), lost = new Set<number>();
   const steps: number[] = [];
   const run = (r: number): void => {
@@ -188,7 +277,8 @@ export function forgetting(
         stack.pop();
         continue;
       }
-      const r = runs(remaker[v]!) ? remaker[v]! : maker[v]!;
+      const r = savedIn(kitchen, v, isHere)?.load ??
+        (runs(remaker[v]!) ? remaker[v]! : maker[v]!);
       if (!runs(r)) {
         lost.add(v);
         here.add(v);

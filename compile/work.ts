@@ -8,6 +8,7 @@ import { is, type Node } from "../graph/node.ts";
 import { kinds } from "../graph/primitive.ts";
 import { showShape, sizeOf } from "../graph/shape.ts";
 import { footprint, type Region } from "../kernels/region.ts";
+import { bytesMoved, isMove } from "./moves.ts";
 import { bytesOf } from "./order.ts";
 import type { Program } from "./program.ts";
 import { isSteered, played, type Script } from "./script.ts";
@@ -43,7 +44,7 @@ export function sumOf(efforts: readonly Effort[]): Effort {
 export function workOf(region: Region, ofLoop?: Effort): Work {
   const key = keyOf(region);
   const { frame, inputs, outputs } = region;
-  if (frame.is === "loop") return { key, ...ofLoop ?? sumOf([]) };
+  if (frame.is === "loop" || isMove(region)) return { key, ...ofLoop ?? sumOf([]) };
   const isInput = new Set(inputs);
   const found = footprint(frame, outputs, (x) => isInput.has(x), 1 << 20);
   let bytes = outputs.reduce((sum, x) => sum + bytesOf(x), 0), flops = 0;
@@ -62,8 +63,10 @@ export function workOf(region: Region, ofLoop?: Effort): Work {
 }
 
 /** Regions with equal keys take equal times: frame, operations and shapes. */
-export function keyOf({ frame, inputs, outputs }: Region): string {
+export function keyOf(region: Region): string {
+  const { frame, inputs, outputs } = region;
   const show = (x: Node): string => `${x.op} ${x.dtype}${showShape(x.shape)}`;
+  if (isMove(region)) return `${frame.is} ${region.frame.store} ${bytesMoved(region)}`;
   const layout = frame.is === "loop"
     ? `loop ${frame.loop.attributes.length} ${frame.loop.attributes.body.name}`
     : frame.is;

@@ -10,6 +10,7 @@ import { type DType, dtypes, isFloat, promote, round } from "./dtype.ts";
 import { broadcastOrThrow, infer, loopResults } from "./infer.ts";
 import { type CustomRule, kinds, type Primitive } from "./primitive.ts";
 import type { Attributes } from "./primitive.ts";
+import type { Outside } from "./loops/replay.ts";
 import { type Aval, type Graph, is, makeGraph, makeNode, type Node, unique } from "./node.ts";
 import { checkShape, sameShape, type Shape, showShape, sizeOf } from "./shape.ts";
 import { standingFor } from "./source.ts";
@@ -107,8 +108,8 @@ export function mark(x: Node): Node {
 }
 
 /** An identity on x, from which on values are computed again: see the primitive. */
-export function again(x: Node, group: number): Node {
-  return makeNode("again", [x], x.shape, x.dtype, { group });
+export function again(x: Node, group: number, store?: Outside): Node {
+  return makeNode("again", [x], x.shape, x.dtype, { group, ...(store && { store }) });
 }
 
 /** The identity on what a way back holds in memory: see the primitive. */

@@ -9,7 +9,7 @@
  * @module
  */
 import type { DType } from "./dtype.ts";
-import type { Kept, Plan, Recording, Replay } from "./loops/replay.ts";
+import type { Kept, Outside, Plan, Recording, Replay } from "./loops/replay.ts";
 import type { Graph } from "./node.ts";
 import type { Shape } from "./shape.ts";
 import type { Storage } from "./storage.ts";
@@ -100,9 +100,10 @@ export interface Attributes {
   mark: { readonly unique: number };
   /**
    * The identity on what the way back of a checkpoint begins from: what is computed from it was
-   * computed before, and is to be computed again rather than held. One group for one way back.
+   * computed before, and is to be computed again rather than held. One group for one way back. With
+   * a store, the value itself waits there, outside of the device, until the way back reads it.
    */
-  again: { readonly group: number };
+  again: { readonly group: number; readonly store?: Outside };
   /**
    * The identity on what a way back reads instead of what it was made from: it is in memory from
    * the way forward on. The label says what it is.

@@ -15,6 +15,7 @@
  *
  * @module
  */
+import type { Outside } from "../graph/loops/replay.ts";
 import { is, type Node } from "../graph/node.ts";
 import { kinds } from "../graph/primitive.ts";
 import { sameShape, type Shape, sizeOf } from "../graph/shape.ts";
@@ -36,7 +37,9 @@ export type Frame =
   | { readonly is: "scatter"; readonly shape: Shape }
   | { readonly is: "kernel"; readonly shape: Shape }
   /** No kernel of its own: a body that is run many times (compile/loop.ts). */
-  | { readonly is: "loop"; readonly shape: Shape; readonly loop: Node<"loop"> };
+  | { readonly is: "loop"; readonly shape: Shape; readonly loop: Node<"loop"> }
+  /** No kernel either: a value goes to where it waits, or comes back (compile/moves.ts). */
+  | { readonly is: "save" | "load"; readonly shape: Shape; readonly store: Outside };
 
 /** One dispatch, before it is text. */
 export interface Region {

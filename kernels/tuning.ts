@@ -16,7 +16,7 @@ import { waysOfScatter } from "./scatter.ts";
 import { type Adapter, type Ways, writeKernel, type Written } from "./shader.ts";
 
 /** Frames whose kernels are written here. */
-type Own = Exclude<Frame["is"], "loop" | "kernel">;
+type Own = Exclude<Frame["is"], "loop" | "kernel" | "save" | "load">;
 
 const waysOf: { readonly [F in Own]: Ways } = {
   map: waysOfMap,

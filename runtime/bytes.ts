@@ -20,22 +20,22 @@ const units: Readonly<Record<string, number>> = {
  * @throws {TypeError} if the text can't be read.
  * @throws {RangeError} if it is not above 0.
  */
-export function parseBytes(bytes: number | string, action: string): number {
+export function parseBytes(bytes: number | string, action: string, what = "memory"): number {
   const expected = 'expected a positive number of bytes, or text such as "64 MiB" or "1.5 GB"';
   let value: unknown = bytes;
   if (typeof bytes === "string") {
     const match = bytes.trim().match(/^(\d+(?:\.\d+)?|\.\d+)\s*([a-z]+)?$/i);
     const unit = match === null ? undefined : units[(match[2] ?? "b").toLowerCase()];
     if (match === null || unit === undefined) {
-      throw new TypeError(`Cannot ${action}: memory is "${bytes}", ${expected}`);
+      throw new TypeError(`Cannot ${action}: ${what} is "${bytes}", ${expected}`);
     }
     value = Math.floor(Number(match[1]) * unit);
   }
   if (typeof value !== "number") {
-    throw new TypeError(`Cannot ${action}: memory is a ${typeof bytes}, ${expected}`);
+    throw new TypeError(`Cannot ${action}: ${what} is a ${typeof bytes}, ${expected}`);
   }
   if (!(value > 0)) {
-    throw new RangeError(`Cannot ${action}: memory is ${bytes}, ${expected}`);
+    throw new RangeError(`Cannot ${action}: ${what} is ${bytes}, ${expected}`);
   }
   return value;
 }

@@ -7,9 +7,10 @@
  * @module
  */
 import { closedLeaves, compileGraph } from "../compile/compile.ts";
-import type { Program } from "../compile/program.ts";
+import type { OutsidePlan, Program } from "../compile/program.ts";
 import { apply, fill, leaf, parameter } from "../graph/build.ts";
 import { collectChecks } from "../graph/check.ts";
+import { describe } from "../graph/describe.ts";
 import { type Aval, forgetNodes, type Graph, is, type Node } from "../graph/node.ts";
 import { insideTransform } from "../graph/scope.ts";
 import { type Shape, showShape } from "../graph/shape.ts";
@@ -52,11 +53,29 @@ export interface CompileOptions {
    */
   readonly memory?: number | string;
   /**
+   * What may wait outside of the device where it does not fit in there: bytes of the host's memory,
+   * and of a file. A value goes there after it was last read on the way there, and comes back before
+   * it is read on the way back, if that is predicted to be faster than computing it again. Without
+   * `memory` everything fits. The program waits for its transfers, and what is called after it waits
+   * behind it.
+   *
+   * @default {nothing}
+   */
+  readonly offload?: OffloadBudget;
+  /**
    * What the program is called in errors and profiles.
    *
    * @default {"the name of the function"}
    */
   readonly name?: string;
+}
+
+/** Bytes, or text with a unit, that values may take outside of the device at once. */
+export interface OffloadBudget {
+  /** In the host's memory. */
+  readonly host?: number | string;
+  /** On disk, in a file that is gone from its folder as soon as it is open. */
+  readonly disk?: number | string;
 }
 
 /**
@@ -179,6 +198,7 @@ export function compile<A extends readonly unknown[], R>(
   const memory = options.memory === undefined
     ? undefined
     : parseBytes(options.memory, `compile ${name}`);
+  const outside = parseOutside(options.offload, name);
   const signatures = new Map<string, Signature>();
   const holdings = new Set<Holding>();
 
@@ -199,6 +219,7 @@ export function compile<A extends readonly unknown[], R>(
         name,
         donate: options.donate ?? [],
         memory,
+        outside,
       });
       signatures.set(key, signature);
       holdings.add(signature.loaded.holding);
@@ -261,6 +282,25 @@ export async function withCall<R>(
   }
 }
 
+function parseOutside(offload: OffloadBudget | undefined, name: string): OutsidePlan {
+  if (offload !== undefined && (typeof offload !== "object" || offload === null)) {
+    throw new TypeError(
+      `Cannot compile ${name}: offload is ${describe(offload)}, expected bytes by store, as in ` +
+        '{ host: "1 GiB" }',
+    );
+  }
+  const { host, disk, ...rest } = offload ?? {};
+  const [unknown] = Object.keys(rest);
+  if (unknown !== undefined) {
+    throw new TypeError(
+      `Cannot compile ${name}: offload has ${unknown}, expected host, disk or both`,
+    );
+  }
+  const bytes = (given: number | string | undefined): number =>
+    given === undefined ? 0 : parseBytes(given, `compile ${name}`, "offload");
+  return { host: bytes(host), disk: bytes(disk) };
+}
+
 function asTensor(x: Leaf): Tensor {
   return typeof x === "number" ? new Tensor(fill(x)) : x;
 }
@@ -295,10 +335,11 @@ function trace(
   leaves: readonly Leaf[],
   structure: Structure,
   context: Context,
-  { name, donate, memory }: {
+  { name, donate, memory, outside }: {
     readonly name: string;
     readonly donate: readonly number[];
     readonly memory: number | undefined;
+    readonly outside: OutsidePlan;
   },
 ): Signature {
   const parameters = leaves.map((x, i) => parameter(i, avalOf(x)));
@@ -330,6 +371,7 @@ function trace(
       donate: donated,
       verify: verifying(),
       costs: context.costs,
+      outside,
       ...(memory !== undefined && { memory }),
     },
     context.device.target,

@@ -76,7 +76,7 @@ const mostSegments = 40;
 function planLines({ program, measured }: LoadedProgram): string[] {
   const steps = program.steps();
   const timeOf = (list: readonly Step[]): string => {
-    const predicted = showMicroseconds(list.reduce((sum, { time }) => sum + time, 0));
+    const predicted = showMicroseconds(sumOf(list));
     if (measured === undefined) return `${predicted} predicted`;
     const seconds = list.reduce((sum, { first, count }) => {
       for (let i = first; i < first + count; i++) sum += measured[i]!;
@@ -91,18 +91,22 @@ function planLines({ program, measured }: LoadedProgram): string[] {
       `${showMicroseconds(besides.time)} predicted`,
     ]
   );
-  const repeated = steps.filter(({ again }) => again);
+  const repeated = steps.filter(({ again }) => again), moves = steps.filter(({ move }) => move);
   const budget = program.budget === undefined
     ? "no budget"
     : `a budget of ${program.budget} bytes (${showBytes(program.budget)})`;
-  if (repeated.length === 0) {
+  if (repeated.length + moves.length === 0) {
     return [`plan: ${budget}, everything is kept; ${timeOf(steps)}`, ...chosen, ...besides];
   }
-  const first = steps.filter(({ again }) => !again);
+  const first = steps.filter(({ again, move }) => !again && move === undefined);
+  const moved = moves.length === 0 ? "" : `, ${moves.length} moves to and from outside`;
   const lines = [
-    `plan: ${budget}, ${steps.length} steps, ${repeated.length} of them again`,
+    `plan: ${budget}, ${
+      steps.length - moves.length
+    } steps, ${repeated.length} of them again${moved}`,
     `  once   ${timeOf(first)}`,
     `  again  ${timeOf(repeated)}`,
+    ...moves.length === 0 ? [] : [`  moves  ${showMicroseconds(sumOf(moves))} predicted`],
     ...chosen,
     ...besides,
   ];
@@ -120,7 +124,20 @@ function planLines({ program, measured }: LoadedProgram): string[] {
   if (rest.length > 0) {
     lines.push(`  and ${rest.length} more places: ${timeOf(rest.flatMap(({ list }) => list))}`);
   }
+  const places = steps.flatMap(({ move }, i) =>
+    move === undefined ? [] : [
+      `  region ${i}: ${move.bytes} bytes ` +
+      (move.is === "save" ? `wait in the store ${move.store}` : `back from ${move.store}`),
+    ]
+  );
+  lines.push(...places.slice(0, mostSegments));
+  if (places.length > mostSegments) lines.push(`  and ${places.length - mostSegments} more moves`);
   return lines;
+}
+
+/** Microseconds predicted. */
+function sumOf(steps: readonly Step[]): number {
+  return steps.reduce((sum, { time }) => sum + time, 0);
 }
 
 /** What is held for ways back in place of what it was made from, alike ones in one line. */
@@ -142,11 +159,12 @@ function sweepLines(program: Program): string[] {
   const fastest = offers[0]!.time;
   return [
     "       memory, bytes    predicted time  of fastest  regions run again",
-    ...offers.map(({ bytes, time, again, loops }) => {
+    ...offers.map(({ bytes, time, again, outside, loops }) => {
       const now = bytes === program.memory.peak ? "> " : "  ";
       const share = `${(time / fastest).toFixed(3)}×`;
       return now + String(bytes).padStart(18) + showMicroseconds(time).padStart(18) +
         share.padStart(12) + String(again).padStart(19) +
+        (outside === undefined ? "" : `  ${outside.host + outside.disk} bytes outside`) +
         (loops === undefined ? "" : `  ${loops}`);
     }),
   ];

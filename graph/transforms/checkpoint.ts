@@ -15,6 +15,7 @@ import { closeOver } from "../close.ts";
 import { describe } from "../describe.ts";
 import { isFloat } from "../dtype.ts";
 import type { DType } from "../dtype.ts";
+import type { Outside } from "../loops/replay.ts";
 import { is, type Node, unique } from "../node.ts";
 import { kinds } from "../primitive.ts";
 import type { Shape } from "../shape.ts";
@@ -44,8 +45,11 @@ export interface Residual {
   readonly batched?: boolean;
 }
 
-/** Which values are held for the way back. */
-export type Policy = (value: Residual) => boolean;
+/**
+ * Which values are held for the way back, and where: on the device, or in a store outside of it,
+ * from where they come back before the way back reads them. What is not held is computed again.
+ */
+export type Policy = (value: Residual) => boolean | Outside;
 
 /**
  * The policies of `jax.checkpoint`, and one by kind of operation.
@@ -59,6 +63,9 @@ export type Policy = (value: Residual) => boolean;
  * rg.checkpoint(layer, { policy: policies.dotsSaveable });
  * rg.checkpoint(layer, { policy: policies.saveOnlyTheseNames("product") });
  * rg.checkpoint(layer, { policy: policies.saveKinds("contract", "reduce") });
+ * rg.checkpoint(layer, {
+ *   policy: policies.saveAndOffloadOnlyTheseNames({ offload: ["product"] }),
+ * });
  * ```
  */
 export const policies: {
@@ -76,8 +83,21 @@ export const policies: {
   readonly saveAnyNamesButThese: (...names: string[]) => Policy;
   /** What operations of these kinds compute is held: see {@linkcode Residual}. */
   readonly saveKinds: (...kinds: string[]) => Policy;
-  /** What either policy would hold is held. */
+  /** What either policy would hold is held, where the first says that would. */
   readonly saveFromBothPolicies: (a: Policy, b: Policy) => Policy;
+  /**
+   * Values that have one of the names to `save` are held on the device, those that have one of the
+   * names to `offload` in the store that is named: in the host's memory if none is.
+   */
+  readonly saveAndOffloadOnlyTheseNames: (
+    names: {
+      readonly save?: readonly string[];
+      readonly offload?: readonly string[];
+      readonly store?: Outside;
+    },
+  ) => Policy;
+  /** Products without a batch axis wait in a store outside of the device: `"host"` or `"disk"`. */
+  readonly offloadDotsWithNoBatchDims: (store?: Outside) => Policy;
 } = {
   everythingSaveable: () => true,
   nothingSaveable: () => false,
@@ -87,6 +107,10 @@ export const policies: {
   saveAnyNamesButThese: (...names) => ({ name }) => name !== undefined && !names.includes(name),
   saveKinds: (...kinds) => ({ kind }) => kinds.includes(kind),
   saveFromBothPolicies: (a, b) => (value) => a(value) || b(value),
+  saveAndOffloadOnlyTheseNames: ({ save = [], offload = [], store = "host" }) => ({ name }) =>
+    name !== undefined && (save.includes(name) || (offload.includes(name) && store)),
+  offloadDotsWithNoBatchDims: (store = "host") => ({ kind, batched }) =>
+    kind === "contract" && !batched && store,
 };
 
 /** How a function is checkpointed. */
@@ -143,7 +167,7 @@ export function checkpoint<A extends readonly unknown[], R>(
     const { graph, captured } = closeOver(name, parameters, results.nodes);
     const pull: CustomPull = (inputs, _, cotangents) => {
       const order = topological(graph.results);
-      return pullAgain(order, graph, inputs, cotangents, policy);
+      return pullAgain(order, graph, inputs, cotangents, policy, name);
     };
     const nodes = call(graph, [...given.nodes, ...captured], { name, pull, open: true });
     return treeOf(results.structure, nodes) as R;
@@ -158,6 +182,7 @@ function pullAgain(
   inputs: readonly Node[],
   cotangents: readonly Node[],
   policy: Policy,
+  name: string,
 ): (Node | undefined)[] {
   // The body over marks is differentiated; then the marked body is replaced by the copy.
   const marks = inputs.map(mark);
@@ -174,7 +199,15 @@ function pullAgain(
       rebuild(node, node.inputs.map((x) => map.get(x)!));
     marked.set(node, over(marked));
     original.set(node, over(original));
-    copy.set(node, isSaved(node, policy) ? original.get(node)! : over(copy));
+    const saved = whereSaved(node, policy, name);
+    copy.set(
+      node,
+      saved === true
+        ? original.get(node)!
+        : saved
+        ? again(original.get(node)!, unique(), saved)
+        : over(copy),
+    );
   }
   const active = marks.map((x) => isFloat(x.dtype));
   const pulled = pullback(
@@ -193,12 +226,12 @@ function pullAgain(
   return active.map((is) => is ? gradients[next++] : undefined);
 }
 
-/** Whether a value inside is held. Several results are held or not one by one. */
-function isSaved(node: Node, policy: Policy): boolean {
+/** Whether a value inside is held, and where. Several results are held or not one by one. */
+function whereSaved(node: Node, policy: Policy, f: string): boolean | Outside {
   if (is(node, "call") || is(node, "loop")) return false;
   const { op, shape, dtype } = node;
   const made = is(node, "project") ? node.inputs[0]! : node;
-  return policy({
+  const saved: unknown = policy({
     primitive: is(node, "project") ? made.op : op,
     kind: kinds[made.op],
     ...(is(node, "name") && { name: node.attributes.label }),
@@ -206,6 +239,11 @@ function isSaved(node: Node, policy: Policy): boolean {
     dtype,
     ...(is(node, "dot") && { batched: shape[0]! > 1 }),
   });
+  if (typeof saved === "boolean" || saved === "host" || saved === "disk") return saved;
+  throw new TypeError(
+    `Cannot checkpoint ${f}: the policy returned ${describe(saved)}, expected true, false, ` +
+      '"host" or "disk"',
+  );
 }
 
 /**

@@ -44,7 +44,8 @@ Deno.test("selectWithin() recomputes a cheap value for nothing", () => {
     { bytes: MiB, time: 0, inputs: [], given: true },
     { bytes: MiB, time: 0, inputs: [0], needed: true },
   ];
-  assertEquals(selectWithin(values, MiB), { kept: [], rerun: [1], bytes: 0, time: 0 });
+  const nothing = { kept: [], fetched: [], rerun: [1], bytes: 0, time: 0 };
+  assertEquals(selectWithin(values, MiB), nothing);
 });
 
 /** Products side by side, each followed by a cosine: sizes in MiB and times. */
@@ -105,6 +106,20 @@ Deno.test("selectWithin() weighs attention against a linear layer by their work"
   }
 });
 
+Deno.test("selectWithin() moves away what is cheaper to fetch than to run again", () => {
+  const values = products([[4, 9], [4, 2], [4, 7]]).map((value) => ({ ...value, fetch: 3 }));
+  const { kept, fetched, rerun, bytes, time } = selectWithin(values, 4 * MiB);
+  // Three is what each of the two costs; the one that is kept is any of them.
+  assertEquals([kept.length, fetched.length, rerun, bytes / MiB, time], [1, 1, [2], 4, 5]);
+  assertEquals(selectWithin(values, 0), {
+    kept: [],
+    fetched: [1, 3],
+    rerun: [2],
+    bytes: 0,
+    time: 8,
+  });
+});
+
 /** Small graphs: each value reads one or two before it. */
 const graphs: fc.Arbitrary<Value[]> = fc.array(
   fc.record({
@@ -114,20 +129,24 @@ const graphs: fc.Arbitrary<Value[]> = fc.array(
     needed: fc.boolean(),
     given: fc.integer({ min: 0, max: 5 }).map((n) => n === 0),
     once: fc.integer({ min: 0, max: 7 }).map((n) => n === 0),
+    fetch: fc.option(fc.integer({ min: 1, max: 9 }), { freq: 2, nil: undefined }),
   }),
-  { minLength: 1, maxLength: 9 },
+  { minLength: 1, maxLength: 7 },
 ).map((list) =>
-  list.map(({ reads: [a, b, both], ...value }, i) => ({
+  list.map(({ reads: [a, b, both], fetch, ...value }, i) => ({
     ...value,
+    ...(fetch !== undefined && { fetch }),
     inputs: i === 0 ? [] : both ? [a % i, b % i] : [a % i],
     given: value.given || i === 0,
   }))
 );
 
-/** Every selection there is. */
+/** Every selection there is: each value kept, fetched or neither. */
 function* all(values: readonly Value[]): Generator<Selection> {
-  for (let set = 0; set < 1 << values.length; set++) {
-    const selection = select(values, new Set(values.flatMap((_, i) => set >> i & 1 ? [i] : [])));
+  for (let set = 0; set < 3 ** values.length; set++) {
+    const sets = [new Set<number>(), new Set<number>(), new Set<number>()] as const;
+    values.forEach((_, i) => sets[Math.floor(set / 3 ** i) % 3 as 0 | 1 | 2].add(i));
+    const selection = select(values, sets[1], sets[2]);
     if (selection !== undefined) yield selection;
   }
 }
@@ -171,9 +190,9 @@ Deno.test("selectWithin() fits, and is nearly always the best that fits", () => 
         assertThrows(() => selectWithin(values, budget), RangeError, `at least ${least}`);
         return;
       }
-      const { bytes, time, kept } = selectWithin(values, budget);
+      const { bytes, time, kept, fetched } = selectWithin(values, budget);
       assert(bytes <= budget && time >= best);
-      assertEquals(select(values, new Set(kept))?.time, time);
+      assertEquals(select(values, new Set(kept), new Set(fetched))?.time, time);
       runs++;
       if (time === best) exact++;
       else lost += (time - best) / Math.max(1, best);

@@ -4,15 +4,19 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { modelled, rooflines } from "../../checkpoint/cost.ts";
+import { allocate } from "../../compile/allocate.ts";
 import { compileGraph } from "../../compile/compile.ts";
+import { isMove, lastLoads, outsideOfMoves } from "../../compile/moves.ts";
 import { partsOf } from "../../compile/parts.ts";
 import { chosen, effortFor, plansOf } from "../../compile/plan.ts";
 import {
+  bytesAway,
   type Kitchen,
   kitchenOf,
   liveBytes,
   momentOf,
   remake,
+  type Schedule,
   timeOfSchedule,
 } from "../../compile/schedule.ts";
 import { chainSchedules } from "../../compile/stages.ts";
@@ -21,6 +25,7 @@ import * as build from "../../graph/build.ts";
 import { graph as differentiated } from "./chains.ts";
 import type { Graph } from "../../graph/node.ts";
 import { sizeOf } from "../../graph/shape.ts";
+import type { Region } from "../../kernels/region.ts";
 import { pullback } from "../../graph/vjp.ts";
 import type { TypedArray } from "../../graph/dtype.ts";
 import { firstDifference, randomOf, runGraph, seed } from "../gpu.ts";
@@ -78,6 +83,52 @@ Deno.test("plans of random graphs keep values apart, and trade bytes for time", 
     { seed: seed(), numRuns: 60 },
   );
   assert(traded > 20, `only ${traded} plans run anything again`);
+});
+
+Deno.test("plans that move values away keep them apart, within what may wait outside", () => {
+  let [moved, both] = [0, 0];
+  fc.assert(
+    fc.property(
+      recipes(10, 40),
+      fc.nat(15),
+      fc.nat(3000),
+      fc.nat(3000),
+      fc.integer({ min: 0, max: 15 }),
+      (recipe, donate, host, disk, microseconds) => {
+        const { graph } = learning(recipe);
+        const given = graph.parameters.map((_, i) => i).filter((i) => donate >> i & 1);
+        const prepared = prepare(graph, given, small);
+        const { regions, takeovers, wanted } = prepared;
+        const parts = regions.map((region) => partsOf(region, limits));
+        const timeOf = (region: Region): number =>
+          isMove(region) ? microseconds : costs.time(workOf(region));
+        const from = kitchenOf(regions, parts, wanted, takeovers, timeOf, ["host", "disk"]);
+        const start = regions.map((_, i) => i), effort = effortFor(start.length);
+        const regionsOf = (schedule: Schedule): Region[] =>
+          schedule.map((r) => from.recipes[r]!.region);
+        const bytesOf = (schedule: Schedule): number => replay(prepared, regionsOf(schedule));
+        const found = plansOf(from, start, effort, bytesOf, { host, disk });
+        for (const { schedule } of found) {
+          const steps = regionsOf(schedule), away = bytesAway(from, schedule);
+          const { stays } = allocate(steps, graph.parameters, wanted, takeovers);
+          assertEquals(outsideOfMoves(steps, lastLoads(steps, stays)), away);
+          assert(away.host <= host && away.disk <= disk, `${away.host} and ${away.disk} bytes`);
+          const moves = steps.filter(isMove);
+          const saves = moves.filter(({ frame }) => frame.is === "save");
+          assertEquals(new Set(saves).size, saves.length, "a value is saved once");
+          moved += saves.length;
+          if (moves.length > 0 && schedule.length - moves.length > start.length) both++;
+        }
+        // Whatever is possible without moving anything stays possible, and as fast.
+        const without = plansOf(from, start, effort, bytesOf);
+        for (const { bytes, time } of without) {
+          assert(found.some((plan) => plan.bytes <= bytes && plan.time <= time));
+        }
+      },
+    ),
+    { seed: seed(), numRuns: 50 },
+  );
+  assert(moved > 10 && both > 2, `${moved} values moved, ${both} plans that also run again`);
 });
 
 Deno.test("remake() gives what is read, whatever is kept, and runs nothing for nothing", () => {
@@ -248,7 +299,7 @@ Deno.test("of an even chain is kept what PyTorch keeps", () => {
   const product = Math.max(...from.recipes.map(({ time }) => time));
   const MiB = 2 ** 20;
   for (let budget = 0; budget <= 10; budget++) {
-    const kept = chosen(from, start, at, moment, present, new Set(), budget * MiB);
+    const { kept } = chosen(from, start, at, moment, present, new Set(), budget * MiB);
     const bytes = [...kept].filter((v) => !present.has(v))
       .reduce((sum, v) => sum + from.bytes[v]!, 0);
     const made = remake(from, start, at, kept);
