@@ -14,6 +14,7 @@ import { type DType, dtypes } from "../graph/dtype.ts";
 import { is, type Node } from "../graph/node.ts";
 import { isElementwise, kinds } from "../graph/primitive.ts";
 import {
+  advance,
   constant,
   dependsOn,
   div,
@@ -21,6 +22,10 @@ import {
   flatten,
   type Index,
   isMultiple,
+  mod,
+  offset,
+  onlyQuotient,
+  type Step,
   substitute,
   toWGSL,
   variable,
@@ -153,6 +158,32 @@ export class Emitter {
     return find(e) ?? e;
   }
 
+  /** An index expression in one of the lanes. Quotients are those of the first, or one more. */
+  private at(e: Index, l: number): Index {
+    return advance(e, "lane", l, (step) => this.stepped(step));
+  }
+
+  private stepped(step: Step): Index {
+    const { is, base, by, max } = step;
+    const over = this.carries(step), depth = this.depthOf([base]);
+    const text = is === "quotient"
+      ? `select(${this.index(div(base, by))}, ${this.index(offset(div(base, by), 1))}, ${over})`
+      : `${this.index(offset(mod(base, by), step.step))} - select(0, ${by}, ${over})`;
+    const name = this.bind(`${is} ${by} ${step.step} ${base.key}`, text, depth);
+    this.scopes[depth]!.variables.add(name);
+    return variable(name, max + 1);
+  }
+
+  /** Whether a step leads into the next quotient. */
+  private carries({ base, by, step }: Step): string {
+    const rest = mod(base, by);
+    return this.bind(
+      `carry ${by} ${step} ${base.key}`,
+      `${this.index(rest)} >= ${by - step}`,
+      this.depthOf([base]),
+    );
+  }
+
   /** Four lanes' worth of an index expression, or one if the lanes agree. */
   private indexVector(e: Index): { text: string; width: Width } {
     if (!dependsOn(e, "lane")) return { text: this.index(e), width: 1 };
@@ -164,7 +195,7 @@ export class Emitter {
         : `vec4<i32>(0, ${factor}, ${2 * factor}, ${3 * factor})`;
       return { text: `(vec4<i32>(${base}) + ${steps})`, width: 4 };
     }
-    const each = lanes.map((l) => this.index(substitute(e, l)));
+    const each = lanes.map((_, l) => this.index(this.at(e, l)));
     return { text: `vec4<i32>(${each.join(", ")})`, width: 4 };
   }
 
@@ -267,8 +298,23 @@ export class Emitter {
     if (buffer.vector && factorOf(address, "lane") === 1 && isMultiple(base, 4)) {
       return { text: wrap(`${buffer.name}[${this.index(div(base, 4))}]`, 4), width: 4 };
     }
-    const each = lanes.map((l) => this.single(buffer, substitute(address, l)));
     const type = `vec4<${dtypes[node.dtype].stored}>`;
+    const quotient = onlyQuotient(address, "lane");
+    const factor = quotient && factorOf(quotient.of, "lane")!;
+    if (quotient !== undefined && factor! > 0 && 3 * factor! <= quotient.by) {
+      // The lanes lie in one quotient or in two neighbours: two loads serve all four.
+      const of = substitute(quotient.of, lanes[0]!), { by } = quotient;
+      const next = advance(address, "lane", 1, () => offset(div(of, by), 1));
+      const over = [1, 2, 3].map((l) =>
+        this.carries({ is: "quotient", base: of, by, step: l * factor!, max: 0 })
+      );
+      const [here, there] = [base, next].map((a) => `${type}(${this.single(buffer, a)})`);
+      return {
+        text: wrap(`select(${here}, ${there}, vec4<bool>(false, ${over.join(", ")}))`, 4),
+        width: 4,
+      };
+    }
+    const each = lanes.map((_, l) => this.single(buffer, this.at(address, l)));
     return { text: wrap(`${type}(${each.join(", ")})`, 4), width: 4 };
   }
 
@@ -291,7 +337,7 @@ export class Emitter {
     };
     if (e.min >= lower && e.max < upper) return undefined;
     if (!dependsOn(e, "lane")) return { text: `(${tests(e)})`, dtype: "bool", width: 1 };
-    const each = lanes.map((l) => tests(substitute(e, l)));
+    const each = lanes.map((_, l) => tests(this.at(e, l)));
     return { text: `vec4<bool>(${each.join(", ")})`, dtype: "bool", width: 4 };
   }
 
@@ -350,9 +396,9 @@ export class Emitter {
     const [x, rows] = node.inputs;
     const lead = index.slice(0, rows!.shape.length), rest = index.slice(rows!.shape.length);
     if (lead.some((e) => dependsOn(e, "lane"))) {
-      const each = lanes.map((l, i) => {
+      const each = lanes.map((_, i) => {
         this.lane = i;
-        const { text } = this.value(node, index.map((e) => substitute(e, l)));
+        const { text } = this.value(node, index.map((e) => this.at(e, i)));
         this.lane = undefined;
         return text;
       });

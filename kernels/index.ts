@@ -273,6 +273,79 @@ export function substitute(a: Index, by: ReadonlyMap<string, Index>): Index {
   return result;
 }
 
+/** A quotient or remainder of what a variable moves by less than the divisor. */
+export interface Step {
+  readonly is: "quotient" | "remainder";
+  /** What is divided, where the variable is 0. */
+  readonly base: Index;
+  readonly by: number;
+  /** How far the variable moves it from there. */
+  readonly step: number;
+  /** The largest value that comes out. */
+  readonly max: number;
+}
+
+/**
+ * The expression at a value of a variable, told by where that is 0: a quotient that moves by less
+ * than its divisor is the one there or the next, and `carry` says what stands for it. So four
+ * neighbours share one division.
+ */
+export function advance(
+  a: Index,
+  name: string,
+  value: number,
+  carry: (step: Step) => Index,
+): Index {
+  const at = new Map([[name, constant(value)]]), zero = new Map([[name, constant(0)]]);
+  let result = constant(a.constant);
+  for (const t of a.terms) {
+    const { atom, max } = t;
+    const own = make([{ ...t, factor: 1 }], 0);
+    let moved: Index;
+    if (atom.is === "variable" || !dependsOn(own, name)) moved = substitute(own, at);
+    else {
+      const factor = atom.is === "clamp" ? undefined : factorOf(atom.of, name);
+      const step = (factor ?? 0) * value;
+      if (atom.is !== "clamp" && factor !== undefined && step > 0 && step <= atom.by) {
+        moved = carry({ is: atom.is, base: substitute(atom.of, zero), by: atom.by, step, max });
+      } else {
+        const of = advance(atom.of, name, value, carry);
+        moved = atom.is === "quotient"
+          ? div(of, atom.by)
+          : atom.is === "remainder"
+          ? mod(of, atom.by)
+          : clamp(of, t.min, max);
+      }
+    }
+    result = add(result, scale(moved, t.factor));
+  }
+  return result;
+}
+
+/** The quotient through which alone the expression depends on the variable, if there is one. */
+export function onlyQuotient(
+  a: Index,
+  name: string,
+): { readonly of: Index; readonly by: number } | undefined {
+  let found: { readonly of: Index; readonly by: number } | undefined;
+  for (const { atom } of a.terms) {
+    if (atom.is === "variable") {
+      if (atom.name === name) return undefined;
+      continue;
+    }
+    if (!dependsOn(atom.of, name)) continue;
+    const direct = factorOf(atom.of, name) !== undefined;
+    if (direct && atom.is !== "quotient") return undefined;
+    const inner = direct ? atom as { of: Index; by: number } : onlyQuotient(atom.of, name);
+    if (inner === undefined) return undefined;
+    if (found !== undefined && (found.of.key !== inner.of.key || found.by !== inner.by)) {
+      return undefined;
+    }
+    found = inner;
+  }
+  return found;
+}
+
 /** True if the expression depends on the variable. */
 export function dependsOn(a: Index, name: string): boolean {
   return a.terms.some(({ atom }) =>

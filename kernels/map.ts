@@ -4,9 +4,10 @@
  *
  * @module
  */
-import { add, constant, offset, scale, variable } from "./index.ts";
+import type { Node } from "../graph/node.ts";
 import { lane } from "./emit.ts";
-import { placesOf } from "./region.ts";
+import { add, constant, div, flatten, type Index, mod, offset, scale, variable } from "./index.ts";
+import { footprint, placesOf } from "./region.ts";
 import {
   type Body,
   elementFlops,
@@ -21,6 +22,11 @@ interface Division {
   /** Vectors that one invocation computes side by side. */
   readonly each: number;
   readonly workgroupSize: number;
+  /**
+   * Vectors from one of these to the next. Where an operand repeats with this period, as a row does
+   * that is broadcast over others, what is read of it serves all of them.
+   */
+  readonly apart: number;
 }
 
 const eaches = [1, 2, 4, 8], workgroupSizes = [32, 64, 128, 256];
@@ -29,36 +35,77 @@ const eaches = [1, 2, 4, 8], workgroupSizes = [32, 64, 128, 256];
 export function waysOfMap(job: Job): readonly Way[] {
   const vectors = Math.ceil(mapFrame(job).size / 4);
   const plain = usualDivision(job, vectors);
+  const period = periodOf(job, vectors);
   const all = eaches.flatMap((each) =>
-    workgroupSizes.map((workgroupSize) => ({ each, workgroupSize }))
+    workgroupSizes.flatMap((workgroupSize) =>
+      (each === 1 || period === 1 ? [1] : [1, period]).map((apart) => ({
+        each,
+        workgroupSize,
+        apart,
+      }))
+    )
   );
+  const name = ({ each, workgroupSize, apart }: Division): string =>
+    `${each} of ${workgroupSize}${apart === 1 ? "" : ", apart"}`;
   // Small ones are over before they have begun, whatever the division.
   const worthwhile = vectors < 1024
     ? []
-    : all.filter(({ each, workgroupSize }) =>
-      (each !== plain.each || workgroupSize !== plain.workgroupSize) &&
-      each * operationsOf(job.region) <= 128
-    );
+    : all.filter((d) => name(d) !== name(plain) && d.each * operationsOf(job.region) <= 128);
   return [plain, ...worthwhile].map((division) => ({
-    name: `${division.each} of ${division.workgroupSize}`,
+    name: name(division),
     write: () => writeMap(job, division),
   }));
 }
 
 /**
- * A software adapter likes whole cache lines (four vectors) where the expression is short; hardware
- * likes neighbours in neighbouring lanes.
+ * A software adapter likes operands that serve several vectors, else whole cache lines (four
+ * vectors), where the expression is short; hardware likes neighbours in neighbouring lanes.
  */
 function usualDivision(job: Job, vectors: number): Division {
   const operations = operationsOf(job.region);
-  const each = job.adapter.kind !== "software" || vectors < 4096
+  const most = job.adapter.kind !== "software" || vectors < 4096
     ? 1
     : operations <= 32
     ? 4
     : operations <= 64
     ? 2
     : 1;
-  return { each, workgroupSize: Math.ceil(vectors / each) >= 16384 ? 256 : 64 };
+  const period = most === 1 ? 1 : periodOf(job, vectors);
+  const each = period === 1 ? most : fullest(vectors / period, most);
+  const workgroupSize = Math.ceil(vectors / each) >= 16384 ? 256 : 64;
+  return { each, workgroupSize, apart: each === 1 ? 1 : period };
+}
+
+/** As many periods at a time as leave the fewest invocations without work. */
+function fullest(periods: number, most: number): number {
+  const waste = (each: number): number => Math.ceil(periods / each) * each / periods;
+  let best = 1;
+  for (let each = 2; each <= most; each++) if (waste(each) <= waste(best) + 0.1) best = each;
+  return best;
+}
+
+/** Vectors after which the longest operand that repeats does so; 1 where none does twice. */
+function periodOf({ region, frame }: Job, vectors: number): number {
+  const isInput = (n: Node): boolean => region.inputs.includes(n);
+  const reads = footprint(frame, region.outputs, isInput, 1 << 20)?.reads ?? new Map();
+  let longest = 1;
+  for (const [{ shape }, places] of reads) {
+    for (const place of places.values()) {
+      const period = periodIn(flatten(place, shape));
+      if (period > longest && 2 * period <= vectors) longest = period;
+    }
+  }
+  // Long enough for neighbouring invocations to have neighbours.
+  return longest === 1 || longest >= 64 ? longest : longest * Math.ceil(64 / longest);
+}
+
+/** Vectors after which an address comes again: that of a remainder of the position. */
+function periodIn({ terms, constant }: Index): number {
+  const [only] = terms;
+  if (terms.length !== 1 || constant !== 0 || only!.atom.is !== "remainder") return 1;
+  const { of, by } = only!.atom;
+  const whole = of.terms.length === 1 && of.terms[0]!.atom.is === "variable" && of.constant === 0;
+  return whole ? by % 4 === 0 ? by / 4 : by % 2 === 0 ? by / 2 : by : 1;
 }
 
 function mapFrame({ frame }: Job): Extract<Job["frame"], { is: "map" }> {
@@ -67,17 +114,20 @@ function mapFrame({ frame }: Job): Extract<Job["frame"], { is: "map" }> {
 }
 
 /** Writes the body of a map region. */
-function writeMap(job: Job, { each, workgroupSize }: Division): Body {
+function writeMap(job: Job, { each, workgroupSize, apart }: Division): Body {
   const { region, emitter, outputs, adapter } = job;
   const frame = mapFrame(job);
   const { size } = frame;
   const vectors = Math.ceil(size / 4);
-  const units = Math.ceil(vectors / each);
+  const units = Math.ceil(vectors / (each * apart)) * apart;
   const groups = Math.ceil(units / workgroupSize);
   const v = variable("v", units);
   emitter.open("v");
   const blocks = Array.from({ length: each }, (_, i) => {
-    const vector = offset(scale(v, each), i);
+    const vector = add(
+      scale(div(v, apart), each * apart),
+      offset(mod(v, apart), i * apart),
+    );
     const position = size === 1 ? constant(0) : add(scale(vector, 4), lane);
     const places = placesOf(frame, { position });
     emitter.open("none");
@@ -89,9 +139,11 @@ function writeMap(job: Job, { each, workgroupSize }: Division): Body {
       position,
     );
     const stores = emitter.close();
-    return units * each === vectors || i === 0
-      ? stores
-      : [`if (v * ${each} + ${i} < ${vectors}) {`, ...stores, "}"];
+    // The last of them lie past the end, for the last invocations.
+    if (vector.max < vectors) return stores;
+    emitter.open("none");
+    const inside = `${emitter.index(vector)} < ${vectors}`;
+    return [...emitter.close(), `if (${inside}) {`, ...stores, "}"];
   });
   const inner = [...emitter.close(), ...blocks.flat()];
   const hoisted = emitter.close();

@@ -8,6 +8,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import {
   add,
+  advance,
   clamp,
   constant,
   dependsOn,
@@ -18,7 +19,9 @@ import {
   isMultiple,
   mod,
   offset,
+  onlyQuotient,
   scale,
+  type Step,
   substitute,
   toWGSL,
   unflatten,
@@ -172,6 +175,48 @@ Deno.test("index expressions are exact over the ranges of their variables", () =
     }),
     options,
   );
+});
+
+/** The expression with all variables of {@linkcode names} given, and perhaps others. */
+function valueOf(e: Index, [x, y, z]: Values, others: ReadonlyMap<string, Index> = new Map()) {
+  const given = names.map((name, i) => [name, constant([x!, y!, z!][i]!)] as const);
+  return substitute(e, new Map([...given, ...others])).constant + 0;
+}
+
+Deno.test("neighbours share the quotient of the first, or have the next", () => {
+  let carried = 0;
+  fc.assert(
+    fc.property(recipe, sizes, (recipe, sizes) => {
+      const e = build(recipe, sizes), alone = onlyQuotient(e, "z");
+      const [p, q, r] = sizes as [number, number, number];
+      for (let z = 1; z < r; z++) {
+        const steps: Step[] = [];
+        const moved = advance(e, "z", z, (step) => {
+          assert(step.step > 0 && step.step <= step.by);
+          steps.push(step);
+          return variable(`step${steps.length - 1}`, step.max + 1);
+        });
+        assert(!dependsOn(moved, "z"));
+        for (const [x, y] of everyValue([p, q, 1])) {
+          const at = [x!, y!, z];
+          const values = steps.map(({ is, base, by, step, max }, i) => {
+            const from = valueOf(base, at) + step, quotient = Math.floor(from / by);
+            const value = is === "quotient" ? quotient : from - quotient * by;
+            assert(value >= 0 && value <= max);
+            return [`step${i}`, constant(value)] as const;
+          });
+          assertEquals(valueOf(moved, at, new Map(values)), valueOf(e, at), `at ${at}: ${e.key}`);
+          if (alone === undefined) continue;
+          // Where it is in one quotient with the first, it is the same as there.
+          const same = [0, z].map((z) => Math.floor(valueOf(alone.of, [x!, y!, z]) / alone.by));
+          if (same[0] === same[1]) assertEquals(valueOf(e, at), valueOf(e, [x!, y!, 0]));
+        }
+        carried += steps.length;
+      }
+    }),
+    options,
+  );
+  assert(carried > 100);
 });
 
 /** Shapes of the same size. */

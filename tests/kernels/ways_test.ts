@@ -10,7 +10,15 @@ import type { TypedArray } from "../../graph/dtype.ts";
 import type { Graph, Node } from "../../graph/node.ts";
 import { sizeOf } from "../../graph/shape.ts";
 import { fingerprint, type Tunable, type Tuning, writeWay } from "../../kernels/tuning.ts";
-import { firstDifference, gpu, randomOf, runGraph, type TargetPart } from "../gpu.ts";
+import {
+  constantOf,
+  firstDifference,
+  gpu,
+  randomOf,
+  runGraph,
+  runWith,
+  type TargetPart,
+} from "../gpu.ts";
 
 /** Numbers them, and makes a function of them. */
 function graphOf(shapes: readonly number[][], f: (...inputs: Node[]) => Node[]): Graph {
@@ -56,6 +64,12 @@ const cases: Readonly<Record<string, { readonly graph: Graph; readonly donate?: 
       build.reduce("reduceMax", x!, [0]),
       build.reduce("reduceMin", x!, [0]),
     ]),
+  },
+  "what repeats by rows": {
+    graph: graphOf([[37, 131], [131], [37, 1]], (x, s, t) => [
+      build.binary("add", build.binary("mul", x!, s!), t!),
+    ]),
+    donate: [0],
   },
   "elements": {
     graph: graphOf([[4099]], (x) => [build.unary("exp", build.binary("mul", x!, x!))]),
@@ -132,4 +146,35 @@ Deno.test("a way that is written otherwise than when it was measured is not used
   const plain = program.dispatches.map(({ kernel }) => kernel.wgsl).join();
   assertEquals(await labels("0123456789abcdef"), plain);
   assert(await labels(undefined) !== plain);
+});
+
+Deno.test("what repeats is read at its place by whoever reads it for several", async () => {
+  const shapes = [[129, 131], [33, 516], [40, 3, 7, 21], [5, 3331], [6000, 3], [3, 5462]];
+  for (const shape of shapes) {
+    const ascending = (of: readonly number[], by: number): Node =>
+      constantOf(Array.from({ length: sizeOf(of) }, (_, i) => i * by), of);
+    const last = shape.length - 1, ones = shape.map(() => 1);
+    // Whole numbers, so that every sum is exact: one operand along each axis.
+    const operands = shape.map((n, axis) =>
+      ascending(ones.map((_, i) => i === axis ? n : 1), 10 ** Math.min(axis, 3))
+    );
+    const sum = operands.reduce(
+      (sum, x) => build.binary("add", sum, x),
+      ascending(shape, 1),
+    );
+    const halves = build.binary("add", build.flip(sum, [last]), sum);
+    const { values } = await runWith([sum, halves], {}, { kind: "software" });
+    const expected = Float32Array.from({ length: sizeOf(shape) }, (_, p) => {
+      let value = p, rest = p;
+      for (let axis = last; axis >= 0; axis--) {
+        value += rest % shape[axis]! * 10 ** Math.min(axis, 3);
+        rest = Math.floor(rest / shape[axis]!);
+      }
+      return value;
+    });
+    const n = shape[last]!;
+    const turned = expected.map((x, p) => x + expected[p - p % n + n - 1 - p % n]!);
+    assertEquals(firstDifference(values[0]!, expected), undefined, `[${shape}]`);
+    assertEquals(firstDifference(values[1]!, turned), undefined, `[${shape}], and turned round`);
+  }
 });
