@@ -304,7 +304,7 @@ export class Emitter {
     if (quotient !== undefined && factor! > 0 && 3 * factor! <= quotient.by) {
       // The lanes lie in one quotient or in two neighbours: two loads serve all four.
       const of = substitute(quotient.of, lanes[0]!), { by } = quotient;
-      const next = advance(address, "lane", 1, () => offset(div(of, by), 1));
+      const next = advance(address, "lane", 3, () => offset(div(of, by), 1));
       const over = [1, 2, 3].map((l) =>
         this.carries({ is: "quotient", base: of, by, step: l * factor!, max: 0 })
       );

@@ -301,13 +301,16 @@ export function advance(
   for (const t of a.terms) {
     const { atom, max } = t;
     const own = make([{ ...t, factor: 1 }], 0);
-    let moved: Index;
-    if (atom.is === "variable" || !dependsOn(own, name)) moved = substitute(own, at);
-    else {
+    let moved = substitute(own, at);
+    if (atom.is !== "variable" && dependsOn(own, name)) {
       const factor = atom.is === "clamp" ? undefined : factorOf(atom.of, name);
       const step = (factor ?? 0) * value;
       if (atom.is !== "clamp" && factor !== undefined && step > 0 && step <= atom.by) {
-        moved = carry({ is: atom.is, base: substitute(atom.of, zero), by: atom.by, step, max });
+        const there = offset(substitute(own, zero), atom.is === "quotient" ? 0 : step);
+        // Where the multiples in it tell that there is no carry, that is known by now.
+        if (moved.key !== there.key) {
+          moved = carry({ is: atom.is, base: substitute(atom.of, zero), by: atom.by, step, max });
+        }
       } else {
         const of = advance(atom.of, name, value, carry);
         moved = atom.is === "quotient"
