@@ -12,6 +12,7 @@
  *
  * @module
  */
+import { type Leaf, nest, segments } from "./reverse.ts";
 import { demandInteger, leastAdvances, reverseSegment } from "./revolve.ts";
 import { type Action, advance, drop, pull, restore, snapshot, turn } from "./schedule.ts";
 
@@ -25,6 +26,15 @@ export interface OnlineOptions {
    * @default 1
    */
   readonly every?: number;
+}
+
+/** Steps between snapshots that are gone back over together. */
+export interface Segments {
+  /** As many as these, or fewer. */
+  readonly steps: number;
+  readonly leaf: Leaf;
+  /** Slots that the leaf needs, after those of the snapshots. */
+  readonly slots: number;
 }
 
 /** A snapshot that is there. */
@@ -92,12 +102,13 @@ export class Online {
   }
 
   /**
-   * Actions for the way back of a chain that turned out to have `length` steps. Cheapest when the
-   * working state is at the last step or at the end; from past it, the end is computed again.
+   * Actions for the way back of a chain that turned out to have `length` steps, over `within` so many
+   * at a time. Cheapest when the working state is at the last step or at the end; from past it, the
+   * end is computed again.
    *
    * @throws {RangeError} If the chain has not come to its last step yet.
    */
-  *back(length: number): Generator<Action, void, undefined> {
+  *back(length: number, within?: Segments): Generator<Action, void, undefined> {
     demandInteger("length", length, 0);
     if (this.#at < length - 1) {
       throw new RangeError(
@@ -119,7 +130,12 @@ export class Online {
         continue;
       }
       yield restore(step, slot);
-      yield* reverseSegment(step, to, [slot, ...this.#free(slot)], { held: true, last });
+      const slots = [slot, ...this.#free(slot)], how = { held: true, last };
+      if (within === undefined) yield* reverseSegment(step, to, slots, how);
+      else {
+        const bounds = segments(to - step, within.steps).map((first) => step + first);
+        yield* nest(reverseSegment(0, bounds.length - 1, slots, how), bounds, within.leaf);
+      }
       last = false;
       to = step;
     }

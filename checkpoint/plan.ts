@@ -8,7 +8,7 @@
 import type { Gauge } from "../graph/check.ts";
 import type { Plan, When } from "../graph/loops/replay.ts";
 import type { ArenaSizes } from "./arena.ts";
-import type { Held } from "./online.ts";
+import type { Held, Segments } from "./online.ts";
 import type { Leaf, Taping } from "./reverse.ts";
 import type { Action, Schedule, Store } from "./schedule.ts";
 
@@ -39,6 +39,10 @@ export interface PlanParts {
   readonly check?: Plan["check"] | undefined;
   /** See {@linkcode Plan}. */
   readonly open?: number;
+  /** How it goes back over the steps between the snapshots of such a loop, if not step by step. */
+  readonly within?: Segments | undefined;
+  /** See {@linkcode Plan}. */
+  readonly outer?: Plan | undefined;
   /** Where the snapshot in a slot lies. @default the device */
   readonly storeOf?: (slot: number, length: number) => Store;
   /** Set if it records what the inverse gets wrong. */
@@ -67,6 +71,11 @@ export class SchedulePlan implements Plan {
   /** See {@linkcode Plan}. */
   get open(): number | undefined {
     return this.parts.open;
+  }
+
+  /** See {@linkcode Plan}. */
+  get outer(): Plan | undefined {
+    return this.parts.outer;
   }
 
   /** See {@linkcode Plan}. */

@@ -47,6 +47,10 @@ export interface RevolveOptions {
  *
  * Memory: `snapshots` + 1 states, and one more where a step cannot overwrite its state.
  *
+ * In a loop that ends when its data say so, as `whileLoop`, the snapshots are those of
+ * {@linkcode online}, which takes a few more steps; what lies between two of them is gone back over by
+ * segments as here.
+ *
  * @throws {RangeError} if `snapshots` or `segment` is no integer of at least 1.
  * @throws {TypeError} if `leaf` is neither `"store"` nor what `reverse` returns.
  *
@@ -72,6 +76,7 @@ export function revolve(options: RevolveOptions): Strategy {
         name: `revolve(${snapshots})`,
         schedule: (length) => revolveAll(length, snapshots),
         slots: (length) => Math.min(snapshots, Math.max(1, length - 1)),
+        open: snapshots,
         extraSteps: (length) => ({
           advances: leastAdvances(length, snapshots),
           inversions: 0,
@@ -93,6 +98,9 @@ export function revolve(options: RevolveOptions): Strategy {
         : nest(outer, segments(length, segment), inner.leaf(snapshots));
     },
     slots: (length) => snapshots + inner.slots(within(length)),
+    open: snapshots,
+    within: { steps: segment, leaf: inner.leaf(snapshots), slots: inner.slots(segment) },
+    outer: leaf === "store" ? undefined : online({ snapshots }).plan,
     tape: inner.tape && { ...inner.tape, segment: within },
   });
   return { plan, ...(leaf !== "store" && { inverse: leaf.inverse! }) };

@@ -8,7 +8,9 @@
  *
  * @module
  */
-import { scheduleOf, type SchedulePlan } from "../checkpoint/plan.ts";
+import type { Segments } from "../checkpoint/online.ts";
+import { scheduleOf, SchedulePlan } from "../checkpoint/plan.ts";
+import type { Taping } from "../checkpoint/reverse.ts";
 import type { Action } from "../checkpoint/schedule.ts";
 import { forwardOf, type Replay, replayInputs } from "../graph/loops/replay.ts";
 import type { Node } from "../graph/node.ts";
@@ -117,6 +119,7 @@ class Back implements PreparedLoop {
   private readonly plan: SchedulePlan | undefined;
   /** Snapshots of a loop that ends when its data say so. */
   private readonly open: number | undefined;
+  private readonly within: Segments | undefined;
   private readonly snapshots: Snapshots;
   private readonly make: Make;
   private readonly recorder: Recorder | undefined;
@@ -136,7 +139,9 @@ class Back implements PreparedLoop {
     this.open = replay.open ? replay.live - 1 : undefined;
     this.plan = replay.open ? undefined : replay.plan && scheduleOf(replay.plan);
     this.states = replayInputs(node.attributes, replay, node.inputs).states;
-    this.snapshots = new Snapshots(this.plan, length, this.states, this.open);
+    this.within = replay.plan instanceof SchedulePlan ? replay.plan.parts.within : undefined;
+    const besides = this.within?.slots ?? 0;
+    this.snapshots = new Snapshots(this.plan, length, this.states, this.open, besides);
     this.outside = this.snapshots.outside();
     const around = playRounds(pull, names, "around");
     this.rounds = around.rounds;
@@ -227,8 +232,14 @@ class Back implements PreparedLoop {
   }
 
   describe(): string[] {
-    const { length, body } = this.node.attributes, { plan, states } = this;
+    const { length, body, replay } = this.node.attributes, { plan, states, snapshots } = this;
     const bytes = bytesOfState(states);
+    if (this.open !== undefined) {
+      return [
+        `states ${replay!.plan!.name}: ${snapshots.slots} snapshots, ${bytes} B a state, as many ` +
+        `steps of ${body.name} as its data say`,
+      ];
+    }
     if (plan === undefined) {
       return [`states stored: ${bytes} B for ${length} steps of ${body.name}`];
     }
@@ -267,11 +278,12 @@ class Back implements PreparedLoop {
       starts.push(make(fillKernel("u32", found.shape[0]!, 0), [slotOf(found)], [found]));
     }
     const stage: Stage = { at, slotOf, counter, found };
-    if (this.open !== undefined) return assemble([...starts, this.#scheduled(stage)]);
-    if (this.plan === undefined) return assemble([...starts, this.#stored(stage)]);
-    starts.push(set(this.places[0]!.names[0]!, Number(this.plan.atTurn(length)[0])));
-    for (const { slot, step } of this.snapshots.held) {
-      starts.push(set(snapshotName(slot, 0), step));
+    if (this.movers === undefined) return assemble([...starts, this.#stored(stage)]);
+    if (this.plan !== undefined) {
+      starts.push(set(this.places[0]!.names[0]!, Number(this.plan.atTurn(length)[0])));
+      for (const { slot, step } of this.snapshots.held) {
+        starts.push(set(snapshotName(slot, 0), step));
+      }
     }
     const gauged = this.recorder === undefined || found === undefined
       ? []
@@ -353,27 +365,38 @@ class Back implements PreparedLoop {
     const add = (part: Part): number => parts.push(part) - 1;
     const repertoires = this.places.map((_, place) => this.#repertoire(stage, place, add, asked));
     const watch = this.#watch(stage, asked);
-    const order = (actions: Iterable<Action>, round: number, look?: Errand) =>
-      conduct(actions, round, repertoires, snapshots, look);
-    // Without snapshots elsewhere, and with room for the whole tape, there are no errands.
-    const plain = (actions: Iterable<Action>, round: number): Iterable<number> =>
-      order(actions, round) as Iterable<number>;
+    const order = (
+      actions: Iterable<Action>,
+      recorded: Taping | undefined,
+      round = 0,
+      held = snapshots.held,
+    ): Iterable<number | Errand> => {
+      const play = (actions: Iterable<Action>, look?: Errand) =>
+        conduct(actions, round, repertoires, { held, slots: snapshots.slots }, look);
+      return watch === undefined ? play(actions) : watched(actions, recorded, watch, play);
+    };
     const begin = open === undefined ? [] : rounds.map((round) => add(this.#begun(stage, round)));
     const { dispatches, scripts } = together(parts);
     if (open !== undefined) {
-      const steer = backOpen(open, rounds.length, (round) => begin[round]!, plain);
-      const slots = [stage.slotOf(this.states[0]![0]!)];
-      return { dispatches, script: [{ parts: scripts, slots, steer }] };
-    }
-    if (asked.slots.length > 0) {
-      const steer = runErrands(() =>
-        watch === undefined
-          ? order(plan!.back(length), 0)
-          : watched(plan!, length, watch, (actions, look) => order(actions, 0, look))
-      );
+      const steer = backOpen({
+        snapshots: open,
+        within: this.within,
+        rounds: rounds.length,
+        known: asked.add(stage.slotOf(this.states[0]![0]!)),
+        begin: (round) => begin[round]!,
+        order: (actions, round, live) => order(actions, undefined, round, live),
+      });
       return { dispatches, script: [{ parts: scripts, slots: asked.slots, steer }] };
     }
-    return { dispatches, script: [{ parts: scripts, order: () => plain(plan!.back(length), 0) }] };
+    const all = () => order(plan!.back(length), watch && plan!.recorded(length));
+    if (asked.slots.length > 0) {
+      return {
+        dispatches,
+        script: [{ parts: scripts, slots: asked.slots, steer: runErrands(all) }],
+      };
+    }
+    // Without snapshots elsewhere, and with room for the whole tape, there are no errands.
+    return { dispatches, script: [{ parts: scripts, order: () => all() as Iterable<number> }] };
   }
 
   /** How full the tape is has to be asked for where it may be too small. */

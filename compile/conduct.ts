@@ -42,12 +42,12 @@ export function* conduct(
   actions: Iterable<Action>,
   round: number,
   repertoires: readonly Repertoire[],
-  snapshots: Snapshots,
+  { held, slots }: Pick<Snapshots, "held" | "slots">,
   look?: Errand,
 ): Generator<number | Errand, void, undefined> {
   let place = 0;
   // The steps that snapshots are of, and the one that the working state is of if it was inverted.
-  const kept = new Map(snapshots.held.map(({ slot, step }) => [slot, step]));
+  const kept = new Map(held.map(({ slot, step }) => [slot, step]));
   let inverted = -1;
   const here = (): Repertoire => repertoires[place]!;
   const move = function* (mover: number): Generator<number, void, undefined> {
@@ -115,5 +115,5 @@ export function* conduct(
     }
   }
   const { ended } = here();
-  if (inverted === 0 && snapshots.slots === 0 && ended !== undefined) yield ended;
+  if (inverted === 0 && slots === 0 && ended !== undefined) yield ended;
 }

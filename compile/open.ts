@@ -8,8 +8,9 @@
  *
  * @module
  */
-import { type Held, Online } from "../checkpoint/online.ts";
+import { type Held, Online, type Segments } from "../checkpoint/online.ts";
 import type { Action } from "../checkpoint/schedule.ts";
+import { type Errand, runErrands } from "./errands.ts";
 import type { Steered } from "./script.ts";
 
 /** Steps that run before the device is asked for the first time whether it was enough. */
@@ -77,23 +78,36 @@ export function forwardOpen({ most, rounds, snapshots, step, keep }: OpenLoop): 
   };
 }
 
-/**
- * The way back: `begin` is the part that begins in a round, and the steps end in the first again;
- * `play` makes parts of actions. The slot is one that the way forward left its note under.
- */
+/** What the way back of an open loop runs. */
+export interface OpenBack {
+  /** Snapshots, and how it goes back over what lies between two of them. */
+  readonly snapshots: number;
+  readonly within: Segments | undefined;
+  readonly rounds: number;
+  /** A slot that the way forward left its note under, among those that are asked for. */
+  readonly known: (slots: readonly number[]) => number;
+  /** The part that begins in a round; the steps end in the first again. */
+  readonly begin: (round: number) => number;
+  /** Makes parts of actions. */
+  readonly order: (
+    actions: Iterable<Action>,
+    round: number,
+    live: readonly Held[],
+  ) => Iterable<number | Errand>;
+}
+
+/** The way back. */
 export function backOpen(
-  snapshots: number,
-  rounds: number,
-  begin: (round: number) => number,
-  order: (actions: Iterable<Action>, round: number) => Iterable<number>,
+  { snapshots, within, rounds, known, begin, order }: OpenBack,
 ): Steered["steer"] {
-  return async function* (play, host, [known]) {
-    const { steps, live } = host.notes.get(known!) as Ended;
+  return (play, host, slots) => {
+    const { steps, live } = host.notes.get(known(slots)) as Ended;
     const round = (rounds - steps % rounds) % rounds;
-    function* all(): Generator<number, void, undefined> {
+    function* all(): Generator<number | Errand, void, undefined> {
       yield begin(round);
-      yield* order(Online.resumed({ snapshots }, steps, live).back(steps), round);
+      const actions = Online.resumed({ snapshots }, steps, live).back(steps, within);
+      yield* order(actions, round, live);
     }
-    yield* play(all());
+    return runErrands(all)(play, host, slots);
   };
 }

@@ -40,7 +40,8 @@ function recorded(roots: readonly Node[], back: Node<"loop">): Node[] {
   const { loop, state } = forwardOf(back);
   const { states, inverse } = replayInputs(back.attributes, replay, back.inputs);
   const record: Recording = {
-    from: plan.recorded(length)!.from,
+    // Where nobody knows the end, the leaves are recorded on the way back alone.
+    from: replay.open ? length : plan.recorded(length)!.from,
     segment: plan.parts.tape!.segment(length),
     state,
     invert: replay.invert!,

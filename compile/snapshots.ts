@@ -35,7 +35,8 @@ export class Snapshots {
   readonly #isAway: readonly boolean[];
 
   /**
-   * Of a loop of so many steps: those that a plan takes, or as many as an `open` loop has.
+   * Of a loop of so many steps: those that a plan takes, or as many as an `open` loop has, and those
+   * that it takes `besides` on the way back.
    *
    * @param states For each part of a state its values at the turn: the working state, then snapshots.
    */
@@ -44,8 +45,9 @@ export class Snapshots {
     private readonly length: number,
     private readonly states: readonly (readonly Node[])[],
     open: number | undefined,
+    besides: number,
   ) {
-    this.slots = open ?? plan?.slots(length) ?? 0;
+    this.slots = open === undefined ? plan?.slots(length) ?? 0 : open + besides;
     this.held = open === undefined
       ? plan?.held(length) ?? []
       : Array.from({ length: open }, (_, slot) => ({ slot, step: slot === 0 ? 0 : -1 }));

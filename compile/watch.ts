@@ -5,9 +5,8 @@
  *
  * @module
  */
-import type { SchedulePlan } from "../checkpoint/plan.ts";
-import { type Fullness, withinTape } from "../checkpoint/reverse.ts";
-import type { Action } from "../checkpoint/schedule.ts";
+import { type Fullness, type Taping, withinTape } from "../checkpoint/reverse.ts";
+import type { Action, Schedule } from "../checkpoint/schedule.ts";
 import type { Errand } from "./errands.ts";
 
 /** What has to be known of a tape to watch it. */
@@ -20,10 +19,13 @@ export interface TapeWatch {
   readonly cursor: (slots: readonly number[]) => number;
 }
 
-/** The order of a plan's way back; `order` makes one of actions. */
+/**
+ * The order of a schedule from the turn on, before which something may have been `recorded`; `order`
+ * makes one of actions.
+ */
 export function* watched(
-  plan: SchedulePlan,
-  length: number,
+  schedule: Schedule,
+  recorded: Taping | undefined,
   { pace, words, cursor }: TapeWatch,
   order: (actions: Iterable<Action>, look: Errand) => Iterable<number | Errand>,
 ): Generator<number | Errand, void, undefined> {
@@ -33,5 +35,5 @@ export function* watched(
   };
   const fullness = (): Fullness => ({ used, words });
   yield look;
-  yield* order(withinTape(plan.back(length), plan.recorded(length), pace, fullness), look);
+  yield* order(withinTape(schedule, recorded, pace, fullness), look);
 }

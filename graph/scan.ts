@@ -206,16 +206,16 @@ function strategyOf(action: string, backward: unknown): Partial<Strategy> {
 }
 
 /** What an inverse makes of the state after a step: a state like the one before. */
-function invert(
+export function invert(
   action: string,
   inverse: NonNullable<Strategy["inverse"]>,
   carry: Parts,
   parameters: readonly Node[],
-  row: unknown,
+  given: unknown,
 ): readonly Node[] {
   // What is checked in there was checked on the way forward; what it gets wrong, its strategy knows.
   const { value: returned } = collectChecks(() =>
-    run("invert", inverse, [treeOf(carry.structure, parameters), row])
+    run("invert", inverse, [treeOf(carry.structure, parameters), given])
   );
   const before = partsOf(returned, `what ${nameOf(inverse)} returned`);
   checkCarry(`${action}, inverse ${nameOf(inverse)}`, carry, before);

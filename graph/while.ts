@@ -11,7 +11,7 @@ import { closeOver } from "./close.ts";
 import { describe } from "./describe.ts";
 import type { Node } from "./node.ts";
 import type { Plan } from "./loops/replay.ts";
-import { checkCarry, type Strategy } from "./scan.ts";
+import { checkCarry, invert, type Strategy } from "./scan.ts";
 import type { Tensor } from "./tensor.ts";
 import { handle, isTensor, nameOf, partsOf, run, treeOf } from "./transforms/trace.ts";
 
@@ -25,7 +25,9 @@ export interface WhileOptions {
   readonly maximum?: number;
   /**
    * How its gradient gets the states before each step: `online({ snapshots })` keeps chosen ones
-   * while the loop runs, and computes the others again on the way back.
+   * while the loop runs, and computes the others again on the way back. `revolve` does so, too, and
+   * can go back over segments between them as its `leaf` says: `reverse` runs the inverse of the
+   * body, which gets the carry and the number of the step, as in `loop`.
    *
    * @default {online({ snapshots: 16 })}
    */
@@ -97,7 +99,8 @@ export function whileLoop<C>(
   if (plan?.open === undefined) {
     throw new TypeError(
       `Cannot ${action}: backward is ${plan?.name ?? describe(options.backward)}, expected ` +
-        "online({ snapshots }) where the number of steps is not known",
+        "online({ snapshots }) or revolve({ snapshots, segment, leaf }) where the number of steps " +
+        "is not known",
     );
   }
   const first = partsOf(carry, "the carry");
@@ -123,30 +126,37 @@ export function whileLoop<C>(
     });
     return { next: next.nodes, goes: apply("and", [goes, left], {}) };
   });
+  const inverse = plan.inverts ? options.backward!.inverse : undefined;
+  const previous = apply("sub", [step, fill(1, [], "u32")], {});
+  const undone = inverse && invert(action, inverse, first, before, handle(previous));
   const masked = (next: Node, now: Node): Node => where(broadcastTo(running, now.shape), next, now);
   const { value: { next, goes }, checks } = recorded;
   const carried = carryChecks(
     checks.map(({ flag, message }) => ({ flag: masked(flag, zero), message })),
   );
-  const { graph, captured } = closeOver(
+  const own = [
+    ...next.map((node, i) => masked(node, before[i]!)),
+    masked(after, step),
+    apply("and", [running, goes], {}),
+    ...carried.next,
+  ];
+  // A step is undone only if it was taken.
+  const back = undone && [...undone, previous, fill(1, [], "bool"), ...carried.parameters];
+  const { graph: { results: all, ...graph }, captured } = closeOver(
     name,
     [...before, step, running, ...carried.parameters],
-    [
-      ...next.map((node, i) => masked(node, before[i]!)),
-      masked(after, step),
-      apply("and", [running, goes], {}),
-      ...carried.next,
-    ],
+    [...own, ...back ?? []],
   );
   const inputs = [...first.nodes, zero, starts, ...carried.values, ...captured];
   const count = before.length;
-  const results = loopNode(graph, inputs, {
+  const results = loopNode({ ...graph, results: all.slice(0, own.length) }, inputs, {
     length: maximum,
     carries: count + 2 + checks.length,
     stacked: 0,
     reverse: false,
     running: count + 1,
     plan,
+    invert: back && { ...graph, name: `${name} inverse`, results: all.slice(own.length) },
   });
   carried.note(results.slice(count + 2));
   return [treeOf(first.structure, results.slice(0, count)) as C, handle(results[count]!)];

@@ -113,7 +113,9 @@ export function batchLoop(
       parameters: parameters.toSpliced(carries, 0, parameter(carries, goes)),
       results: [...graph.results, any(graph.results[running]!)],
     };
-    const changed = { ...options, carries: carries + 1, running: carries };
+    // One that has ended must not be undone with the others: that is no inverse any more.
+    const plan = options.plan?.inverts ? options.plan.outer : options.plan;
+    const changed = { ...options, plan, carries: carries + 1, running: carries };
     const all = loop(longer, inputs.toSpliced(carries, 0, goes), changed);
     return all.toSpliced(carries, 1).map((node, i) => {
       const carry = i < carries ? i : kept[i - carries]![0];

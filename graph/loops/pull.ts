@@ -207,7 +207,16 @@ function savedStates(
     invertedRows: operands.filter((i) => i < carries + stacked).length,
     checks: plan?.check === undefined ? 0 : plan.check === "tape" ? 1 : state.length,
     checked: plan?.check === undefined ? [] : state.map((_, k) => k),
-    forward: { body, carries, stacked, reverse, running, plan, state, around },
+    forward: {
+      body,
+      carries,
+      stacked,
+      reverse,
+      running,
+      plan: plan?.inverts ? plan.outer : plan,
+      state,
+      around,
+    },
   });
   return {
     replay,

@@ -129,7 +129,7 @@ export function pushLoop(
     kept: keeps,
     invert: undefined,
     // An inverse of the values says nothing of tangents.
-    plan: plan?.inverts ? undefined : plan,
+    plan: plan?.inverts ? plan.outer : plan,
     replay: before?.replay,
   });
   carried.note(all.slice(own, counts[0]));

@@ -21,6 +21,8 @@ export interface Plan {
   readonly inverts: boolean;
   /** Snapshots that it keeps of a loop whose length is not known before it ends, if it can. */
   readonly open?: number | undefined;
+  /** The plan in its place where the inverse is none, as of tangents; without it all is stored. */
+  readonly outer?: Plan | undefined;
   /**
    * What to find out where a state that was computed by the inverse is at hand as it was: how far
    * the two are apart, or whether their bits differ; or how full the tape became that makes them

@@ -2,7 +2,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import "../seed.ts";
-import { Online } from "../../checkpoint/online.ts";
+import { Online, type Segments } from "../../checkpoint/online.ts";
+import { keeping, taping } from "../../checkpoint/reverse.ts";
 import { leastAdvances } from "../../checkpoint/revolve.ts";
 import { type Account, simulate } from "../../checkpoint/schedule.ts";
 
@@ -101,4 +102,27 @@ Deno.test("Online refuses to go back before the end", () => {
   Array.from(online.forward(5));
   assertThrows(() => online.back(9).next(), RangeError, "the chain is at 5, expected 8 at least");
   assertThrows(() => new Online({ snapshots: 0 }), RangeError, "snapshots is 0");
+});
+
+Deno.test("Online goes back over segments, with a tape or with states, and every state is right", () => {
+  fc.assert(fc.property(
+    fc.integer({ min: 1, max: 150 }),
+    fc.integer({ min: 1, max: 6 }),
+    fc.integer({ min: 1, max: 20 }),
+    fc.boolean(),
+    (length, snapshots, steps, taped) => {
+      const own = Array.from({ length: Math.max(1, steps - 1) }, (_, i) => snapshots + i);
+      const within: Segments = taped
+        ? { steps, leaf: taping(snapshots), slots: 1 }
+        : { steps, leaf: keeping(own), slots: own.length };
+      const online = new Online({ snapshots });
+      const actions = [...online.forward(length), ...online.back(length, within)];
+      const account = simulate(actions, length, { snapshots: snapshots + within.slots });
+      assertEquals(account.inversions, taped ? length : 0);
+      assert(actions.every((action) =>
+        action.do !== "advance" || !action.tape ||
+        action.to - action.from <= steps
+      ));
+    },
+  ));
 });

@@ -176,9 +176,9 @@ Deno.test("whileLoop() refuses a backward that must know the length", () => {
       name: "climb",
     });
   assertThrows(
-    f(rg.revolve({ snapshots: 3 })),
+    f(rg.offload({ device: 1, host: 3 })),
     TypeError,
-    "Cannot loop climb: backward is revolve(3), expected online({ snapshots }) where the number",
+    "Cannot loop climb: backward is offload(1, 3, 0), expected online({ snapshots }) or revolve(",
   );
   assertThrows(f("store"), TypeError, 'backward is "store", expected online({ snapshots })');
 });

@@ -145,6 +145,7 @@ Deno.test("the way back within a tolerance is one gradient to the bit, and forwa
   };
   const usual = await gradient();
   assertEquals(await gradient(rg.online({ snapshots: 3 })), usual);
+  assertEquals(await gradient(rg.revolve({ snapshots: 2, segment: 3 })), usual);
   const direction = rg.tensor([1, -2]);
   const pushed = await rg.jvp((w: T) => loss()(y0, w), [w], [direction])[1].item() as number;
   assertAlmostEquals(usual[1]![0]! - 2 * usual[1]![1]!, pushed, 1e-4 * Math.abs(pushed) + 1e-4);
@@ -253,9 +254,9 @@ Deno.test("what cannot be solved within a tolerance is refused", () => {
     tolerance: 1e-3,
     backward: "reverse",
   });
-  refused(TypeError, "backward is revolve(3), expected", {
+  refused(TypeError, "backward is offload(", {
     tolerance: 1e-3,
-    backward: rg.revolve({ snapshots: 3 }),
+    backward: rg.offload({ device: 2, host: 4 }),
   });
   refused(TypeError, 'saveAt is "steps", expected "end" or times', {
     tolerance: 1e-3,
