@@ -69,7 +69,7 @@ function serialsOf(job: Job): Serial[] {
   ).filter(({ turns, abreast }) => turns * abreast * (operations + 1) <= mostStatements);
 }
 
-const mostStatements = 128;
+const mostStatements = 64;
 
 /** Rows next to each other in memory are read in long stretches, as many as there are. */
 function usualSerial(job: Job): Serial {
@@ -86,5 +86,5 @@ function usualSerial(job: Job): Serial {
 function rowsAbreast({ region, frame }: Job): number {
   const { rows, cols } = rowsFrame({ frame });
   const shared = region.inputs.some(({ shape }) => sizeOf(shape) === cols && rows > 1);
-  return shared && rows % 4 === 0 && rows >= 256 && operationsOf(region) <= 32 ? 4 : 1;
+  return shared && rows % 4 === 0 && rows >= 256 && operationsOf(region) <= 12 ? 4 : 1;
 }

@@ -89,14 +89,6 @@ export function sideBySide(
   };
 }
 
-/** True if the product itself, not what follows it, reads this value. */
-function isOperand(x: Node, { left, right }: Product): boolean {
-  return [left, right].some((operand) => {
-    while (operand !== x && kinds[operand.op] === "movement") operand = operand.inputs[0]!;
-    return operand === x;
-  });
-}
-
 /** Along which of two axes the operand is contiguous: decides how it is loaded in vectors. */
 export function contiguousAlong(operand: Node, axis: 1 | 2): boolean {
   let index: readonly Index[] = operand.shape.map((size, i) =>
@@ -135,10 +127,15 @@ export interface Store {
 }
 
 /**
- * Loads and stores up to which the text of an epilogue is repeated for every result: faster than
- * results in an array, but every one of them takes the driver milliseconds to compile.
+ * The text of the one among `names` that `t` says, bit by bit. Not an array: a driver that takes
+ * the square of its uses compiles one of sixteen results for a tenth of a second.
  */
-const mostSites = 64;
+function chosen(names: readonly string[], t: string, bit = 0): string {
+  if (names.length === 1) return names[0]!;
+  const [even, odd] = [0, 1].map((side) => names.filter((_, i) => (i & 1) === side));
+  const rest = (half: readonly string[]) => chosen(half, t, bit + 1);
+  return `select(${rest(even!)}, ${rest(odd!)}, (${t} & ${1 << bit}) != 0)`;
+}
 
 /** What follows the product, on four columns at a time where rows allow, else one by one. */
 export function epilogue(job: Job, product: Product, store: Store): string[] {
@@ -165,44 +162,29 @@ export function epilogue(job: Job, product: Product, store: Store): string[] {
   );
   const inner = emitter.close();
   const { results } = store;
-  const block = (
-    t: string,
-    value: (lane: string) => string,
-    lanes: readonly string[],
-  ): string[] => [
-    "{",
-    `let m = ${store.row(t)};`,
+  return [
+    `for (var t = 0; t < ${results.length}; t++) {`,
+    `let m = ${store.row("t")};`,
     `if (m < ${m}) {`,
+    `let four = ${chosen(results, "t")};`,
     ...(whole
       ? [
-        `let n4 = (${store.column(t)}) / 4;`,
+        `let n4 = (${store.column("t")}) / 4;`,
         `if (n4 < ${n / 4}) {`,
-        `let acc = ${value("")};`,
+        "let acc = four;",
         ...inner,
         "}",
       ]
-      : lanes.flatMap((l) => [
-        "{",
-        `let n = ${store.column(t)} + ${l} * ${store.step};`,
+      : [
+        "for (var l = 0; l < 4; l++) {",
+        `let n = ${store.column("t")} + l * ${store.step};`,
         `if (n < ${n}) {`,
-        `let acc = ${value(`[${l}]`)};`,
+        "let acc = four[l];",
         ...inner,
         "}",
         "}",
-      ])),
+      ]),
     "}",
-    "}",
-  ];
-  const operands = region.inputs.filter((x) => !isOperand(x, product));
-  const sites = (operands.length + outputs.length) * results.length * (whole ? 1 : 4);
-  if (sites <= mostSites) {
-    return results.flatMap((name, t) => block(`${t}`, (l) => name + l, ["0", "1", "2", "3"]));
-  }
-  const loop = block("t", (l) => `tile[t]${l}`, ["l"]);
-  return [
-    `var tile = array<vec4<f32>, ${results.length}>(${results.join(", ")});`,
-    `for (var t = 0; t < ${results.length}; t++) {`,
-    ...(whole ? loop : ["for (var l = 0; l < 4; l++) {", ...loop, "}"]),
     "}",
   ];
 }
