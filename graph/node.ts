@@ -104,6 +104,8 @@ export function makeNode<P extends Primitive>(
   attributes: Attributes[P],
   results?: readonly Aval[],
 ): Node<P> {
+  // Leaves are known to their storages instead, so that both die together.
+  if (op === "leaf") return newNode(op, inputs, shape, dtype, attributes, false);
   let key = op + "|" + dtype + "|" + shape.join(",") + "|" + attributeKey(attributes) + "|";
   let traced = op === "parameter";
   for (const input of inputs) {
@@ -113,9 +115,24 @@ export function makeNode<P extends Primitive>(
   }
   const known = table.get(key);
   if (known !== undefined) return known as Node<P>;
+  const node = newNode(op, inputs, shape, dtype, attributes, traced, results);
+  if (table.size >= mostNodes) forgetNodes();
+  table.set(key, node);
+  return node;
+}
+
+function newNode<P extends Primitive>(
+  op: P,
+  inputs: readonly Node[],
+  shape: Shape,
+  dtype: DType,
+  attributes: Attributes[P],
+  traced: boolean,
+  results?: readonly Aval[],
+): Node<P> {
   // What computes nothing is nobody's mistake, and leaves outlive whoever made them.
   const source = inputs.length === 0 ? undefined : currentSource();
-  const node = {
+  return {
     id: ++nextId,
     op,
     inputs,
@@ -126,11 +143,6 @@ export function makeNode<P extends Primitive>(
     ...(results && { results }),
     ...(source !== undefined && { source }),
   } as Node<P>;
-  // Leaves are known to their storages instead, so that both die together.
-  if (op === "leaf") return node;
-  if (table.size >= mostNodes) forgetNodes();
-  table.set(key, node);
-  return node;
 }
 
 /** Graphs by their parts, as nodes are. */

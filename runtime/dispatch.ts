@@ -50,8 +50,10 @@ export class LoadedDispatch {
   /** The bind group for the blocks of a run, which are by slot, and the program's uniforms. */
   group(blocks: readonly Block[], uniforms: Block | undefined): GPUBindGroup {
     const { slots } = this.dispatch, last = this.#last;
-    if (last !== undefined && slots.every((slot, i) => blocks[slot] === last.blocks[i])) {
-      return last.group;
+    if (last !== undefined) {
+      let i = 0;
+      while (i < slots.length && blocks[slots[i]!] === last.blocks[i]) i++;
+      if (i === slots.length) return last.group;
     }
     const bound = slots.map((slot) => blocks[slot]!);
     const key = bound.map((block) => block.id).join();

@@ -198,6 +198,11 @@ export class LoadedProgram {
     const { ledger } = context;
     const leased = this.#keep ? this.#workspace : new Map<number, Block>();
     if (!this.#keep) this.#takeWorkspace(leased, (bytes) => ledger.take(bytes, "activations"));
+    // Of arguments that are the same, all of them given up, the last takes the memory.
+    const takers = new Map<Storage, number>();
+    args.forEach((storage, i) => {
+      takers.set(storage, this.#isDonated[i] && takers.get(storage) !== -1 ? i : -1);
+    });
     const frame: Frame = { given, blocks: [], copies: [], donated: new Map() };
     program.slots.forEach(({ role, bytes }, slot) => {
       if (role.is === "workspace") frame.blocks[slot] = leased.get(slot)!;
@@ -205,7 +210,9 @@ export class LoadedProgram {
       else if (bytes > 0 && !this.#isDonated[role.index]) {
         frame.blocks[slot] = given[role.index]!;
       } else if (bytes > 0) {
-        const block = this.#receive(args, role.index, action, frame);
+        const storage = args[role.index]!;
+        const isShared = takers.get(storage) !== role.index;
+        const block = this.#receive(storage, isShared, action, frame);
         frame.blocks[slot] = block;
         frame.donated.set(role.index, block);
       }
@@ -218,18 +225,16 @@ export class LoadedProgram {
    * unread value computed from it, another argument (trees begin with equal zeros in many places),
    * or a result that shares its memory.
    */
-  #receive(args: readonly Storage[], index: number, action: string, frame: Frame): Block {
+  #receive(storage: Storage, isShared: boolean, action: string, frame: Frame): Block {
     const { context } = this;
-    const storage = args[index]!;
     const from = context.blockOf(storage, action);
     const reason = `it was donated to ${this.program.name}`;
-    const shared = args.some((other, i) =>
-      other === storage && i !== index && (i > index || !this.#isDonated[i])
-    );
-    if (!shared && !storage.used && from.owners === 1) return context.take(storage, action, reason);
+    if (!isShared && !storage.used && from.owners === 1) {
+      return context.take(storage, action, reason);
+    }
     const to = context.ledger.take(from.bytes, storage.kind);
     frame.copies.push({ from, to });
-    if (!shared && !storage.used) context.release(storage, reason);
+    if (!isShared && !storage.used) context.release(storage, reason);
     return to;
   }
 
