@@ -314,7 +314,13 @@ export class Emitter {
         width: 4,
       };
     }
-    const each = lanes.map((_, l) => this.single(buffer, this.at(address, l)));
+    const each = lanes.map((_, l) => {
+      const own = this.at(address, l);
+      // Rows that begin at unlike remainders by four have three of four neighbours in common.
+      return factorOf(address, "lane") === 1
+        ? this.bind(`${buffer.name}@${own.key}`, this.single(buffer, own), this.depthOf([own]))
+        : this.single(buffer, own);
+    });
     return { text: wrap(`${type}(${each.join(", ")})`, 4), width: 4 };
   }
 
@@ -441,13 +447,34 @@ export class Emitter {
     this.line(...lines);
   }
 
+  /** The same for those of four neighbours that a condition holds for. */
+  storeLanes(
+    outputs: readonly { buffer: Buffer; value: () => Value }[],
+    address: Index,
+    inside: (lane: number) => string,
+  ): void {
+    const values = outputs.map(({ value }) => this.splat(value(), 4));
+    const names = values.map(({ text }) =>
+      this.bind(`whole ${text}`, text, this.scopes.length - 1)
+    );
+    const first = substitute(address, lanes[0]!);
+    lanes.forEach((l, i) => {
+      const own = substitute(address, l);
+      const stores = outputs.map(({ buffer }, o) => {
+        const value = { ...values[o]!, text: `${names[o]}[${i}]`, width: 1 as const };
+        const target = buffer.vector && isMultiple(first, 4)
+          ? `${buffer.name}[${this.index(div(first, 4))}][${i}]`
+          : this.single(buffer, own);
+        return `${target} = ${storedText(value, 1)};`;
+      });
+      this.line(`if (${inside(i)}) { ${stores.join(" ")} }`);
+    });
+  }
+
   /** Statement that writes a value at a linear address (whose lane, if any, moves by one). */
   store(buffer: Buffer, value: Value, address: Index): string {
     const width: Width = dependsOn(address, "lane") ? 4 : 1;
-    const { text } = this.splat(value, width);
-    const stored = value.dtype === "bool"
-      ? `select(${storedName("bool", width)}(0u), ${storedName("bool", width)}(1u), ${text})`
-      : text;
+    const stored = storedText(this.splat(value, width), width);
     if (width === 1) return `${this.single(buffer, address)} = ${stored};`;
     const base = substitute(address, lanes[0]!);
     if (buffer.vector && factorOf(address, "lane") === 1 && isMultiple(base, 4)) {
@@ -459,4 +486,10 @@ export class Emitter {
     );
     return `let ${name} = ${stored}; ${each.join(" ")}`;
   }
+}
+
+/** A value as it is written to memory. */
+function storedText({ text, dtype }: Value, width: Width): string {
+  const type = storedName("bool", width);
+  return dtype === "bool" ? `select(${type}(0u), ${type}(1u), ${text})` : text;
 }

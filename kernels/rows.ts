@@ -19,7 +19,7 @@ import { sizeOf } from "../graph/shape.ts";
 import { rowsAreInner } from "./region.ts";
 import { interleave, rowsFrame } from "./rows/layout.ts";
 import { inFours, partialsOf, type Serial, writeSerial } from "./rows/serial.ts";
-import { type Team, writeTeam } from "./rows/team.ts";
+import { canStagger, type Team, writeTeam } from "./rows/team.ts";
 import { type Job, operationsOf, type Way } from "./shader.ts";
 
 /** The ways of a rows region, first that by rule of thumb. */
@@ -31,17 +31,22 @@ export function waysOfRows(job: Job): readonly Way[] {
     write: () => writeSerial(job, serial),
   });
   const team = (team: Team): Way => ({
-    name: `team of ${team.lanes}, ${team.together} together, ${team.abreast} abreast`,
+    name: `team of ${team.lanes}${team.vector ? " in vectors" : ""}, ${team.together} together, ` +
+      `${team.abreast} abreast`,
     write: () => writeTeam(job, team),
   });
   const inMemory = (together: number): Way =>
     team({ lanes: 32, vector: false, shuffle: false, together, abreast: 1 });
   const inSubgroup = (abreast: number): Way =>
     team({ lanes: 8, vector: cols % 4 === 0, shuffle: true, together: 1, abreast });
+  const staggered = team({ lanes: 8, vector: true, shuffle: true, together: 1, abreast: 4 });
+  const stagger = cols % 4 !== 0 && canStagger(cols) && rows >= 4 && !rowsAreInner(frame) &&
+    operationsOf(job.region) <= 32;
 
   const abreast = rowsAbreast(job);
   const ways: Way[] = [];
   if (!software) ways.push(inMemory(Math.min(8, rows)));
+  else if (shuffle && stagger) ways.push(staggered);
   // Short rows are not worth sharing, nor are rows whose neighbours lie side by side in memory.
   else if (!shuffle || cols < 2 * interleave || rowsAreInner(frame)) {
     ways.push(serial(usualSerial(job)));
@@ -53,6 +58,7 @@ export function waysOfRows(job: Job): readonly Way[] {
   for (const together of [1, 2, 4, 8, 16]) if (together <= rows) ways.push(inMemory(together));
   if (software && shuffle && !rowsAreInner(frame)) {
     ways.push(inSubgroup(1));
+    if (stagger) ways.push(staggered);
     if (rows % 4 === 0 && operationsOf(job.region) <= 32) ways.push(inSubgroup(4));
   }
   return ways.filter(({ name }, i) => ways.findIndex((way) => way.name === name) === i);

@@ -7,7 +7,7 @@
  */
 import type { Node } from "../../graph/node.ts";
 import { type Emitter, lane, type Value } from "../emit.ts";
-import { add, constant, type Index, scale, variable } from "../index.ts";
+import { add, constant, type Index, offset, scale, variable } from "../index.ts";
 import { type Places, placesOf, rowsAreInner } from "../region.ts";
 import { type Body, elementFlops, groupNumber, type Job } from "../shader.ts";
 import { typeName, type Width } from "../wgsl.ts";
@@ -34,6 +34,21 @@ export interface Team {
   readonly abreast: number;
 }
 
+/**
+ * Whether rows begin at unlike remainders by four, and yet are read in vectors. Then a team takes
+ * four neighbouring rows, so that each of them has its remainder for good: vectors are those of
+ * memory, and the first and last of a row are its own in part. A partial sum is as many components
+ * further on as its row begins late, which the fold undoes, so the order is that of all others.
+ */
+function isStaggered(team: Team, cols: number): boolean {
+  return team.vector && cols % 4 !== 0;
+}
+
+/** Rows that may be read in vectors though their length is no multiple of four. */
+export function canStagger(cols: number): boolean {
+  return cols >= 16;
+}
+
 /** Partial sums that each lane of a team holds, one after the other; vectors count as one. */
 function turns({ lanes, vector }: Team): number {
   return interleave / (lanes * (vector ? 4 : 1));
@@ -47,20 +62,28 @@ export function writeTeam(job: Job, team: Team): Body {
   const inner = rowsAreInner(frame);
   const { lanes, together, abreast } = team;
   const width: Width = team.vector ? 4 : 1;
-  const steps = cols / width;
-  const c = variable("c", steps);
-  const col = team.vector ? add(scale(c, 4), lane) : c;
+  const staggered = isStaggered(team, cols);
   const names = Array.from({ length: abreast }, (_, q) => q === 0 ? "r" : `r${q}`);
+  // By how much the vector with a row's first element begins before it.
+  const late = names.map((_, q) => staggered ? q * cols % 4 : 0);
+  const whole = Math.floor(cols / width);
+  const steps = staggered ? Math.floor((cols - 1 + Math.max(...late)) / 4) + 1 : whole;
+  const colOf = (at: Index, q: number): Index =>
+    width === 4 ? add(offset(scale(at, 4), -late[q]!), lane) : at;
+  const fours = Math.ceil(rows / abreast);
+  const rowOf = (q: number): Index =>
+    staggered ? offset(scale(variable("r", fours), 4), q) : variable(names[q]!, rows);
   emitter.open(...names);
   const globals: string[] = [];
   const ways = turns(team);
   // The same for every row of the team, with the totals of that row in force.
   const known = names.map(() => new Map<Node, Value>());
-  const eachRow = <T>(f: (places: (col: Index) => Places, q: number) => T): T[] =>
-    names.map((name, q) => {
+  const eachRow = <T>(f: (places: (at: Index) => Places, q: number) => T): T[] =>
+    names.map((_, q) => {
       emitter.computed = known[q]!;
-      return f((col) => placesOf(frame, { row: variable(name, rows), col }), q);
+      return f((at) => placesOf(frame, { row: rowOf(q), col: colOf(at, q) }), q);
     });
+  const c = variable("c", steps);
   for (const phase of phasesOf(job)) {
     const tracks = eachRow(() =>
       phase.flatMap((node) =>
@@ -76,11 +99,15 @@ export function writeTeam(job: Job, team: Team): Body {
     for (let u = 0; u < ways; u++) {
       emitter.open("c");
       eachRow((at, q) => {
+        if (staggered) emitter.line(`let own${q} = ${ownLanes("c", late[q]!, cols)};`);
         for (const { node, track, names } of tracks[q]!) {
           const [x] = node.inputs;
-          const value = emitter.splat(emitter.value(x!, at(col).full(x!.shape)), width);
+          const value = emitter.splat(emitter.value(x!, at(c).full(x!.shape)), width);
           const lifted = track.lift(widen(value, node, width), width);
-          emitter.line(`${names[u]} = ${track.combine(names[u]!, lifted)};`);
+          const term = staggered
+            ? `select(${typeName(track.type, 4)}(${track.start}), ${lifted}, own${q})`
+            : lifted;
+          emitter.line(`${names[u]} = ${track.combine(names[u]!, term)};`);
         }
       });
       const loop = emitter.close();
@@ -88,22 +115,46 @@ export function writeTeam(job: Job, team: Team): Body {
       emitter.line(`for (var c = ${first}; c < ${steps}; c += ${lanes * ways}) {`, ...loop, "}");
     }
     eachRow((_, q) => {
-      for (const parts of tracks[q]!) {
-        const { total, track } = parts;
+      for (const track of tracks[q]!) {
+        const parts = { ...track, late: late[q]! }, { total } = parts;
         emitter.declare(total);
-        emitter.line(`var ${total} = ${typeName(track.type, 1)}(${track.start});`);
+        emitter.line(`var ${total} = ${typeName(parts.track.type, 1)}(${parts.track.start});`);
         if (team.shuffle) emitter.line(...foldByShuffle(parts, team));
         else globals.push(...foldInMemory(parts, team, inner, emitter));
       }
       finishPhase(emitter, phase, tracks[q]!, 1);
     });
   }
+  const alive = (q: number): string => staggered && rows % 4 !== 0 ? `r * 4 + ${q} < ${rows}` : "";
   if (hasFullOutputs(job)) {
     emitter.open("c");
-    eachRow((at) => writeFullOutputs(job, at(col)));
+    eachRow((at, q) => {
+      emitter.open("none");
+      writeFullOutputs(job, at(c));
+      const stores = emitter.close();
+      emitter.line(...alive(q) === "" ? stores : [`if (${alive(q)}) {`, ...stores, "}"]);
+    });
     const loop = emitter.close();
     emitter.line("if (alive) {");
-    emitter.line(`for (var c = part; c < ${steps}; c += ${lanes}) {`, ...loop, "}", "}");
+    const [first, end] = staggered ? ["part + 1", whole] : ["part", steps];
+    emitter.line(`for (var c = ${first}; c < ${end}; c += ${lanes}) {`, ...loop, "}", "}");
+  }
+  if (hasFullOutputs(job) && staggered) {
+    // The first vector of a row and those after the last whole one, by a lane each.
+    const edge = variable("edge", steps);
+    emitter.open("edge");
+    eachRow((at, q) => {
+      const own = emitter.fresh("own");
+      emitter.line(`let ${own} = ${ownLanes("edge", late[q]!, cols)};`);
+      const too = alive(q) === "" ? "" : ` && ${alive(q)}`;
+      writeFullOutputs(job, at(edge), (l) => `${own}[${l}]${too}`);
+    });
+    emitter.line(
+      `if (alive && part <= ${steps - whole}) {`,
+      `let edge = select(part + ${whole - 1}, 0, part == 0);`,
+      ...emitter.close(),
+      "}",
+    );
   }
   eachRow((_, q) => {
     // Under a name of its own, so that what only the lead needs is read by the lead only: the output
@@ -113,12 +164,15 @@ export function writeTeam(job: Job, team: Team): Body {
     writeRowOutputs(job, own, placesOf(frame, { row: own, col: constant(0) }));
     const rowOutputs = emitter.close();
     if (rowOutputs.length > 0) {
-      emitter.line("if (alive && part == 0) {", `let lead = ${names[q]};`, ...rowOutputs, "}");
+      const [lead, too] = staggered ? [`r * 4 + ${q}`, alive(q)] : [names[q]!, ""];
+      const condition = ["alive", "part == 0", ...too === "" ? [] : [too]].join(" && ");
+      emitter.line(`if (${condition}) {`, `let lead = ${lead};`, ...rowOutputs, "}");
     }
   });
   const lines = emitter.close();
   const hoisted = emitter.close();
-  const groups = Math.ceil(rows / (together * abreast));
+  const groups = Math.ceil(fours / together);
+  const [by, units] = staggered ? [1, fours] : [abreast, rows - abreast + 1];
   return {
     name: inner ? "columns" : "rows",
     workgroupSize: together * lanes,
@@ -130,15 +184,21 @@ export function writeTeam(job: Job, team: Team): Body {
       ...(inner
         ? [`let part = slot / ${together};`, `let own = slot % ${together};`]
         : [`let part = slot % ${lanes};`, `let own = slot / ${lanes};`]),
-      `let wanted = (${groupNumber(groups, job.adapter)} * ${together} + own) * ${abreast};`,
-      `let alive = wanted < ${rows};`,
-      `let r = min(wanted, ${rows - abreast});`,
-      ...names.slice(1).map((name, q) => `let ${name} = r + ${q + 1};`),
+      `let wanted = (${groupNumber(groups, job.adapter)} * ${together} + own) * ${by};`,
+      `let alive = wanted < ${staggered ? fours : rows};`,
+      `let r = min(wanted, ${units - 1});`,
+      ...staggered ? [] : names.slice(1).map((name, q) => `let ${name} = r + ${q + 1};`),
       ...hoisted,
       ...lines,
     ],
     flops: elementFlops(job.region),
   };
+}
+
+/** Which lanes of a vector are a row's own, of one that begins `late` components late. */
+function ownLanes(at: string, late: number, cols: number): string {
+  const before = [0, 1, 2, 3].map((l) => l - late).join(", ");
+  return `vec4<u32>(vec4<i32>(${at} * 4) + vec4<i32>(${before})) < vec4<u32>(${cols}u)`;
 }
 
 /** The partial values of one track of a reduction, and the total they are folded into. */
@@ -148,11 +208,13 @@ interface Parts {
   /** The partial values of a lane, by turn. */
   readonly names: readonly string[];
   readonly total: string;
+  /** Components by which the row begins late. */
+  readonly late: number;
 }
 
 /** p0 … p31 from left to right, each broadcast from the lane that holds it. */
 function foldByShuffle(
-  { node, track, names, total }: Parts,
+  { node, track, names, total, late }: Parts,
   { lanes, vector }: Team,
 ): string[] {
   const from = (text: string, side: number): string => `subgroupBroadcast(${text}, ${side}u)`;
@@ -165,7 +227,8 @@ function foldByShuffle(
       ...sides.map((side) => `${total} = ${track.combine(total, `${total}s${side}`)};`),
     ];
   }
-  return Array.from({ length: interleave }, (_, p) => {
+  return Array.from({ length: interleave }, (_, number) => {
+    const p = (number + late) % interleave;
     const term = vector
       ? from(`${names[0]}.${"xyzw"[p % 4]}`, Math.floor(p / 4))
       : from(names[Math.floor(p / lanes)]!, p % lanes);

@@ -53,6 +53,21 @@ const cases: Readonly<Record<string, { readonly graph: Graph; readonly donate?: 
   },
   "softmax of rows": { graph: graphOf([[65, 132]], (x) => [softmax(x!, 1)]), donate: [0] },
   "softmax of ragged rows": { graph: graphOf([[33, 131]], (x) => [softmax(x!, 1)]) },
+  "a norm of rows that begin anywhere": {
+    graph: graphOf([[6, 7, 5, 25], [5, 25]], (x, s) => {
+      const mean = (x: Node): Node => build.binary("div", build.reduce("sum", x, [2, 3]), 125);
+      const centred = build.binary("sub", x!, mean(x!)),
+        square = build.binary("mul", centred, centred);
+      const norm = build.binary("mul", build.binary("div", centred, mean(square)), s!);
+      return [
+        norm,
+        mean(x!),
+        build.reduce("reduceMax", x!, [2, 3]),
+        build.binary("less", x!, norm),
+      ];
+    }),
+    donate: [0],
+  },
   "softmax over the first axis": { graph: graphOf([[75, 64]], (x) => [softmax(x!, 0)]) },
   "sums over the first axis": {
     graph: graphOf([[300, 32]], (x) => [
