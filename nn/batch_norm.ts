@@ -11,7 +11,7 @@ import { normalizeAxis } from "../graph/shape.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { stopGradient } from "../graph/transforms.ts";
 import { expectSize, expectTensors, type StatefulLayer } from "./layer.ts";
-import { type NormalizationOptions, standardize } from "./normalization.ts";
+import { narrowed, type NormalizationOptions, standardize } from "./normalization.ts";
 
 /** Parameters of {@linkcode batchNorm}. */
 export type BatchNormParams = {
@@ -82,10 +82,11 @@ export function batchNorm(
         );
       }
       const wide = x.shape.map((_, i) => i === at ? features : 1);
-      const affine = (y: Tensor) => y.mul(scale.reshape(wide)).add(bias.reshape(wide));
+      const affine = (y: Tensor) =>
+        narrowed(y.mul(scale.reshape(wide)).add(bias.reshape(wide)), x, scale);
       if (!train) {
         const factor = running.variance.add(epsilon).rsqrt();
-        const y = x.sub(running.mean.reshape(wide)).mul(factor.reshape(wide));
+        const y = x.cast("f32").sub(running.mean.reshape(wide)).mul(factor.reshape(wide));
         return [affine(y), running];
       }
       const count = x.size / features;

@@ -1,7 +1,8 @@
 /**
  * Losses and the accuracy. Cross-entropy starts from logits, where it is stable, and finds the
  * label's logit by comparing positions with the label: that fuses with the rest of the row, where
- * a gather would not.
+ * a gather would not. Losses are f32 whatever they are of: their sums may be beyond f16, and so may
+ * be what a loss is multiplied by to keep gradients from vanishing.
  *
  * @module
  */
@@ -72,7 +73,7 @@ export function crossEntropy(
     );
   }
   checkLabels("take the cross-entropy", logits, labels);
-  const log = logits.logSoftmax(-1);
+  const log = logits.cast("f32").logSoftmax(-1);
   const spread = labelSmoothing / logits.shape.at(-1)!;
   let losses: Tensor;
   if (dtypes[labels.dtype].integer) {
@@ -97,7 +98,7 @@ export function mse(
       `Cannot take the squared error: the output is ${output} and the target ${target}, expected equal shapes`,
     );
   }
-  return reductions[reduction](output.sub(target).square());
+  return reductions[reduction](output.cast("f32").sub(target.cast("f32")).square());
 }
 
 /**

@@ -67,7 +67,7 @@ export function affine(
     init: () => ({ scale: ones(shape), bias: zeros(shape) }),
     apply(params, x) {
       const { scale, bias } = expectTensors(name, "parameter", params, shapes);
-      return apply(x, scale, bias);
+      return narrowed(apply(x, scale, bias), x, scale);
     },
   };
 }
@@ -100,21 +100,31 @@ export function rmsNorm(
     apply(params, x) {
       const { scale } = expectTensors(name, "parameter", params, { scale: shape });
       expectFeatures(name, x, features);
-      const square = x.square().mean(-1, { keepDims: true });
-      return x.mul(square.add(epsilon).rsqrt()).mul(scale);
+      const wide = x.cast("f32");
+      const square = wide.square().mean(-1, { keepDims: true });
+      return narrowed(wide.mul(square.add(epsilon).rsqrt()).mul(scale), x, scale);
     },
   };
 }
 
-/** x with mean 0 and variance 1 over axes, and the statistics with these axes of size 1. */
+/**
+ * x with mean 0 and variance 1 over axes, and the statistics with these axes of size 1, all in f32:
+ * in f16 the square of 256 is infinite, and ε next to nothing.
+ */
 export function standardize(
   x: Tensor,
   axes: readonly number[],
   epsilon: number,
 ): { y: Tensor; mean: Tensor; variance: Tensor } {
-  const mean = x.mean(axes, { keepDims: true });
-  const centred = x.sub(mean);
+  const wide = x.cast("f32");
+  const mean = wide.mean(axes, { keepDims: true });
+  const centred = wide.sub(mean);
   // Two passes: the mean of squares less the square of the mean cancels.
   const variance = centred.square().mean(axes, { keepDims: true });
   return { y: centred.mul(variance.add(epsilon).rsqrt()), mean, variance };
+}
+
+/** What was computed in f32, in f16 where that was given. */
+export function narrowed(y: Tensor, ...given: readonly Tensor[]): Tensor {
+  return given.every(({ dtype }) => dtype === "f16") ? y.cast("f16") : y;
 }

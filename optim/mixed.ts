@@ -51,7 +51,8 @@ export interface MixedPrecision extends Optimizer {
   /**
    * The loss, unscaled, and the gradient of the scaled loss with respect to the state's parameters,
    * for {@linkcode Optimizer.update}. Parameters and batch are cast before the loss sees them; a
-   * loss in f32 (`logits.cast("f32")`) leaves the most room for scales.
+   * loss in f32, as those of `nn` are, leaves the most room for scales; of one in f16 the first
+   * scales are beyond what it holds, and a few steps are skipped until one is not.
    */
   valueAndGrad<P extends Tree, B extends readonly Tree[]>(
     loss: (params: P, ...batch: B) => Tensor,
