@@ -5,12 +5,14 @@
  *
  * @module
  */
-import * as spatial from "./functions/spatial.ts";
+import * as convolution from "./functions/convolution.ts";
+import * as pooling from "./functions/pooling.ts";
+import * as upsampling from "./functions/upsampling.ts";
 import { nodeOf } from "./methods/base.ts";
 import { Tensor } from "./tensor.ts";
 
-export type { Channels, Padding, PerAxis } from "./functions/spatial.ts";
-import type { Channels, Padding, PerAxis } from "./functions/spatial.ts";
+export type { Channels, Padding, PerAxis } from "./functions/geometry.ts";
+import type { Channels, Padding, PerAxis } from "./functions/geometry.ts";
 
 /** Options of `conv`. */
 export interface ConvOptions {
@@ -150,7 +152,7 @@ export function conv(
   { stride = 1, padding = "valid", dilation = 1, groups = 1, channels = "last" }: ConvOptions = {},
 ): Tensor {
   const geometry = { stride, padding, dilation, groups, channels };
-  return new Tensor(spatial.conv(nodeOf(input), nodeOf(kernel), geometry));
+  return new Tensor(convolution.conv(nodeOf(input), nodeOf(kernel), geometry));
 }
 
 /**
@@ -188,7 +190,7 @@ export function convTranspose(
   }: ConvTransposeOptions = {},
 ): Tensor {
   const geometry = { stride, padding, dilation, groups, channels, outputPadding };
-  return new Tensor(spatial.convTranspose(nodeOf(input), nodeOf(kernel), geometry));
+  return new Tensor(convolution.convTranspose(nodeOf(input), nodeOf(kernel), geometry));
 }
 
 /**
@@ -214,7 +216,7 @@ export function maxPool(
   { stride, padding = "valid", dilation = 1, channels = "last" }: PoolOptions = {},
 ): Tensor {
   return new Tensor(
-    spatial.maxPool(nodeOf(input), size, { stride, padding, dilation, channels }),
+    pooling.maxPool(nodeOf(input), size, { stride, padding, dilation, channels }),
   );
 }
 
@@ -242,7 +244,7 @@ export function averagePool(
     AveragePoolOptions = {},
 ): Tensor {
   const geometry = { stride, padding, dilation, channels, countPadding };
-  return new Tensor(spatial.averagePool(nodeOf(input), size, geometry));
+  return new Tensor(pooling.averagePool(nodeOf(input), size, geometry));
 }
 
 /**
@@ -269,5 +271,5 @@ export function upsample(
   { scale, size, method = "nearest", alignCorners = false, channels = "last" }: UpsampleOptions,
 ): Tensor {
   const geometry = { scale, size, method, alignCorners, channels };
-  return new Tensor(spatial.upsample(nodeOf(input), geometry));
+  return new Tensor(upsampling.upsample(nodeOf(input), geometry));
 }

@@ -119,8 +119,10 @@ export abstract class TensorBase {
     const traced = pending.find((x) => x.node.traced);
     if (traced !== undefined) {
       throw new Error(
-        `Cannot ${action}: ${written(traced.node)} is being traced inside compile(), ` +
-          `expected to read it from what the compiled function returns`,
+        `Cannot ${action}: ${
+          written(traced.node)
+        } belongs to a function that compile(), vmap() or ` +
+          `a loop traces, expected to read it from what they return`,
       );
     }
     if (pending.length > 0 && insideTransform()) {

@@ -7,13 +7,15 @@
 import * as b from "../../graph/build.ts";
 import type { DType } from "../../graph/dtype.ts";
 import * as angles from "../../graph/functions/angles.ts";
+import { conv, convTranspose } from "../../graph/functions/convolution.ts";
 import { cumulative, type CumulativeName } from "../../graph/functions/cumulative.ts";
 import { einsum } from "../../graph/functions/einsum.ts";
 import { indexBy } from "../../graph/functions/indexing.ts";
 import { argsort, searchSorted, sort, topK } from "../../graph/functions/ordering.ts";
+import { averagePool, maxPool } from "../../graph/functions/pooling.ts";
 import { putAlongAxis, type ScatterMode, scatterRows } from "../../graph/functions/scatter.ts";
-import * as spatial from "../../graph/functions/spatial.ts";
 import * as triangle from "../../graph/functions/triangle.ts";
+import { upsample } from "../../graph/functions/upsampling.ts";
 import type { Node } from "../../graph/node.ts";
 import type { Shape } from "../../graph/shape.ts";
 import type { Case, Draw } from "./cases.ts";
@@ -222,31 +224,30 @@ export const compositions: { readonly [name: string]: readonly Case[] } = {
 
   conv: [{
     operands: [{ shape: [2, 5, 4, 4] }, { shape: [3, 2, 2, 6] }],
-    build: (x, w) =>
-      spatial.conv(x!, w!, { ...geometry, stride: [2, 1], padding: "same", groups: 2 }),
+    build: (x, w) => conv(x!, w!, { ...geometry, stride: [2, 1], padding: "same", groups: 2 }),
   }],
   convTranspose: [{
     operands: [{ shape: [2, 3, 4, 4] }, { shape: [3, 2, 3, 4] }],
     build: (x, w) =>
-      spatial.convTranspose(x!, w!, {
+      convTranspose(x!, w!, {
         ...{ ...geometry, stride: 2, padding: [[1, 0], [0, 1]], groups: 2, outputPadding: 1 },
       }),
   }],
   maxPool: [
     {
       operands: [{ shape: [2, 4, 6, 3], draw: distinct }],
-      build: (x) => square(spatial.maxPool(x!, 2, { ...geometry, stride: undefined })),
+      build: (x) => square(maxPool(x!, 2, { ...geometry, stride: undefined })),
     },
     {
       operands: [{ shape: [2, 3, 7], draw: distinct }],
       build: (x) =>
-        square(spatial.maxPool(x!, 3, { ...geometry, stride: 2, padding: 1, channels: "first" })),
+        square(maxPool(x!, 3, { ...geometry, stride: 2, padding: 1, channels: "first" })),
     },
   ],
   averagePool: [{
     operands: [{ shape: [2, 5, 3, 2] }],
     build: (x) =>
-      square(spatial.averagePool(x!, [3, 2], {
+      square(averagePool(x!, [3, 2], {
         ...{ ...geometry, stride: [2, 1], padding: "same", countPadding: false },
       })),
   }],
@@ -254,7 +255,7 @@ export const compositions: { readonly [name: string]: readonly Case[] } = {
     ...(["nearest", "linear"] as const).map((method) => ({
       operands: [{ shape: [2, 3, 4, 2] }],
       build: (x: Node) =>
-        square(spatial.upsample(x, {
+        square(upsample(x, {
           ...{ scale: undefined, size: [6, 7], method, alignCorners: false, channels: "last" },
         })),
     })),
