@@ -12,7 +12,7 @@ import { foldIn } from "../graph/random.ts";
 import { scan } from "../graph/scan.ts";
 import { sameShape, type Shape, showShape } from "../graph/shape.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { named, type Tree } from "../optim/tree.ts";
+import { map, named, type Tree } from "../optim/tree.ts";
 import { glorotUniform, type Initializer, orthogonal } from "./initializers.ts";
 import { expectFeatures, expectRecord, expectSize, expectTensors } from "./layer.ts";
 import type { ApplyOptions, Layer } from "./layer.ts";
@@ -279,10 +279,12 @@ export function recurrent<P extends Tree, S extends Tree>(
     }
     const start = cell.initState(x.shape.slice(0, -2));
     if (state !== undefined) expectLike(name, state, start);
+    const inputs = cell.project(params, x).moveAxis(-2, 0);
     const [last, ys] = scan(
       (state: S, projected: Tensor) => cell.step(params, state, projected),
-      state ?? start,
-      cell.project(params, x).moveAxis(-2, 0),
+      // In f32 it would have all that follows computed so.
+      state ?? map((s) => s.dtype === "f32" ? s.cast(inputs.dtype) : s, start),
+      inputs,
       { reverse, name },
     );
     return [last, ys.moveAxis(0, -2)];

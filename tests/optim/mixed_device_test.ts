@@ -15,9 +15,10 @@ Deno.test("a net trains in f16 as it does in f32, and finds its loss scale by it
   const train = async (compute: "f16" | "f32" | "auto") => {
     // A loss in the precision of computation: the first scales are beyond f16.
     const mixed = optim.mixedPrecision(optim.adam({ rate: 0.01 }), { compute, scale: 2 ** 20 });
-    const both = mixed.valueAndGrad((params: nn.MlpParams, x: Tensor) =>
-      nn.crossEntropy(model.apply(params, x), labels)
-    );
+    const both = mixed.valueAndGrad((params: nn.MlpParams, x: Tensor) => {
+      const logits = model.apply(params, x);
+      return nn.crossEntropy(logits, labels).cast(logits.dtype);
+    });
     const step = compile((state: optim.State<nn.MlpParams>, x: Tensor) => {
       const [loss, gradient] = both(state, x);
       return [mixed.update(state, gradient), loss] as const;
