@@ -35,9 +35,9 @@ export interface Choice {
 
 /** A kernel that could be written in another way. */
 export interface Tunable {
-  readonly region: Region;
-  readonly aliases: ReadonlyMap<Node, Node>;
   readonly plain: Written;
+  /** The kernel in one of the ways that it has. */
+  write(way: string): Kernel;
 }
 
 /** Knows what was measured. */
@@ -56,7 +56,8 @@ export function writeTuned(
 ): Written {
   const plain = writeWay(region, adapter, aliases);
   if (!adapter.tuning?.active || plain.ways.length === 1) return plain;
-  const choice = adapter.tuning.choice(tuningKey(plain), { region, aliases, plain });
+  const write = (way: string): Kernel => writeWay(region, adapter, aliases, way).kernel;
+  const choice = adapter.tuning.choice(tuningKey(plain), { plain, write });
   if (choice === undefined) return plain;
   const chosen = writeWay(region, adapter, aliases, choice.way);
   return fingerprint(chosen.kernel) === choice.text ? chosen : plain;

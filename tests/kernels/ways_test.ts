@@ -9,7 +9,7 @@ import * as build from "../../graph/build.ts";
 import type { TypedArray } from "../../graph/dtype.ts";
 import type { Graph, Node } from "../../graph/node.ts";
 import { sizeOf } from "../../graph/shape.ts";
-import { fingerprint, type Tunable, type Tuning, writeWay } from "../../kernels/tuning.ts";
+import { fingerprint, type Tunable, type Tuning } from "../../kernels/tuning.ts";
 import {
   constantOf,
   firstDifference,
@@ -112,7 +112,6 @@ for (const [kind, shuffle] of [["software", true], ["discrete", false]] as const
   Deno.test(`all ways of a kernel give the same bits, ${kind}`, async (t) => {
     const { device } = await gpu();
     const part: TargetPart = { kind, shuffle: shuffle && device.target.shuffle };
-    const target = { ...device.target, ...part };
     for (const [number, [name, { graph, donate = [] }]] of Object.entries(cases).entries()) {
       await t.step(name, async () => {
         const random = randomOf(3);
@@ -130,11 +129,9 @@ for (const [kind, shuffle] of [["software", true], ["discrete", false]] as const
         // A driver takes long to compile them: neighbouring cases share the ways between them.
         const shared = [...names].filter((_, i) => names.size < 4 || i % 4 === number % 4);
         for (const way of shared) {
-          const forced = new Forced(({ region, aliases, plain }) => {
-            if (!plain.ways.includes(way)) return undefined;
-            const { kernel } = writeWay(region, target, aliases, way);
-            return { way, text: fingerprint(kernel) };
-          });
+          const forced = new Forced(({ plain, write }) =>
+            plain.ways.includes(way) ? { way, text: fingerprint(write(way)) } : undefined
+          );
           const values = await run(forced);
           assert(forced.used > 0, way);
           values.forEach((value, i) =>
@@ -149,11 +146,8 @@ for (const [kind, shuffle] of [["software", true], ["discrete", false]] as const
 Deno.test("a way that is written otherwise than when it was measured is not used", async () => {
   const graph = graphOf([[65, 132]], (x) => [softmax(x!, 1)]);
   const labels = async (text: string | undefined): Promise<string> => {
-    const { device: { target } } = await gpu();
-    const tuning = new Forced(({ region, aliases }) => {
-      const { kernel } = writeWay(region, target, aliases, "alone, 1 by 1");
-      return { way: "alone, 1 by 1", text: text ?? fingerprint(kernel) };
-    });
+    const way = "alone, 1 by 1";
+    const tuning = new Forced(({ write }) => ({ way, text: text ?? fingerprint(write(way)) }));
     const { program } = await runGraph(graph, [new Float32Array(65 * 132)], {}, { tuning });
     return program.dispatches.map(({ kernel }) => kernel.wgsl).join();
   };

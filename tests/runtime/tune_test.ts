@@ -144,6 +144,48 @@ Deno.test("tune() measures every kernel, and what it chooses changes no bit", as
   for (const { label, chosen: way } of chosen) assertEquals(rg.tunedWays()[label], way);
 });
 
+Deno.test("a way with other bits, or one that the driver refuses, is never used", async () => {
+  const { device: { tuning } } = await gpu();
+  const f = rg.compile((x: rg.Tensor) => x.mul(0.1).add(1).sqrt());
+  const x = await rg.realize(rg.arange(4099).div(7));
+  const before = await f(x).data();
+  const wrong = ["off by the last bit", "no shader"];
+  const { record } = tuning;
+  // Besides those that it has, one that is off by the last bit of a constant, and one no shader.
+  tuning.record = async (run) => {
+    const found = await record.call(tuning, run);
+    return new Map([...found].map(([key, { plain, write }]) => {
+      const written = (way: string) => {
+        const kernel = write(wrong.includes(way) ? plain.way : way);
+        if (way === wrong[0]) return { ...kernel, wgsl: nextConstant(kernel.wgsl) };
+        return way === wrong[1] ? { ...kernel, wgsl: "fn main() { nothing(); }" } : kernel;
+      };
+      return [key, { plain: { ...plain, ways: [...plain.ways, ...wrong] }, write: written }];
+    }));
+  };
+  try {
+    const report = await rg.tune(() => f(x));
+    assertEquals(report.kernels.length, 1);
+    const [{ chosen, ways }] = report.kernels as [rg.TunedKernel];
+    assertEquals(ways.filter(({ agrees }) => !agrees).map(({ name }) => name), wrong);
+    assert(ways.every(({ agrees, time }) => agrees || time === undefined));
+    assert(!wrong.includes(chosen));
+    for (const name of wrong) assertStringIncludes(`${report}`, `left out: ${name} of map`);
+  } finally {
+    tuning.record = record;
+  }
+  assertEquals(await f(x).data(), before);
+});
+
+/** A shader with its constant 0.1 one step of f32 higher. */
+function nextConstant(wgsl: string): string {
+  const [bits] = new Uint32Array(new Float32Array([0.1]).buffer);
+  const [next] = new Float32Array(new Uint32Array([bits! + 1]).buffer);
+  const changed = wgsl.replaceAll(/0\.1000000\d*f/g, `${next}f`);
+  assert(changed !== wgsl, wgsl);
+  return changed;
+}
+
 Deno.test("tune() measures without timestamps, too", async () => {
   const { info } = (await gpu()).device, features = info.features as string[];
   const at = features.indexOf("timestamp-query");
