@@ -12,11 +12,13 @@ import { sameShape } from "../graph/shape.ts";
 import { readAll, Tensor } from "../graph/tensor.ts";
 import { flatten, leafPaths, unflatten } from "../graph/tree.ts";
 import type { Tree } from "../optim/tree.ts";
+import { elsewhere, encodePlace, placeKey } from "./place.ts";
 
 const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 
 /**
- * Writes the tensors of a tree to a file, all read from the device in one wait.
+ * Writes the tensors of a tree to a file, all read from the device in one wait, with the adapter and
+ * the ways of kernels that were tuned for it.
  *
  * @param path The file; what is there is replaced, at once and whole.
  * @param tree What to save. Numbers and other static values in it are not saved.
@@ -54,7 +56,11 @@ export async function saveTree(
     }
     tensors.set(name, { dtype, shape, data: data[i]! });
   });
-  const file = encodeSafetensors(tensors, { ...metadata, [digestKey]: noDigest });
+  const file = encodeSafetensors(tensors, {
+    ...metadata,
+    ...encodePlace(),
+    [digestKey]: noDigest,
+  });
   placeDigest(file, noDigest, await digestOf(file));
   await writeDurably(path, file);
 }
@@ -91,6 +97,11 @@ export interface LoadedTree<T extends Tree> {
   readonly tree: T;
   /** The text beside the tensors. */
   readonly metadata: Readonly<Record<string, string>>;
+  /**
+   * Says so where it was saved on another adapter, driver or Deno: whoever goes on from it may get
+   * other bits than there.
+   */
+  readonly elsewhere: string | undefined;
 }
 
 /**
@@ -113,7 +124,8 @@ export async function loadTree<T extends Tree>(
     if (!(error instanceof Deno.errors.IsADirectory)) throw error;
     throw new TypeError(`Cannot load ${path}: it is a folder, expected a file`, { cause: error });
   });
-  const { tensors, metadata: { [digestKey]: digest, ...metadata } } = decodeSafetensors(file, path);
+  const { tensors, metadata: found } = decodeSafetensors(file, path);
+  const { [digestKey]: digest, [placeKey]: place, ...metadata } = found;
   if (digest !== undefined && !await isWhole(file, digest)) {
     throw new RangeError(
       `Cannot load ${path}: it is not what was saved, expected an undamaged file`,
@@ -141,5 +153,5 @@ export async function loadTree<T extends Tree>(
   if (surplus !== undefined) {
     throw new TypeError(`Cannot load ${path}: it has a tensor ${surplus}, expected none`);
   }
-  return { tree: unflatten(structure, loaded) as T, metadata };
+  return { tree: unflatten(structure, loaded) as T, metadata, elsewhere: elsewhere(place) };
 }

@@ -6,7 +6,6 @@
  *
  * @module
  */
-import { join } from "@std/path";
 import type { Dataset } from "../data/dataset.ts";
 import { expectWritable } from "../data/durable.ts";
 import { tensor } from "../graph/create.ts";
@@ -16,8 +15,6 @@ import { readAll, Tensor } from "../graph/tensor.ts";
 import type { Plateau } from "../optim/plateau.ts";
 import { leaves, map, type Tree } from "../optim/tree.ts";
 import { memory } from "../runtime/init.ts";
-import { loadTree, saveTree } from "./checkpoint.ts";
-import { elsewhere, encodePlace } from "./place.ts";
 import { Evaluator } from "./evaluate.ts";
 import { showLoss, showSeconds, showShare } from "./format.ts";
 import { Interrupt, type StopSignal } from "./interrupt.ts";
@@ -25,16 +22,14 @@ import { Pauses } from "./pauses.ts";
 import { Progress, type ProgressSink, standardOutput } from "./progress.ts";
 import {
   type Best,
-  checkSettings,
   curveOf,
-  decodeRecord,
-  encodeRecord,
   type EpochRecord,
   isBetter,
   meanOf,
   type RunRecord,
   type Settings,
 } from "./record.ts";
+import { loadRun, type Model, modelOf, saveModel, saveRun } from "./saved.ts";
 import {
   compileStep,
   emptyMetrics,
@@ -123,15 +118,6 @@ export interface MemorySample {
   readonly live: number;
   readonly peak: number;
 }
-
-/** Parameters, and statistics if the model has any: what a model's file holds. */
-type Model<P extends Tree> = { readonly params: P; readonly statistics: Tree };
-
-/**
- * What a run's file holds: the state, and the best so far. They are one file so that no crash and
- * no mix-up of files can bring a state together with the best of another moment or another run.
- */
-type Saved<P extends Tree> = TrainState<P> & { readonly best: Model<P> };
 
 /**
  * Trains a model.
@@ -255,34 +241,12 @@ class Run<P extends Tree> {
     if (out === undefined) {
       throw new TypeError("Cannot resume: there is no folder out, expected that of an earlier run");
     }
-    const path = statePath(out);
-    // A run with other settings may have other shapes: the settings are what to complain of.
-    const check = (metadata: Readonly<Record<string, string>>) =>
-      checkSettings(path, decodeRecord(path, metadata).settings, settings);
-    const like: Saved<P> = { ...fresh, best: modelOf(fresh) };
-    const { tree, metadata } = await loadTree(path, like, check).catch((error) => {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-      throw new Error(`Cannot resume: there is no ${path}, expected one from an earlier run`);
-    });
-    const record = decodeRecord(path, metadata);
-    if (record.steps >= pace.steps) {
-      throw new TypeError(
-        `Cannot resume ${path}: it is at step ${record.steps} of its epoch, expected one below ` +
-          pace.steps,
-      );
-    }
-    const { best, ...state } = tree;
-    const run = new Run(
-      options,
-      pace,
-      account(state as TrainState<P>),
-      record,
-      record.best === null ? undefined : best,
-    );
-    const moved = elsewhere(metadata);
-    if (moved !== undefined) run.#progress?.print(moved);
+    const { state, best, record, elsewhere } = await loadRun(out, fresh, settings, pace.steps);
+    const kept = record.best === null ? undefined : best;
+    const run = new Run(options, pace, account(state), record, kept);
+    if (elsewhere !== undefined) run.#progress?.print(elsewhere);
     // It may be missing, older, or of another run.
-    await run.#saveModel(out);
+    await saveModel(out, run.#model(), record.best);
     return run;
   }
 
@@ -406,23 +370,9 @@ class Run<P extends Tree> {
     this.record = { ...this.record, seconds: this.#seconds() };
     const { out } = this.options;
     if (out === undefined) return;
-    const saved: Saved<P> = { ...this.#state, best: this.#model() };
-    await saveTree(statePath(out), saved, { ...encodeRecord(this.record), ...encodePlace() });
+    await saveRun(out, this.#state, this.#model(), this.record);
     const { best, epochs } = this.record;
-    if (best === null || best.epoch === epochs) await this.#saveModel(out);
-  }
-
-  async #saveModel(out: string): Promise<void> {
-    const { best } = this.record;
-    await saveTree(
-      modelPath(out),
-      this.#model(),
-      best === null ? {} : {
-        epoch: String(best.epoch),
-        validationLoss: String(best.loss),
-        validationAccuracy: String(best.accuracy),
-      },
-    );
+    if (best === null || best.epoch === epochs) await saveModel(out, this.#model(), best);
   }
 
   /** The best parameters; before the first epoch is finished, the latest. */
@@ -452,21 +402,6 @@ class Run<P extends Tree> {
 interface Sums {
   readonly loss: ArrayLike<number>;
   readonly accuracy: ArrayLike<number>;
-}
-
-/** What a state holds of a model. */
-function modelOf<P extends Tree>({ optimizer, statistics }: TrainState<P>): Model<P> {
-  return { params: optimizer.params, statistics };
-}
-
-/** The file of the best parameters. */
-export function modelPath(out: string): string {
-  return join(out, "model.safetensors");
-}
-
-/** The file that a run is resumed from. */
-export function statePath(out: string): string {
-  return join(out, "state.safetensors");
 }
 
 /** Copies on the host, which outlive the donation of the originals. */

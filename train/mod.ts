@@ -16,18 +16,11 @@ export {
 export { evaluate } from "./evaluate.ts";
 export { exitCodes, type StopSignal } from "./interrupt.ts";
 export { type Lipschitz, type LipschitzOptions, localLipschitz } from "./lipschitz.ts";
-export {
-  fit,
-  type FitOptions,
-  type FitResult,
-  type MemorySample,
-  modelPath,
-  statePath,
-  type Stop,
-} from "./loop.ts";
+export { fit, type FitOptions, type FitResult, type MemorySample, type Stop } from "./loop.ts";
 export { card, type Cell, grid, page, type Row, table } from "./page.ts";
 export type { ProgressSink } from "./progress.ts";
 export type { Best, EpochRecord, Settings } from "./record.ts";
 export { type MemoryRow, type Report, writeReport } from "./report.ts";
+export { modelPath, statePath } from "./saved.ts";
 export type { Verdict } from "./verdicts.ts";
 export type { Improvement, PerSample, Score, Task, TrainState, TrainStep } from "./task.ts";

@@ -6,10 +6,12 @@
  *
  * @module
  */
+import { currentContext } from "../runtime/context.ts";
 import { deviceInfo } from "../runtime/init.ts";
 import { tunedWays } from "../runtime/tune.ts";
 
-const KEY = "retrograd.place";
+/** Where the metadata of a file keeps it. */
+export const placeKey = "retrograd.place";
 
 /** What bits depend on. */
 function place(): Readonly<Record<string, string>> {
@@ -17,16 +19,18 @@ function place(): Readonly<Record<string, string>> {
   return { adapter: name, driver, deno: Deno.version.deno };
 }
 
-/** Metadata that says where a run is. */
+/** Metadata that says where a run is; nothing where there is no device. */
 export function encodePlace(): Record<string, string> {
-  return { [KEY]: JSON.stringify({ ...place(), ways: tunedWays() }) };
+  if (currentContext() === undefined) return {};
+  return { [placeKey]: JSON.stringify({ ...place(), ways: tunedWays() }) };
 }
 
-/** A sentence for whoever resumes a run in another place than it was saved in. */
-export function elsewhere(metadata: Readonly<Record<string, string>>): string | undefined {
+/** A sentence for whoever goes on in another place than it was saved in. */
+export function elsewhere(saved: string = "null"): string | undefined {
+  if (currentContext() === undefined) return undefined;
   let then: unknown;
   try {
-    then = JSON.parse(metadata[KEY] ?? "null");
+    then = JSON.parse(saved);
   } catch {
     return undefined; // It was only ever said for information.
   }

@@ -13,7 +13,8 @@ import { leaves } from "../../optim/tree.ts";
 import { init, memory, synchronize } from "../../runtime/init.ts";
 import { loadTree } from "../../train/checkpoint.ts";
 import { evaluate, Evaluator } from "../../train/evaluate.ts";
-import { fit, modelPath, statePath } from "../../train/loop.ts";
+import { fit } from "../../train/loop.ts";
+import { modelPath, statePath } from "../../train/saved.ts";
 import { decodeRecord } from "../../train/record.ts";
 import { clouds, model, textSink, toyRun } from "./toy.ts";
 
@@ -202,6 +203,8 @@ Deno.test("fit() resumed on another adapter says that bits may differ", async ()
     const path = statePath(out), file = await Deno.readFile(path);
     const { tensors, metadata } = decodeSafetensors(file, path);
     const { sha256: _, ["retrograd.place"]: saved, ...rest } = metadata;
+    const beside = decodeSafetensors(await Deno.readFile(modelPath(out)), modelPath(out));
+    assertEquals(beside.metadata["retrograd.place"], saved);
     const place = JSON.parse(saved!);
     assertEquals(place.deno, Deno.version.deno);
     assertEquals(typeof place.ways, "object");
