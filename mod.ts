@@ -137,7 +137,7 @@ export {
   tunedWays,
   type TuneReport,
 } from "./runtime/tune.ts";
-export type { Field, FieldOptions, Integrator } from "./steps/leapfrog.ts";
+export type { Field, FieldOptions, Integrator, Trial } from "./steps/leapfrog.ts";
 export type { Method, MethodName, Tableau } from "./steps/runge_kutta.ts";
 export {
   type Clock,
@@ -145,16 +145,12 @@ export {
   type ReversibleOptions,
   type ReversibleStep,
 } from "./steps/step.ts";
-export {
-  type IntegratorOf,
-  type OdeOptions,
-  odeSolve,
-  type ReversibleMethod,
-  type SolveBackward,
-} from "./steps/solve.ts";
+export type { SolveBackward } from "./steps/course.ts";
+export type { IntegratorOf, ReversibleMethod, SolveMethod } from "./steps/methods.ts";
+export { type OdeOptions, odeSolve } from "./steps/solve.ts";
 export { type SdeOptions, sdeSolve, type Sense, type StochasticMethod } from "./steps/sde.ts";
 export type { Noise } from "./steps/stochastic.ts";
-export type { Tolerance } from "./steps/adaptive.ts";
+export type { Tolerance } from "./steps/tolerance.ts";
 export * as steps from "./steps/mod.ts";
 export * as optim from "./optim/mod.ts";
 export * as nn from "./nn/mod.ts";

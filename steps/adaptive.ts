@@ -1,97 +1,49 @@
 /**
- * Steps that choose their own length: embedded Runge–Kutta pairs under a controller. A step of the
- * loop is an *attempt*; if its error is too large it changes nothing but the length of the next one.
- * All of that happens on the device, under masks, so nobody waits for an answer between attempts:
- * see graph/while.ts.
+ * Steps that choose their own length, under a controller. A step of the loop is an *attempt*; if its
+ * error is too large it changes nothing but the length of the next one. All of that happens on the
+ * device, under masks, so nobody waits for an answer between attempts: see graph/while.ts.
  *
  * Time is kept as a share of the interval, from 0 to 1, whatever its length and direction. The
  * shares at which accepted steps end are logged, and the way back is that of a loop over those
  * steps: it differentiates what was computed, not how the lengths were chosen, and attempts that
  * failed take no part in it. With the shares held constant the length of each step moves with t0 and
- * t1, which is how they get their gradients.
- *
- * Hairer, Nørsett & Wanner, Solving ordinary differential equations I, 1993, II.4; Gustafsson,
- * Control-theoretic techniques for stepsize selection in explicit Runge–Kutta methods, 1991.
+ * t1, which is how they get their gradients. A step in the log is one that can be undone, if the
+ * method is reversible.
  *
  * @module
  */
 import { unary } from "../graph/build.ts";
 import { Gauge, noteCheck } from "../graph/check.ts";
 import { arange, full, ones, zeros } from "../graph/create.ts";
-import { where } from "../graph/operations.ts";
+import { concatenate, where } from "../graph/operations.ts";
 import type { Strategy } from "../graph/scan.ts";
 import { Tensor } from "../graph/tensor.ts";
 import { customVjp, stopGradient, vjp } from "../graph/transforms.ts";
 import { flatten } from "../graph/tree.ts";
 import { whileLoop } from "../graph/while.ts";
+import { badStart, blame, notFinite, tooMany, tooShort } from "./blame.ts";
 import { closeField, merged, varies } from "./close.ts";
-import type { Field } from "./leapfrog.ts";
-import { combined, increment, stages, type Tableau } from "./runge_kutta.ts";
-import { add, addScaled, map, scale, type Tree } from "./tree.ts";
+import type { Attempts, Moment, Replay, Stepper } from "./methods.ts";
+import { type Found, isTensor, type Problem, type Solution } from "./problem.ts";
+import { firstLength, nextLength, normOf, shareOf, type Tolerance } from "./tolerance.ts";
+import { map, type Tree } from "./tree.ts";
 
-/** How much error a step may make, and what lengths are allowed. Lengths are positive times. */
-export interface Tolerance {
-  /**
-   * Error in a step relative to the value.
-   *
-   * @default {1e-4}
-   */
-  readonly rtol?: number;
-  /**
-   * Error in a step where the value is small.
-   *
-   * @default {1e-6}
-   */
-  readonly atol?: number;
-  /** Length of the first attempt; by Hairer's rule, from the field around y0, if it is not given. */
-  readonly first?: number;
-  /**
-   * The least length of a step; one that would have to be shorter is an error.
-   *
-   * @default {"as long as it moves the time"}
-   */
-  readonly least?: number;
-  /**
-   * The greatest length of a step.
-   *
-   * @default {"the interval"}
-   */
-  readonly most?: number;
-}
+/** The way back over steps of a log, from the inverse of one if there is any. */
+export type OpenBackward = (inverse: Undo | undefined) => Strategy | undefined;
+
+/** The carry before a step, by its number. */
+export type Undo = (carry: Tree, step: Tensor) => Tree;
 
 /** How an adaptive solution is found. */
 export interface AdaptiveOptions<Y extends Tree> {
-  readonly tableau: Tableau;
+  readonly stepper: Stepper;
   readonly tolerance: Tolerance;
   /** Attempts, at most. */
   readonly maximum: number;
   /** The way back over the accepted steps. */
-  readonly backward?: Strategy | undefined;
+  readonly backward?: OpenBackward | undefined;
   /** The part of a state whose error counts; all of it by default. */
   readonly measured?: (y: Y) => Tree;
-}
-
-/** What is to be solved: dy/dt = field(y, t) from y(t0) = y0 over a time. */
-export interface Problem<Y extends Tree> {
-  readonly field: Field<Y>;
-  readonly y0: Y;
-  readonly t0: Tensor;
-  /** t1 − t0. */
-  readonly span: Tensor;
-}
-
-/** The steps that given moments fall into: where each begins and how long it takes, in shares. */
-export interface Found<Y extends Tree> {
-  readonly y: Y;
-  readonly share: Tensor;
-  readonly length: Tensor;
-}
-
-/** A solution at the end of the interval. */
-export interface Solution<Y extends Tree> {
-  readonly end: Y;
-  /** The steps that the given shares fall into. */
-  readonly found: Found<Y> | null;
 }
 
 /** The accepted steps: the shares from 0 on at which they begin and end, and how many they are. */
@@ -100,10 +52,12 @@ interface Log {
   readonly count: Tensor;
 }
 
+/** Values at both ends of the steps that given shares fall into; `to` only where it is needed. */
+type Rows<Y extends Tree> = { readonly from: Y; readonly to: Y | null };
+
 /** What goes round. */
 interface Carry<Y extends Tree> extends Log {
-  readonly y: Y;
-  readonly slope: Y;
+  readonly state: Tree;
   /** Share of the interval that is done, and of the next attempt. */
   readonly done: Tensor;
   readonly length: Tensor;
@@ -112,89 +66,56 @@ interface Carry<Y extends Tree> extends Log {
   /** True after an attempt that failed. */
   readonly failed: Tensor;
   readonly goes: Tensor;
-  readonly found: Found<Y> | null;
+  readonly found: { rows: Rows<Y>; share: Tensor; length: Tensor } | null;
 }
-
-const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 
 /** The sum as floats have it, whatever a driver thinks of what is done with it. */
 function exactSum(a: Tensor, b: Tensor): Tensor {
   return new Tensor(unary("barrier", a.add(b).node));
 }
 
-/** The root of the mean square of a tree's elements in units of what each may be wrong by. */
-function normOf(error: Tree, sizes: Tree, { rtol = 1e-4, atol = 1e-6 }: Tolerance): Tensor {
-  const errors = flatten(stopGradient(error), isTensor, "the error").leaves;
-  const values = flatten(stopGradient(sizes), isTensor, "the value").leaves;
-  let sum = zeros([]), count = 0;
-  errors.forEach((e, i) => {
-    if (e.size === 0) return;
-    // Of nothing at all nothing may be wrong, but nothing is no error.
-    const allowed = values[i]!.cast("f32").abs().mul(rtol).add(atol).maximum(2 ** -126);
-    sum = sum.add(e.cast("f32").div(allowed).square().sum());
-    count += e.size;
-  });
-  return sum.div(Math.max(1, count)).sqrt();
+/** When a step runs that takes the time from one share of the interval to another. */
+function momentOf(
+  { t0, span }: Pick<Problem<Tree>, "t0" | "span">,
+  from: Tensor,
+  to: Tensor,
+): Moment {
+  return { t: t0.add(span.mul(from)), h: span.mul(to.sub(from)), end: t0.add(span.mul(to)) };
 }
 
-/** Hairer's length of the first step, as a share: so that an Euler step errs by about a hundredth. */
-function firstLength<Y extends Tree>(
-  { field, y0, t0, span }: Problem<Y>,
-  { tableau, tolerance, measured = (y) => y }: AdaptiveOptions<Y>,
-  slope: Y,
-): Tensor {
-  const norm = (y: Y): Tensor => normOf(measured(y), measured(y0), tolerance);
-  const rate = scale(slope, span);
-  const [d0, d1] = [norm(y0), norm(rate)];
-  const small = d0.less(1e-5).logicalOr(d1.less(1e-5));
-  // The book's 1e-6 is for doubles: here it would drown in rounding.
-  const guess = where(small, 1e-4, d0.div(d1.maximum(1e-5)).mul(0.01)).minimum(1);
-  const after = field(addScaled(y0, guess, rate), t0.add(guess.mul(span)));
-  const d2 = norm(map((a, b) => a.sub(b!).mul(span), after, slope)).div(guess);
-  const bend = d1.maximum(d2);
-  const length = where(
-    bend.lessEqual(1e-15),
-    1,
-    bend.maximum(1e-15).reciprocal().mul(0.01).pow(1 / tableau.order),
-  ).minimum(guess.mul(100));
-  return where(length.isFinite(), length, 1e-3);
+/** Rows for shares of which none has fallen into a step yet. */
+function rowsFor<Y extends Tree>(y: Y, { shape: [count] }: Tensor, both: boolean): Rows<Y> {
+  const repeated = map((y) => y.expandDims(0).broadcastTo([count!, ...y.shape]), y);
+  return { from: repeated, to: both ? repeated : null };
 }
 
-/** The time a flag stands for. Zero would say that all is well, so the last bit is given up. */
-function timeOfFlag(bits: number): string {
-  const t = new Float32Array(Uint32Array.of(bits).buffer)[0]!;
-  return String(Math.abs(t) < 1e-38 ? 0 : Number(t.toPrecision(6)));
+/** Rows with the ends of a step where shares fall into it. */
+function rowsWith<Y extends Tree>(chosen: Tensor, { from, to }: Rows<Y>, y: Y, next: Y): Rows<Y> {
+  const put = (rows: Y, y: Y): Y =>
+    map(
+      (rows, y) =>
+        where(
+          chosen.reshape(chosen.shape[0]!, ...y!.shape.map(() => 1)),
+          y!.expandDims(0),
+          rows,
+        ),
+      rows,
+      y,
+    );
+  return { from: put(from, y), to: to && put(to, next) };
 }
 
-const tooShort = (bits: number): string =>
-  `the solution of an ODE needs shorter steps than there are near t = ${timeOfFlag(bits)}, ` +
-  "expected a field that an explicit method can follow, or a wider tolerance";
-const notFinite = (bits: number): string =>
-  `the field of an ODE gives NaN or infinity near t = ${timeOfFlag(bits)}, however short the step`;
-const tooMany = (bits: number): string =>
-  `the solution of an ODE has come to t = ${timeOfFlag(bits)} with all attempts that it may ` +
-  "make, expected t1 (a larger maximum or tolerance allows more; a stiff field needs too many)";
-
-/** Notes what is wrong at a time, if something is. */
-function blame(wrong: Tensor, t: Tensor, message: (bits: number) => string): void {
-  const bits = stopGradient(t).cast("f32").bitcast("u32").bitwiseOr(1);
-  noteCheck({ flag: wrong.cast("u32").mul(bits).node, message });
+/** All rows, those of the ends after those of the beginnings. */
+function allRows<Y extends Tree>({ from, to }: Rows<Y>): Y {
+  return to === null ? from : map((from, to) => concatenate([from, to!], 0), from, to);
 }
 
-/** The share of the interval that a length of time is; all of it if there is none. */
-function shareOf(time: number, span: Tensor): Tensor {
-  const size = stopGradient(span).abs(), empty = size.equal(0);
-  return where(empty, 1, full([], time).div(where(empty, 1, size)));
-}
-
-/** A tensor's rows where they are chosen, and the value elsewhere. */
-function rowsWhere(chosen: Tensor, y: Tensor, rows: Tensor): Tensor {
-  return where(chosen.reshape(chosen.shape[0]!, ...y.shape.map(() => 1)), y.expandDims(0), rows);
-}
-
-/** As many rows of a value as there are shares. */
-function repeated<Y extends Tree>(y: Y, { shape: [count] }: Tensor): Y {
-  return map((y) => y.expandDims(0).broadcastTo([count!, ...y.shape]), y);
+/** True if all numbers of a tree are finite. */
+function isFinite(y: Tree): Tensor {
+  return flatten(y, isTensor, "a state").leaves.reduce(
+    (all, x) => x.size === 0 ? all : all.logicalAnd(x.isFinite().all()),
+    ones([], { dtype: "bool" }),
+  );
 }
 
 /** Solves with attempts, and logs the steps that are accepted. */
@@ -204,54 +125,45 @@ function search<Y extends Tree>(
   shares: Tensor | null,
 ): Solution<Y> & { readonly log: Log } {
   const { field, y0, t0, span } = problem;
-  const { tableau, tolerance, maximum, measured = (y: Y) => y } = options;
-  const { first, least = 0, most } = tolerance;
-  const { b, order, error } = tableau;
+  const { stepper, tolerance, maximum, measured = (y: Y) => y } = options;
+  const { first, least = 0, most } = tolerance, { order, tableau } = stepper;
+  const attempts: Attempts<Y> = stepper.attempts(field);
   const shortest = shareOf(least, span);
   const longest = most === undefined ? ones([]) : shareOf(most, span);
-  const slope = field(y0, t0);
   const start = first === undefined
-    ? firstLength(problem, options, slope)
+    ? firstLength(problem, order, tolerance, measured)
     : shareOf(first, span).minimum(1);
   const places = arange(maximum + 1, { dtype: "u32" });
-  // The error of a pair is that of the lower order, which shrinks with one power more.
-  const power = 1 / order;
 
   function attempt(carry: Carry<Y>, step: Tensor): Carry<Y> {
-    const { y, slope, done, found, failed, count } = carry;
+    const { state, done, found, failed, count } = carry;
     const ends = done.add(carry.length.mul(1.01)).greaterEqual(1);
     const next = where(ends, 1, exactSum(done, carry.length));
-    const length = next.sub(done);
-    const t = t0.add(span.mul(done)), h = span.mul(length);
-    const slopes = stages(tableau, field, y, t, h, slope);
-    const after = addScaled(y, h, combined(slopes, b)!);
-    slopes.push(field(after, t0.add(span.mul(next))));
-    const wrong = scale(combined(slopes, error!)!, h);
+    const length = next.sub(done), when = momentOf(problem, done, next);
+    const tried = attempts.step(state, when);
+    const y = attempts.value(state), after = attempts.value(tried.next);
     const sizes = map((a, b) => a.abs().maximum(b!.abs()), y, after);
-    const off = normOf(measured(wrong), measured(sizes), tolerance);
+    const off = normOf(measured(tried.error), measured(sizes), tolerance);
     const good = off.lessEqual(1), bad = good.logicalNot(), finite = off.isFinite();
-    const safe = off.maximum(1e-10);
-    const grown = safe.pow(-0.7 * power).mul(carry.error.pow(0.4 * power)).mul(0.9)
-      .clip(0.2, where(failed, 1, 10));
-    const shrunk = where(finite, safe.pow(-power).mul(0.9).clip(0.1, 0.9), 0.1);
-    const proposed = length.mul(where(good, grown, shrunk)).minimum(longest);
-    // What does not move the time, or is shorter than allowed, is no step.
-    const stuck = bad.logicalAnd(
-      exactSum(done, proposed).lessEqual(done).logicalOr(proposed.less(shortest)),
-    );
+    const proposed = nextLength(length, order, { error: off, last: carry.error, good, failed })
+      .minimum(longest);
+    const now = where(good, next, done);
     const ended = good.logicalAnd(next.greaterEqual(1));
+    // What does not move the time is no step, nor is one that failed already, or shorter than allowed.
+    const then = exactSum(now, proposed);
+    const again = then.greaterEqual(next).logicalOr(proposed.less(shortest));
+    const stuck = then.lessEqual(now).logicalOr(bad.logicalAnd(again)).logicalAnd(
+      ended.logicalNot(),
+    );
     const goes = ended.logicalOr(stuck).logicalNot();
     const late = goes.logicalAnd(step.add(1).greaterEqual(maximum));
-    blame(stuck.logicalAnd(finite), t, tooShort);
-    blame(stuck.logicalAnd(finite.logicalNot()), t, notFinite);
-    blame(late, t, tooMany);
-    const taken = <T extends Tree>(next: T, now: T): T =>
-      map((next, now) => where(good, next, now!), next, now);
+    blame(stuck.logicalAnd(finite), when.t, tooShort(least));
+    blame(stuck.logicalAnd(finite.logicalNot()), when.t, notFinite);
+    blame(late, when.t, tooMany);
     const over = shares?.greater(done).logicalAnd(shares.lessEqual(next)).logicalAnd(good);
     return {
-      y: taken(after, y),
-      slope: taken(slopes.at(-1)!, slope),
-      done: where(good, next, done),
+      state: map((next, now) => where(good, next, now!), tried.next, state),
+      done: now,
       length: proposed,
       error: where(good, off.maximum(1e-4), carry.error),
       failed: bad,
@@ -259,61 +171,87 @@ function search<Y extends Tree>(
       shares: where(places.equal(count.add(1)).logicalAnd(good), next, carry.shares),
       count: count.add(good.cast("u32")),
       found: found && {
-        y: map((rows, y) => rowsWhere(over!, y!, rows), found.y, y),
+        rows: rowsWith(over!, found.rows, y, after),
         share: where(over!, done, found.share),
         length: where(over!, length, found.length),
       },
     };
   }
 
-  const length = stopGradient(start).minimum(longest);
-  const [last, attempts] = whileLoop(({ goes }: Carry<Y>) => goes, attempt, {
-    y: y0,
-    slope,
+  const possible = isFinite(y0), length = stopGradient(start).minimum(longest);
+  blame(possible.logicalNot(), t0, badStart);
+  const [last, count] = whileLoop(({ goes }: Carry<Y>) => goes, attempt, {
+    state: attempts.start(y0, t0),
     done: zeros([]),
     length,
     error: full([], 1e-4),
     failed: zeros([], { dtype: "bool" }),
-    goes: ones([], { dtype: "bool" }),
+    // Where a time is not finite somebody else says so.
+    goes: possible.logicalAnd(isFinite([t0, span])),
     shares: zeros([maximum + 1]),
     count: zeros([], { dtype: "u32" }),
     found: shares && {
-      y: repeated(y0, shares),
+      rows: rowsFor(y0, shares, tableau === undefined),
       share: zeros(shares.shape),
       length: length.broadcastTo(shares.shape),
     },
   }, { name: "odeSolve" });
   noteCheck({
-    flag: attempts.cast("f32").bitcast("u32").node,
+    flag: count.cast("f32").bitcast("u32").node,
     message: new Gauge("attempts of odeSolve"),
   });
   const log = { shares: last.shares, count: last.count };
-  return { end: last.y, found: last.found, log };
+  return { end: attempts.value(last.state), found: last.found && foundIn(last.found), log };
+}
+
+/** Rows as values at shares: at the ends of steps, too, if they are there. */
+function foundIn<Y extends Tree>(
+  { rows, share, length }: NonNullable<Carry<Y>["found"]>,
+): Found<Y> {
+  const y = allRows(rows);
+  if (rows.to === null) return { y, share, length };
+  const both = (a: Tensor, b: Tensor): Tensor => concatenate([a, b], 0);
+  return { y, share: both(share, share.add(length)), length: both(length, length) };
 }
 
 /** Solves with the steps that were logged. */
 function follow<Y extends Tree>(
-  { field, y0, t0, span }: Problem<Y>,
-  { tableau, backward }: AdaptiveOptions<Y>,
+  problem: Problem<Y>,
+  { stepper, backward }: AdaptiveOptions<Y>,
   shares: Tensor | null,
   log: Log,
 ): { readonly end: Y; readonly rows: Y | null } {
-  type State = { readonly y: Y; readonly rows: Y | null };
-  const [{ y, rows }] = whileLoop(
+  type State = { readonly carry: Tree; readonly rows: Rows<Y> | null };
+  const { field, y0, t0 } = problem;
+  const replay: Replay<Y> = stepper.replay(field), { inverse } = replay;
+  const sharesOf = (step: Tensor): [from: Tensor, to: Tensor] => [
+    log.shares.take(step),
+    log.shares.take(step.add(1)),
+  ];
+  // What was found on the way is read by no step.
+  const undo = inverse && (({ carry, rows }: State, step: Tensor): State => ({
+    carry: inverse(carry, momentOf(problem, ...sharesOf(step))),
+    rows,
+  }));
+  const strategy = backward?.(undo as Undo | undefined);
+  const [{ carry, rows }] = whileLoop(
     (_: State, step) => step.less(log.count),
-    ({ y, rows }: State, step): State => {
-      const done = log.shares.take(step), next = log.shares.take(step.add(1));
+    ({ carry, rows }: State, step): State => {
+      const [done, next] = sharesOf(step);
       const over = shares?.greater(done).logicalAnd(shares.lessEqual(next));
-      const h = span.mul(next.sub(done));
+      const after = replay.step(carry, momentOf(problem, done, next));
       return {
-        y: add(y, increment(tableau, field, y, t0.add(span.mul(done)), h)),
-        rows: rows && map((rows, y) => rowsWhere(over!, y!, rows), rows, y),
+        carry: after,
+        rows: rows && rowsWith(over!, rows, replay.value(carry), replay.value(after)),
       };
     },
-    { y: y0, rows: shares && repeated(y0, shares) },
-    { name: "odeSolve", ...(backward && { backward }) },
+    {
+      carry: replay.start(y0, t0),
+      rows: shares && rowsFor(y0, shares, stepper.tableau === undefined),
+    },
+    { name: "odeSolve", ...(strategy && { backward: strategy }) },
   );
-  return { end: y, rows };
+  return { end: replay.value(carry), rows: rows && allRows(rows) };
 }
 
 /**

@@ -15,11 +15,11 @@
  */
 import { scan } from "../graph/scan.ts";
 import { ones, zeros, zerosLike } from "../graph/create.ts";
-import { Tensor } from "../graph/tensor.ts";
+import type { Tensor } from "../graph/tensor.ts";
 import { customVjp, stopGradient, vjp } from "../graph/transforms.ts";
 import { flatten } from "../graph/tree.ts";
-import type { Problem, Solution } from "./adaptive.ts";
 import { closeField, merged, varies } from "./close.ts";
+import { isTensor, type Problem, type Solution } from "./problem.ts";
 import { add, map, type Tree } from "./tree.ts";
 
 /** A state with what is gathered on its way back. */
@@ -35,8 +35,6 @@ export interface Solver {
     what: { readonly part: boolean; readonly measured: (y: Y) => Tree },
   ) => Y;
 }
-
-const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 
 /** The sum of the products of two trees' elements. */
 function dot(a: Tree, b: Tree): Tensor {

@@ -4,13 +4,58 @@
  * @module
  */
 import { check } from "../graph/check.ts";
-import { where } from "../graph/operations.ts";
+import { tensor, zeros } from "../graph/create.ts";
+import { describe } from "../graph/describe.ts";
+import { isFloat } from "../graph/dtype.ts";
+import { concatenate, where } from "../graph/operations.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { stopGradient, vmap } from "../graph/transforms.ts";
-import type { Found, Problem } from "./adaptive.ts";
 import type { Field } from "./leapfrog.ts";
+import { type Found, isTensor, type Problem } from "./problem.ts";
 import { type Tableau, within } from "./runge_kutta.ts";
 import { map, type Tree } from "./tree.ts";
+
+/**
+ * The shares of the interval at which values are asked for; null if only the end is.
+ *
+ * @throws {TypeError} if they are no times.
+ * @throws {RangeError} if one is known to be outside.
+ */
+export function sharesAt(
+  action: string,
+  saveAt: unknown,
+  { t0 = 0, t1 }: { readonly t0?: unknown; readonly t1: unknown },
+  problem: Pick<Problem<Tree>, "t0" | "span">,
+): Tensor | null {
+  if (saveAt === "end") return null;
+  if (isTensor(saveAt)) {
+    if (saveAt.shape.length !== 1 || !isFloat(saveAt.dtype)) {
+      throw new TypeError(
+        `Cannot ${action}: saveAt is ${saveAt}, expected one axis of times, of floats`,
+      );
+    }
+    return saveAt.size === 0 ? saveAt : sharesOf(saveAt.cast("f32"), problem.t0, problem.span);
+  }
+  const list = Array.isArray(saveAt) || (ArrayBuffer.isView(saveAt) && "length" in saveAt);
+  const times = list ? Array.from(saveAt as ArrayLike<unknown>) : [undefined];
+  if (!times.every((t) => typeof t === "number")) {
+    throw new TypeError(
+      `Cannot ${action}: saveAt is ${describe(saveAt)}, expected "end", "steps" or times`,
+    );
+  }
+  if (typeof t0 === "number" && typeof t1 === "number") {
+    const [low, high] = [Math.min(t0, t1), Math.max(t0, t1)];
+    const outside = times.find((t) => !(t >= low && t <= high));
+    if (outside !== undefined) {
+      throw new RangeError(
+        `Cannot ${action}: saveAt has ${outside}, expected times from ${low} to ${high}`,
+      );
+    }
+  }
+  return times.length === 0
+    ? zeros([0])
+    : sharesOf(tensor(Float32Array.from(times)), problem.t0, problem.span);
+}
 
 /**
  * The shares of an interval at which times lie. Those outside raise a flag; a little outside, as far
@@ -46,9 +91,18 @@ export function valuesWithin<Y extends Tree>(
   )(y, share, length, shares);
 }
 
-/** The step of so many equal ones that each share falls into, with the value where it begins. */
-export function stepsAt<Y extends Tree>(path: Y, shares: Tensor, steps: number): Found<Y> {
-  const index = stopGradient(shares).mul(steps).floor().clip(0, steps - 1);
+/**
+ * The step of so many equal ones that each share falls into, with the value where it begins, or after
+ * all of these, the values where they end, too.
+ */
+export function stepsAt<Y extends Tree>(
+  path: Y,
+  shares: Tensor,
+  steps: number,
+  both: boolean,
+): Found<Y> {
+  const first = stopGradient(shares).mul(steps).floor().clip(0, steps - 1);
+  const index = both ? concatenate([first, first.add(1)], 0) : first;
   return {
     y: map((rows) => rows.take(index.cast("i32")), path),
     share: index.div(steps),
@@ -56,27 +110,23 @@ export function stepsAt<Y extends Tree>(path: Y, shares: Tensor, steps: number):
   };
 }
 
-/** Values at shares of the interval by the cubic between the values and slopes of equal steps. */
+/** Values at shares of the interval by the cubics between both ends of the steps they fall into. */
 export function valuesBetween<Y extends Tree>(
   { field, t0, span }: Problem<Y>,
-  path: Y,
+  { y, share, length }: Found<Y>,
   shares: Tensor,
-  steps: number,
 ): Y {
-  const index = stopGradient(shares).mul(steps).floor().clip(0, steps - 1);
-  const s = shares.mul(steps).sub(index), left = index.cast("i32");
-  const rows = (i: Tensor): Y => map((x) => x.take(i), path);
-  const slopes = (y: Y, i: Tensor): Y =>
-    vmap((y: Y, t: Tensor) => (field as Field<Y>)(y, t))(
-      y,
-      i.cast("f32").div(steps).mul(span).add(t0),
-    );
-  const h = span.div(steps);
-  const [a, b] = [rows(left), rows(left.add(1))];
+  const half = (of: 0 | 1) => <T extends Tree>(tree: T): T =>
+    map((x) => x.slice([of * x.shape[0]! / 2, (of + 1) * x.shape[0]! / 2]), tree);
+  const slopes = vmap((y: Y, share: Tensor) => (field as Field<Y>)(y, t0.add(span.mul(share))));
+  const [start, took] = [half(0)(share), half(0)(length)];
+  const s = shares.sub(start).div(took), h = span.mul(took);
+  const rates = slopes(y, share);
+  const [a, b, da, db] = [half(0)(y), half(1)(y), half(0)(rates), half(1)(rates)];
   return map(
     (a, b, da, db) => {
-      const share = s.reshape(s.shape[0]!, ...a.shape.slice(1).map(() => 1));
-      const [from, to] = [da!.mul(h), db!.mul(h)];
+      const wide = (x: Tensor): Tensor => x.reshape(x.shape[0]!, ...a.shape.slice(1).map(() => 1));
+      const share = wide(s), [from, to] = [da!.mul(wide(h)), db!.mul(wide(h))];
       const change = b!.sub(a);
       const cubic = share.mul(share.sub(1));
       return a.add(change.mul(share)).add(
@@ -85,7 +135,7 @@ export function valuesBetween<Y extends Tree>(
     },
     a,
     b,
-    slopes(a, left),
-    slopes(b, left.add(1)),
+    da,
+    db,
   );
 }

@@ -85,12 +85,22 @@ export interface AsynchronousLeapfrogOptions<Y extends Tree> extends FieldOption
   readonly damping?: number;
 }
 
+/** A step that tells what it errs by, about. */
+export interface Trial<Y extends Tree, C extends Tree> {
+  /** With which power of the step's length that shrinks. */
+  readonly order: number;
+  /** The step, and in the value's structure how far it is from one of lower order. */
+  readonly step: (carry: C, i: Tensor) => { readonly next: C; readonly error: Y };
+}
+
 /** A step with the way into its carry and out of it. */
 export interface Integrator<Y extends Tree, C extends Tree> extends ReversibleStep<C> {
   /** The carry for a first value; gradients flow through it. */
   readonly start: (y0: Y) => C;
   /** The value that a carry stands for. */
   readonly value: (carry: C) => Y;
+  /** For steps that choose their length, if it can tell what they err by. */
+  readonly trial?: Trial<Y, C>;
 }
 
 /**
@@ -111,15 +121,17 @@ export function asynchronousLeapfrog<Y extends Tree>(
   }
   const half = times(h, 0.5);
   const halfway = (i: Tensor): Tensor => timeOf({ h, t0: plus(t0, half) }, i);
+  function step({ z, v }: Paired<Y>, i: Tensor): { next: Paired<Y>; error: Y } {
+    const k = addScaled(z, half, v);
+    const u = field(k, halfway(i));
+    const next = map((v, u) => v.add(u!.sub(v).mul(2 * damping)), v, u);
+    return { next: { z: addScaled(k, half, next), v: next }, error: scale(sub(u, v), h) };
+  }
   return {
     start: (y0) => ({ z: y0, v: field(y0, timeOf(options, zeroStep())) }),
     value: ({ z }) => z,
-    step({ z, v }, i) {
-      const k = addScaled(z, half, v);
-      const u = field(k, halfway(i));
-      const next = map((v, u) => v.add(u!.sub(v).mul(2 * damping)), v, u);
-      return { z: addScaled(k, half, next), v: next };
-    },
+    step: (carry, i) => step(carry, i).next,
+    trial: { order: 2, step },
     inverse({ z, v }, i) {
       const k = addScaled(z, negated(half), v);
       const u = field(k, halfway(i));
@@ -145,15 +157,20 @@ export function reversibleHeun<Y extends Tree>(
 ): Integrator<Y, Companions<Y>> {
   const { field, h } = options;
   const half = times(h, 0.5);
+  function step({ y, yhat }: Companions<Y>, i: Tensor): { next: Companions<Y>; error: Y } {
+    const before = field(yhat, timeOf(options, i));
+    const next = addScaled(sub(scale(y, 2), yhat), h, before);
+    const after = field(next, timeOf(options, i, 1));
+    return {
+      next: { y: addScaled(y, half, add(before, after)), yhat: next },
+      error: scale(sub(after, before), half),
+    };
+  }
   return {
     start: (y0) => ({ y: y0, yhat: y0 }),
     value: ({ y }) => y,
-    step({ y, yhat }, i) {
-      const before = field(yhat, timeOf(options, i));
-      const next = addScaled(sub(scale(y, 2), yhat), h, before);
-      const after = field(next, timeOf(options, i, 1));
-      return { y: addScaled(y, half, add(before, after)), yhat: next };
-    },
+    step: (carry, i) => step(carry, i).next,
+    trial: { order: 2, step },
     inverse({ y, yhat }, i) {
       const after = field(yhat, timeOf(options, i, 1));
       const previous = addScaled(sub(scale(y, 2), yhat), negated(h), after);

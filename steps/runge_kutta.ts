@@ -42,11 +42,12 @@ export type MethodName =
   | "dopri5"
   | "tsit5";
 
-/** Explicit methods by name. Those that can choose their steps are `bs3`, `dopri5` and `tsit5`. */
+/** Explicit methods by name. All but `euler` and `rk4` can choose their steps. */
 export const tableaux: { readonly [name in MethodName]: Tableau } = {
   euler: { order: 1, a: [], b: [1] },
-  midpoint: { order: 2, a: [[1 / 2]], b: [0, 1] },
-  heun: { order: 2, a: [[1]], b: [1 / 2, 1 / 2] },
+  // Both beside a step of Euler's.
+  midpoint: { order: 2, a: [[1 / 2]], b: [0, 1], error: [-1, 1, 0] },
+  heun: { order: 2, a: [[1]], b: [1 / 2, 1 / 2], error: [-1 / 2, 1 / 2, 0] },
   // Bogacki & Shampine, A 3(2) pair of Runge–Kutta formulas, 1989.
   bs3: {
     order: 3,
@@ -221,6 +222,24 @@ export function denseOf({ b, dense }: Tableau): readonly (readonly number[])[] {
   return [...rows, [0, -1, 1]];
 }
 
+/** A step from y(t) over a time h, of which the first slope is known, with what it errs by. */
+export function tried<Y extends Tree>(
+  tableau: Tableau,
+  field: Field<Y>,
+  y: Y,
+  { t, h, end = t.add(h), first }: {
+    readonly t: Tensor;
+    readonly h: TensorLike;
+    readonly end?: Tensor;
+    readonly first?: Y;
+  },
+): { readonly after: Y; readonly slope: Y; readonly error: Y } {
+  const slopes = stages(tableau, field, y, t, h, first);
+  const after = addScaled(y, h, combined(slopes, tableau.b)!);
+  const slope = field(after, end);
+  return { after, slope, error: scale(combined([...slopes, slope], tableau.error!)!, h) };
+}
+
 /** The value of a method's solution at a share of a step of time h from y(t). */
 export function within<Y extends Tree>(
   tableau: Tableau,
@@ -289,12 +308,22 @@ export function coupled<Y extends Tree>(
   const forward = (z: Y, i: Tensor): Y => increment(tableau, field, z, timeOf(options, i), h);
   const backward = (y: Y, i: Tensor): Y =>
     increment(tableau, field, y, timeOf(options, i, 1), negated(h));
+  const step = ({ y, z }: Coupled<Y>, i: Tensor): Coupled<Y> => {
+    const next = add(addScaled(scale(y, coupling), 1 - coupling, z), forward(z, i));
+    return { y: next, z: sub(z, backward(next, i)) };
+  };
   return {
     start: (y0) => ({ y: y0, z: y0 }),
     value: ({ y }) => y,
-    step({ y, z }, i) {
-      const next = add(addScaled(scale(y, coupling), 1 - coupling, z), forward(z, i));
-      return { y: next, z: sub(z, backward(next, i)) };
+    step,
+    ...tableau.error && {
+      trial: {
+        order: tableau.order,
+        step: (carry, i) => ({
+          next: step(carry, i),
+          error: tried(tableau, field, carry.z, { t: timeOf(options, i), h }).error,
+        }),
+      },
     },
     inverse({ y, z }, i) {
       const before = add(z, backward(y, i));

@@ -4,18 +4,13 @@
  *
  * @module
  */
-import { describe } from "../graph/describe.ts";
+import { checkNames, checkOptions, describe } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { brownianPath } from "./brownian.ts";
 import type { Field } from "./leapfrog.ts";
-import {
-  checkState,
-  checkSteps,
-  type Course,
-  follow,
-  type SolveBackward,
-  timeAs,
-} from "./solve.ts";
+import { follow, type SolveBackward } from "./course.ts";
+import type { Course } from "./methods.ts";
+import { checkState, checkSteps, timeAs } from "./problem.ts";
 import {
   eulerMaruyama,
   heunStep,
@@ -106,6 +101,20 @@ export interface SdeOptions {
 
 const action = "solve an SDE";
 
+/** The options of {@linkcode sdeSolve}. */
+const optionNames = [
+  "t0",
+  "t1",
+  "steps",
+  "key",
+  "sense",
+  "method",
+  "noise",
+  "path",
+  "backward",
+  "saveAt",
+];
+
 const withoutInverse = (
   method: <Y extends Tree>(o: StochasticOptions<Y>) => StochasticStep<Y>,
 ) =>
@@ -195,6 +204,8 @@ export function sdeSolve<Y extends Tree>(
   y0: Y,
   options: SdeOptions,
 ): Y {
+  checkOptions(options, action, "{ key, t1: 1, steps: 100 }");
+  checkNames(options, optionNames, action);
   const { steps, key, noise = "diagonal", path = "steps", saveAt = "end" } = options;
   for (const [name, f] of Object.entries({ drift, diffusion })) {
     if (typeof f === "function") continue;
@@ -206,7 +217,8 @@ export function sdeSolve<Y extends Tree>(
   among("path", path, ["steps", "tree"]);
   among("saveAt", saveAt, ["end", "steps"]);
   const method = methodOf(options);
-  const t0 = timeAs(action, "t0", options.t0 ?? 0), t1 = timeAs(action, "t1", options.t1);
+  const t0 = timeAs(action, "t0", options.t0 === undefined ? 0 : options.t0),
+    t1 = timeAs(action, "t1", options.t1);
   const span = t1.sub(t0);
   const equation = { drift, diffusion, key, noise, h: span.div(steps), t0 };
   const own: StochasticOptions<Y> = path === "tree"
