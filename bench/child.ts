@@ -10,7 +10,7 @@ import { type Message, say } from "./protocol.ts";
 import { type Workload, workloads } from "./workloads.ts";
 
 async function main([contestant, workload]: readonly string[]): Promise<Message> {
-  const { kind, sizes, inner } = workloads[workload!]!;
+  const { kind, sizes, inner, bar } = workloads[workload!]!;
   countEverything();
   const loaded = await contestants[contestant as ContestantName]();
   const prepare = loaded[kind] as ((...sizes: Workload["sizes"]) => Promise<Case>) | undefined;
@@ -22,7 +22,7 @@ async function main([contestant, workload]: readonly string[]): Promise<Message>
     say({ is: "ready" });
     return !(await lines.read()).done;
   };
-  return { is: "done", measured: await measure(ready, inner, next) };
+  return { is: "done", measured: await measure(ready, inner, next, bar.hostMs !== undefined) };
 }
 
 if (import.meta.main) {

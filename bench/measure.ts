@@ -83,6 +83,8 @@ export type Checks = Readonly<Record<string, readonly number[]>>;
 export interface Case {
   /** Does so many runs; resolves when the device has done them all. */
   runs(count: number): Promise<void>;
+  /** Milliseconds in which the host is done with one run, while the device is idle. */
+  host?(): Promise<number>;
   /** Results to compare, after at least one run. */
   checks(): Promise<Checks>;
 }
@@ -106,6 +108,14 @@ export function operation<T>({ run, wait, free, read }: Operation<T>): Case {
       const results = Array.from({ length: count }, run);
       await wait(results);
       results.forEach(free);
+    },
+    async host() {
+      const start = performance.now();
+      const result = run();
+      const milliseconds = performance.now() - start;
+      await wait([result]);
+      free(result);
+      return milliseconds;
     },
     async checks() {
       const result = run();
@@ -136,6 +146,8 @@ export interface Measured {
   readonly firstMs: number;
   /** Milliseconds per run, one number for each round. */
   readonly rounds: readonly number[];
+  /** Milliseconds of the host's part of single runs; empty where nobody asked. */
+  readonly hosts: readonly number[];
   /** Per run, in the rounds. */
   readonly dispatches: number;
   readonly submits: number;
@@ -148,11 +160,15 @@ export interface Measured {
   readonly checks: Checks;
 }
 
+/** Runs from which the host's time is the median. */
+const hostRuns = 41;
+
 /** Runs a case: the first call, then a round whenever `next` resolves to true. */
 export async function measure(
-  { runs, checks }: Case,
+  { runs, host, checks }: Case,
   inner: number,
   next: () => Promise<boolean>,
+  asksHost = false,
 ): Promise<Measured> {
   const timed = async (count: number): Promise<number> => {
     const start = performance.now();
@@ -183,7 +199,11 @@ export async function measure(
     peakBytes,
     growthBytes: perRun("liveBytes"),
   };
-  const found = { ...measured, checks: await checks() };
+  const hosts: number[] = [];
+  if (asksHost && host !== undefined) {
+    while (hosts.length < hostRuns) hosts.push(await host());
+  }
+  const found = { ...measured, hosts, checks: await checks() };
   if (device.error !== undefined) throw new Error(`The device reported: ${device.error}`);
   return found;
 }

@@ -54,6 +54,8 @@ interface Quantity {
   /** One number for each round or process: ratios are taken pairwise, and then the median. */
   values(result: Result): readonly number[];
   bar(bar: Bar): Asked | undefined;
+  /** Not measured where there is no bar. */
+  readonly onlyAsked?: boolean;
 }
 
 interface Asked {
@@ -83,6 +85,13 @@ const quantities: readonly Quantity[] = [
       firstShare === undefined
         ? atMost(firstMs, `${firstMs} ms`)
         : ratioAtLeast(1 / firstShare, `≥ ${number(1 / firstShare)}×`),
+  },
+  {
+    name: "host",
+    unit: "ms",
+    values: ({ hosts }) => hosts,
+    bar: ({ hostMs }) => atMost(hostMs, `${hostMs} ms`),
+    onlyAsked: true,
   },
   {
     name: "dispatches",
@@ -130,7 +139,10 @@ export function judge(name: string, workload: Workload, outcomes: Outcomes): Row
     problems.push("our values are not finite");
   }
 
-  const lines = quantities.map((quantity): Line => {
+  const wanted = quantities.filter(({ bar, onlyAsked }) =>
+    !onlyAsked || bar(workload.bar) !== undefined
+  );
+  const lines = wanted.map((quantity): Line => {
     const { name, unit, values, bar } = quantity;
     const ratioTo = (theirs: Result) =>
       median(values(theirs).map((value, i) => value / values(ours!)[i]!));

@@ -35,6 +35,10 @@ export interface Sizes {
   gpt: readonly [layers: number];
   /** So many products of 16×16 matrices, each with the result of the last. */
   tinyMatmuls: readonly [count: number];
+  /** So many layers softmax(h·W) of 16×16 matrices, W taking turns: two dispatches each. */
+  tinyLayers: readonly [count: number];
+  /** A step of Adam for so many layers h + tanh(h·W + b) of width 16, batch 16; nothing is read. */
+  tinyTraining: readonly [layers: number];
   /** So many element-wise operations on a 16×16 matrix, each on the result of the last. */
   elementwiseChain: readonly [count: number];
   /** Loss and gradient of so many layers h + tanh(h·W + b), of width 256 for batch 256. */
@@ -49,6 +53,8 @@ export interface Bar {
   readonly firstShare?: number;
   /** Our first call takes at most so many milliseconds. */
   readonly firstMs?: number;
+  /** The host is done with a run, recorded and submitted, in at most so many milliseconds. */
+  readonly hostMs?: number;
   /** A run has at most so many dispatches. */
   readonly dispatches?: number;
   /** At most so many bytes of device buffers are alive at once. */
@@ -181,6 +187,10 @@ export const workloads: Readonly<Record<string, Workload>> = {
     inner: 20,
     // Rounding adds up over the products, whatever their order of sums.
     tolerances: { sample: 1e-3 },
+  }),
+  hostLayers: workload("host: 1000 dispatches", "tinyLayers", [500], { hostMs: 1.5 }),
+  hostTraining: workload("host: training step of 1000 dispatches", "tinyTraining", [286], {
+    hostMs: 1.5,
   }),
   elementwiseChain: workload("3000 element-wise ops in a chain", "elementwiseChain", [3000], {
     firstMs: 2000,

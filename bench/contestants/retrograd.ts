@@ -189,6 +189,54 @@ export async function load(): Promise<Contestant> {
       return single(() => f(x, w));
     },
 
+    async tinyLayers(count) {
+      const [a, b] = data.tinyData();
+      const x = await tensor(a);
+      const turns = await rg.realize(
+        Array.from({ length: 8 }, (_, i) => rg.tensor(b.data, { shape: b.shape }).mul(1 + i)),
+      );
+      const f = rg.compile((x: rg.Tensor, turns: rg.Tensor[]) => {
+        let h = x;
+        for (let i = 0; i < count; i++) h = h.matmul(turns[i % turns.length]!).softmax(-1);
+        return h;
+      });
+      return single(() => f(x, turns));
+    },
+
+    async tinyTraining(layers) {
+      const { normal } = data.numbers(layers);
+      const params = await tensors(Object.fromEntries(
+        Array.from({ length: layers }, (_, i) => [
+          [`w${i}`, { data: normal(256, 0.1), shape: [16, 16] }] as const,
+          [`b${i}`, { data: new Float32Array(16), shape: [16] }] as const,
+        ]).flat(),
+      ));
+      const x = await tensor(data.tinyData()[0]);
+      const loss = (params: Params, x: rg.Tensor) => {
+        let h = x;
+        for (let i = 0; i < layers; i++) {
+          h = h.add(h.matmul(params[`w${i}`]!).add(params[`b${i}`]!).tanh());
+        }
+        return h.mul(h).mean();
+      };
+      const optimizer = rg.optim.adam({ rate: 1e-3 });
+      let state = await rg.realize(optimizer.init(params));
+      const step = rg.compile((state: rg.optim.State<Params>, x: rg.Tensor) => {
+        const [value, gradient] = rg.valueAndGrad(loss)(state.params, x);
+        return [optimizer.update(state, gradient), value] as const;
+      }, { donate: [0] });
+      return operation({
+        run() {
+          const [next, value] = step(state, x);
+          state = next;
+          return value;
+        },
+        wait: rg.synchronize,
+        free: (value) => value.dispose(),
+        read: async (value) => ({ loss: [await value.item()] }),
+      });
+    },
+
     async elementwiseChain(count) {
       const x = await tensor(data.tinyData()[0]);
       const f = rg.compile((x: rg.Tensor) => {

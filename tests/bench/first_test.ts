@@ -1,0 +1,34 @@
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { fromFileUrl } from "@std/path";
+
+async function run(...args: string[]): Promise<{ code: number; out: string; errors: string }> {
+  const program = fromFileUrl(new URL("../../bench/first.ts", import.meta.url));
+  const { code, stdout, stderr } = await new Deno.Command("deno", {
+    args: ["run", "-q", "-P=bench", program, ...args],
+    stdin: "null",
+  }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, out: text(stdout), errors: text(stderr) };
+}
+
+Deno.test("bench:first divides a first call into parts that add up to it", async () => {
+  const { code, out, errors } = await run("--only", "matmulVector");
+  assertEquals(code, 0, errors);
+  assert(out.startsWith("matmul 1×2048×2048: 2 dispatches of 2 pipelines"), out);
+  const rows = out.split("\n").filter((line) => /^\| .* \d+ \|$/.test(line))
+    .map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
+  const parts = rows.slice(0, 6).map(([name, ms]) => [name!, Number(ms)] as const);
+  const [whole, ...pieces] = parts.reverse();
+  assertEquals(whole![0], "the first call");
+  assertEquals(pieces.length, 5);
+  assertAlmostEquals(pieces.reduce((sum, [, ms]) => sum + ms, 0), whole![1], 5); // rounded
+  for (const [name, ms] of pieces) assert(ms >= 0, name);
+  const pipelines = rows.slice(6);
+  assertEquals(pipelines.map(([, , dispatches]) => dispatches), ["1", "1"]);
+});
+
+Deno.test("bench:first refuses what is no workload", async () => {
+  const { code, errors } = await run("--only", "nothing");
+  assertEquals(code, 2);
+  assert(errors.startsWith('Cannot look at a first call: --only is "nothing", expected one of'));
+});
