@@ -9,12 +9,14 @@ import { parseArgs } from "@std/cli";
 import { fromFileUrl } from "@std/path";
 import * as rg from "../mod.ts";
 import { context } from "../runtime/context.ts";
+import { toEnd } from "./end.ts";
 
 const help = `Usage: deno task bench:gpu [OPTION...]
 
   --scale S      sizes, as a share of those for a large GPU [default: 1]
   --tune         tune the kernels before they are measured
-  --python NAME  Python with PyTorch; "none" for none [default: python3]
+  --python NAME  Python with PyTorch, or "none"; one that is no python3 of the PATH needs
+                 deno run -A bench/gpu.ts [default: python3]
   --json         everything measured, as JSON
   --help`;
 
@@ -236,12 +238,4 @@ async function main(args: readonly string[]): Promise<void> {
   console.log(flags.json ? JSON.stringify(report, null, 2) : show(report));
 }
 
-if (import.meta.main) {
-  try {
-    await main(Deno.args);
-    Deno.exit(0);
-  } catch (error) {
-    console.error(error instanceof Error ? error.message : error);
-    Deno.exit(2);
-  }
-}
+if (import.meta.main) await toEnd(() => main(Deno.args));

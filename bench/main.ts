@@ -10,6 +10,7 @@ import type { ContestantName } from "./contestants/contestant.ts";
 import { judge, judgeFamilies, type Row, table } from "./report.ts";
 import { canPin, measureAll } from "./runner.ts";
 import { workloads } from "./workloads.ts";
+import { toEnd } from "./end.ts";
 
 const peers = { jax: "@jax-js/jax", tfjs: "@tensorflow/tfjs" } as const;
 
@@ -153,11 +154,4 @@ async function main(): Promise<number> {
   return missed + problems.length === 0 ? 0 : 1;
 }
 
-if (import.meta.main) {
-  try {
-    Deno.exit(await main());
-  } catch (error) {
-    console.error(error instanceof Error ? error.message : error);
-    Deno.exit(2);
-  }
-}
+if (import.meta.main) await toEnd(main);

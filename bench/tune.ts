@@ -10,6 +10,7 @@ import * as rg from "../mod.ts";
 import { contestants } from "./contestants/contestant.ts";
 import type { Case } from "./measure.ts";
 import { workloads } from "./workloads.ts";
+import { toEnd } from "./end.ts";
 
 const help = `Usage: deno task tune [OPTION...] [PROGRAM]
 
@@ -68,12 +69,4 @@ async function main(args: readonly string[]): Promise<void> {
   }
 }
 
-if (import.meta.main) {
-  try {
-    await main(Deno.args);
-    Deno.exit(0);
-  } catch (error) {
-    console.error(error instanceof Error ? error.message : error);
-    Deno.exit(2);
-  }
-}
+if (import.meta.main) await toEnd(() => main(Deno.args));

