@@ -7,7 +7,8 @@
  * @module
  */
 import { type DType, dtypes, isFloat, promote, round } from "./dtype.ts";
-import { broadcastOrThrow, infer, loopResults } from "./infer.ts";
+import { broadcastOrThrow, infer } from "./infer.ts";
+import { loopResults } from "./loops/results.ts";
 import { type CustomRule, kinds, type Primitive } from "./primitive.ts";
 import type { Attributes } from "./primitive.ts";
 import type { Outside } from "./loops/replay.ts";

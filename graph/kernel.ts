@@ -57,12 +57,18 @@ const MOST_GROUPS = 65_535;
 const identifier = /^[A-Za-z][A-Za-z0-9_]*$/;
 const RESULT = "result";
 
-function check({ name, wgsl, inputs, vectors = [] }: KernelOptions): void {
+function check(options: KernelOptions): void {
+  const { name, wgsl, inputs, vectors = [] } = options;
   const fail = (is: string, expected: string): never => {
     throw new TypeError(`Cannot make kernel ${name}: ${is}, expected ${expected}`);
   };
   if (typeof name !== "string" || !identifier.test(name)) {
     throw new TypeError(`Cannot make a kernel: the name is ${describe(name)}, expected a word`);
+  }
+  for (const key of ["output", "workgroups", "vjp"] as const) {
+    const f: unknown = options[key];
+    if (typeof f === "function" || (f === undefined && key !== "output")) continue;
+    fail(`${key} is ${describe(f)}`, "a function");
   }
   const labels = [...inputs, RESULT];
   for (const label of labels) {

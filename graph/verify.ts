@@ -5,7 +5,8 @@
  *
  * @module
  */
-import { infer, loopResults } from "./infer.ts";
+import { infer } from "./infer.ts";
+import { loopResults } from "./loops/results.ts";
 import { type Aval, bodiesOf, type Graph, is, type Node } from "./node.ts";
 import { kinds, type Primitive } from "./primitive.ts";
 import { sameShape, showShape } from "./shape.ts";

@@ -144,6 +144,8 @@ Deno.test("kernel() says what is wrong with its definition", () => {
   wrong({ inputs: ["result"] }, "result is the name of two buffers");
   wrong({ inputs: ["x", "w"] }, "its text never uses w");
   wrong({ vectors: ["z"] }, "vectors has z");
+  wrong({ workgroups: [4] as never }, "workgroups is an array of 1, expected a function");
+  wrong({ output: undefined as never }, "output is undefined, expected a function");
   wrong({ wgsl: "fn f() {}" }, "its text has no entry point");
   wrong(
     { wgsl: cubeOptions.wgsl + "\n@group(0) @binding(0) var<storage> z: f32;" },
