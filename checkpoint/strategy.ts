@@ -198,7 +198,7 @@ export interface ReverseOptions<C, X> {
   readonly exact?: false | "grid" | "tape";
   /**
    * How much memory the tape gets. With one that is too small some steps run again, as often as it
-   * takes, and the next run has a larger one.
+   * takes, and the next run has a larger one. Only with `exact: "tape"`.
    */
   readonly tape?: TapeOptions;
 }
@@ -209,7 +209,8 @@ export interface ReverseOptions<C, X> {
  * floating point rounds away forward does not come back, so that states drift from what they were:
  * see `exact`.
  *
- * @throws {TypeError} if `inverse` is no function, or an option is not what it should be.
+ * @throws {TypeError} if `inverse` is no function, an option is not what it should be, or there are
+ * options of a tape without one.
  * @throws {RangeError} if the tape's bits are not above 0 and at most 32.
  *
  * @example
@@ -236,7 +237,7 @@ export interface ReverseOptions<C, X> {
  * ```
  */
 export function reverse<C, X>(
-  { inverse, exact = false, tape = {} }: ReverseOptions<C, X>,
+  { inverse, exact = false, tape: given }: ReverseOptions<C, X>,
 ): Strategy {
   if (typeof inverse !== "function") {
     throw new TypeError(
@@ -248,6 +249,13 @@ export function reverse<C, X>(
       `Cannot make reverse: exact is ${String(exact)}, expected false, "grid" or "tape"`,
     );
   }
+  if (given !== undefined && exact !== "tape") {
+    throw new TypeError(
+      `Cannot make reverse: there are options of a tape and exact is ${JSON.stringify(exact)}, ` +
+        'expected exact: "tape" or no options of one',
+    );
+  }
+  const tape = given === undefined ? {} : given;
   checkOptions(tape, "make reverse with a tape", "{ bits: 4 }");
   checkNames(tape, ["bits"], "make reverse with a tape");
   const { bits = 4 } = tape;

@@ -348,7 +348,12 @@ export function call(graph: Graph, inputs: readonly Node[], rule?: CustomRule): 
 /** How a loop runs: see the primitive. */
 export type LoopOptions =
   & Pick<Attributes["loop"], "length" | "carries" | "stacked" | "reverse">
-  & Partial<Pick<Attributes["loop"], "running" | "kept" | "plan" | "invert" | "replay" | "record">>;
+  & Partial<
+    Pick<
+      Attributes["loop"],
+      "running" | "kept" | "plan" | "invert" | "demands" | "replay" | "record"
+    >
+  >;
 
 /**
  * The parameter of a loop's body by its place. All bodies share these, because bodies are closed:
@@ -360,7 +365,8 @@ export function slot(index: number, { shape, dtype }: Aval): Node<"parameter"> {
 
 /** The results of a body run over inputs: final carries, stacked results, kept carries. */
 export function loop(body: Graph, inputs: readonly Node[], options: LoopOptions): Node[] {
-  const { length, carries, stacked, reverse, running, kept = [], plan, replay, record } = options;
+  const { length, carries, stacked, reverse, running, kept = [], plan, demands, replay, record } =
+    options;
   const invert = options.invert && canonical(options.invert);
   const attributes: Attributes["loop"] = {
     body: canonical(body),
@@ -372,6 +378,7 @@ export function loop(body: Graph, inputs: readonly Node[], options: LoopOptions)
     kept,
     plan,
     invert,
+    demands,
     replay,
     record,
   };

@@ -40,6 +40,16 @@ export interface Check {
   readonly message: CheckMessage;
 }
 
+/** What a function checks whose flags are among its results. */
+export interface Demands {
+  readonly messages: readonly CheckMessage[];
+}
+
+/** What some checks demand, if there are any. */
+export function demandsOf(checks: readonly Check[]): Demands | undefined {
+  return checks.length === 0 ? undefined : { messages: checks.map(({ message }) => message) };
+}
+
 /** Checks made by the functions that are being recorded, the innermost last. */
 const scopes: Check[][] = [];
 

@@ -8,6 +8,7 @@
  *
  * @module
  */
+import type { Demands } from "./check.ts";
 import type { DType } from "./dtype.ts";
 import type { Kept, Outside, Plan, Recording, Replay } from "./loops/replay.ts";
 import type { Graph } from "./node.ts";
@@ -208,8 +209,13 @@ export interface Attributes {
     readonly kept: readonly Kept[];
     /** How its gradient gets the states; undefined if by stacking them. */
     readonly plan: Plan | undefined;
-    /** The inverse of the body, over the same parameters, for plans that invert. */
+    /**
+     * The inverse of the body, over the same parameters, for plans that invert: the carries before
+     * the step, then a flag for each of its `demands`.
+     */
     readonly invert: Graph | undefined;
+    /** What the inverse checks. */
+    readonly demands?: Demands | undefined;
     /** Set if it is the way back of another loop. */
     readonly replay: Replay | undefined;
     /** What its steps record for a way back; set while compiling only. */

@@ -6,7 +6,7 @@
  * @module
  */
 import { avalOf, iota, loop as loopNode, parameter } from "./build.ts";
-import { carryChecks, collectChecks } from "./check.ts";
+import { carryChecks, type Check, collectChecks, demandsOf } from "./check.ts";
 import { closeOver } from "./close.ts";
 import { auto } from "./loops/auto.ts";
 import type { Plan } from "./loops/replay.ts";
@@ -168,12 +168,20 @@ export function scan<C, X = null, Y = null>(
   const carried = carryChecks(checks);
   const { plan, inverse } = strategyOf(action, options.backward);
   const parameters = [...before, ...carried.parameters, ...rows];
-  const undone = inverse && [
-    ...invert(action, inverse, first, before, treeOf(stacked.structure, rows)),
+  const undone = inverse && invert(action, inverse, first, before, treeOf(stacked.structure, rows));
+  // On a grid the bits say in the end whether the inverse was right; what it demands of its values
+  // as the step does, holds for them.
+  const demanded =
+    undone?.checks.filter(({ message }) =>
+      plan?.check !== "bits" || checks.every((check) => check.message !== message)
+    ) ?? [];
+  const undoing = undone && [
+    ...undone.before,
     ...carried.parameters,
+    ...demanded.map(({ flag }) => flag),
   ];
   const own = [...next.nodes, ...carried.next, ...y.nodes];
-  const { graph, captured } = closeOver(name, parameters, [...own, ...undone ?? []]);
+  const { graph, captured } = closeOver(name, parameters, [...own, ...undoing ?? []]);
   const { results: all } = graph;
   const inputs = [...first.nodes, ...carried.values, ...stacked.nodes, ...captured];
   const carries = before.length + checks.length;
@@ -183,7 +191,8 @@ export function scan<C, X = null, Y = null>(
     stacked: rows.length,
     reverse: options.reverse ?? false,
     plan,
-    invert: undone && { ...graph, name: `${name} inverse`, results: all.slice(own.length) },
+    invert: undoing && { ...graph, name: `${name} inverse`, results: all.slice(own.length) },
+    demands: demandsOf(demanded),
   });
   carried.note(results.slice(before.length, carries));
   return [
@@ -205,21 +214,20 @@ function strategyOf(action: string, backward: unknown): Partial<Strategy> {
   );
 }
 
-/** What an inverse makes of the state after a step: a state like the one before. */
+/** What an inverse makes of the state after a step: a state like the one before; and its checks. */
 export function invert(
   action: string,
   inverse: NonNullable<Strategy["inverse"]>,
   carry: Parts,
   parameters: readonly Node[],
   given: unknown,
-): readonly Node[] {
-  // What is checked in there was checked on the way forward; what it gets wrong, its strategy knows.
-  const { value: returned } = collectChecks(() =>
+): { readonly before: readonly Node[]; readonly checks: readonly Check[] } {
+  const { value: returned, checks } = collectChecks(() =>
     run("invert", inverse, [treeOf(carry.structure, parameters), given])
   );
   const before = partsOf(returned, `what ${nameOf(inverse)} returned`);
   checkCarry(`${action}, inverse ${nameOf(inverse)}`, carry, before);
-  return before.nodes;
+  return { before: before.nodes, checks };
 }
 
 /** How a loop runs. */

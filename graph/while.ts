@@ -6,7 +6,7 @@
  * @module
  */
 import { apply, avalOf, broadcastTo, fill, loop as loopNode, parameter, where } from "./build.ts";
-import { anyFlag, carryChecks, collectChecks, noteCheck } from "./check.ts";
+import { anyFlag, carryChecks, collectChecks, demandsOf, noteCheck } from "./check.ts";
 import { closeOver } from "./close.ts";
 import { describe } from "./describe.ts";
 import type { Node } from "./node.ts";
@@ -141,7 +141,13 @@ export function whileLoop<C>(
     ...carried.next,
   ];
   // A step is undone only if it was taken.
-  const back = undone && [...undone, previous, fill(1, [], "bool"), ...carried.parameters];
+  const back = undone && [
+    ...undone.before,
+    previous,
+    fill(1, [], "bool"),
+    ...carried.parameters,
+    ...undone.checks.map(({ flag }) => flag),
+  ];
   const { graph: { results: all, ...graph }, captured } = closeOver(
     name,
     [...before, step, running, ...carried.parameters],
@@ -157,6 +163,7 @@ export function whileLoop<C>(
     running: count + 1,
     plan,
     invert: back && { ...graph, name: `${name} inverse`, results: all.slice(own.length) },
+    demands: demandsOf(undone?.checks ?? []),
   });
   carried.note(results.slice(count + 2));
   return [treeOf(first.structure, results.slice(0, count)) as C, handle(results[count]!)];

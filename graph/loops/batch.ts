@@ -122,7 +122,15 @@ export function batchLoop(
       return { node, batched: flags[carry]! };
     });
   }
-  const inverse = undone && graphOf(invert!.name, all, undone, carries, size);
+  const inverse = undone && graphOf(
+    invert!.name,
+    all,
+    undone.map((x, i) =>
+      i < carries ? x : { node: x.batched ? anyFlag(x.node) : x.node, batched: false }
+    ),
+    carries,
+    size,
+  );
   const changed = { ...options, invert: inverse, replay: of?.replay };
   return loop(graph, [...inputs, ...of?.inputs ?? []], changed).map((result, i) => {
     if (i < carries) return { node: result, batched: flags[i]! };

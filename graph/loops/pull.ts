@@ -7,7 +7,7 @@
  * @module
  */
 import { apply, avalOf, canonical, fill, loop, mark, parameter, reshape, slice } from "../build.ts";
-import { carryChecks, collectChecks, Gauge, noteCheck } from "../check.ts";
+import { carryChecks, type Check, collectChecks, Gauge, noteCheck } from "../check.ts";
 import { type Graph, is, type Node } from "../node.ts";
 import { inlineCalls, substitute } from "../substitute.ts";
 import { topological } from "../walk.ts";
@@ -71,6 +71,7 @@ export function pullLoop(
     // A gradient of the gradient that rests on what was held is that of the steps themselves.
     ({ value: pulled, checks } = pull(withoutRules(results)));
   }
+  checks = [...checks, ...inverseChecks(node, results)];
   const carried = carryChecks(checks);
   const pulledOf = (i: number): Node => pulled[sources.indexOf(parameters[i]!)]!;
 
@@ -127,6 +128,18 @@ export function pullLoop(
     const place = places.indexOf(i);
     return place < 0 ? undefined : back[place];
   });
+}
+
+/** The checks of the inverse, of a state after a step, which the way back has where it pulls it. */
+function inverseChecks({ attributes }: Node<"loop">, results: readonly Node[]): Check[] {
+  const { body, carries, plan, invert, demands } = attributes;
+  if (demands === undefined || !plan?.inverts) return [];
+  const after = body.parameters.map((p, i): [Node, Node] => [
+    invert!.parameters[i]!,
+    i < carries ? results[i]! : p,
+  ]);
+  const flags = substitute(invert!.results.slice(carries), new Map(after));
+  return demands.messages.map((message, i) => ({ message, flag: flags[i]! }));
 }
 
 /** A value that a step holds for its way back, as rows of the loop forward. */

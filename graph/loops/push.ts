@@ -128,6 +128,7 @@ export function pushLoop(
     stacked: counts[1],
     kept: keeps,
     invert: undefined,
+    demands: undefined,
     // An inverse of the values says nothing of tangents.
     plan: plan?.inverts ? plan.outer : plan,
     replay: before?.replay,

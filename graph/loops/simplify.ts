@@ -185,6 +185,7 @@ export function simplifyLoop(node: Node<"loop">, simplify: Simplify): Node | und
     stacked: rows.length,
     plan: undefined,
     invert: undefined,
+    demands: undefined,
     replay: left?.replay,
   });
   return projects[0]?.inputs[0];

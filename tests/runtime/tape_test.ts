@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import * as rg from "../../mod.ts";
 import "../seed.ts";
@@ -392,6 +392,41 @@ Deno.test("reverse() refuses what it cannot record with", () => {
     TypeError,
     'Cannot make reverse: exact is disk, expected false, "grid" or "tape"',
   );
+  for (const exact of [false, "grid"] as const) {
+    assertThrows(
+      () => rg.reverse({ inverse, exact, tape: { bits: 4 } }),
+      TypeError,
+      `there are options of a tape and exact is ${JSON.stringify(exact)}, expected exact: "tape"`,
+    );
+  }
+});
+
+Deno.test("what an inverse checks is heard of by who goes back, and by nobody else", async () => {
+  const pair = rg.steps.leapfrog({ force: (x: T) => x.sin().neg(), h: 0.1 });
+  const swing = (exact: false | "tape", least: number) => (x: T): T => {
+    const inverse = (c: Motion, i: T): Motion => {
+      rg.check(c.x.greater(least).all(), "a place is too small to be undone");
+      return pair.inverse(c, i);
+    };
+    const backward = rg.reverse({ inverse, exact });
+    return rg.loop(pair.step, { x, v: x.mul(0) }, { length: 20, backward, name: "swing" }).x.sum();
+  };
+  const x = rg.tensor([1, 2]), below = -10, above = 0.9;
+  for (const exact of [false, "tape"] as const) {
+    await rg.compile(swing(exact, above))(x).item();
+    await rg.compile(rg.grad(swing(exact, below)))(x).data();
+    for (
+      const back of [
+        rg.compile(rg.grad(swing(exact, above)), { name: "back" }),
+        rg.compile((x: T) => rg.vmap(rg.grad(swing(exact, above)))(x.reshape([2, 1])), {
+          name: "back",
+        }),
+      ]
+    ) {
+      const error = await assertRejects(() => back(x).data(), rg.CheckError);
+      assert(error.message.includes("a place is too small to be undone"), error.message);
+    }
+  }
 });
 
 Deno.test("reversal on a grid gives the bits of store, and is checked", async () => {
