@@ -39,49 +39,54 @@ export function lessonsLearned(): number {
   return lessons;
 }
 
-/** The sizes of the arenas of one strategy, by what their loops are called. */
-export class ArenaSizes {
-  readonly #learned = new Map<string, number>();
-  readonly #given = new Map<string, Recorded & { readonly words: number }>();
+/** The tapes of one strategy, by what they are called. */
+export class TapeSizes {
+  readonly #tapes = new Map<string, TapeSize>();
 
-  /** Arenas of so many bits an element and step. */
+  /** Tapes of so many bits an element and step to begin with. */
   constructor(readonly bits: number) {}
 
-  /** Words for what a loop records. */
-  wordsFor(loop: string, recorded: Recorded): number {
-    const estimate = Math.ceil(recorded.elements * this.bits / 32) + spare;
-    const wanted = Math.max(estimate, recorded.least, this.#learned.get(loop) ?? 0);
-    const words = Math.max(1, Math.min(recorded.most, wanted));
-    this.#given.set(loop, { ...recorded, words });
-    return words;
-  }
-
-  /** What looks at how full the arena of a loop became. */
-  gauge(loop: string): Gauge {
-    return new ArenaGauge(loop, () => this.#given.get(loop), (words) => {
-      lessons++;
-      // A little more, since the next run may go elsewhere.
-      const roomy = Math.ceil(words * 1.125);
-      this.#learned.set(loop, Math.max(roomy, this.#learned.get(loop) ?? 0));
-    });
+  /** The tape of that name, of a loop called so. */
+  of(tape: string, loop: string): TapeSize {
+    let size = this.#tapes.get(tape);
+    if (size === undefined) this.#tapes.set(tape, size = new TapeSize(loop, this.bits));
+    return size;
   }
 }
 
-/** How full an arena became, as bits an element and step with headers; learns if it was too small. */
-class ArenaGauge extends Gauge {
-  constructor(
-    private readonly loop: string,
-    private readonly given: () => (Recorded & { readonly words: number }) | undefined,
-    private readonly learn: (words: number) => void,
-  ) {
+/**
+ * How large a tape is, and how full it became, as bits an element and step with headers; learns if it
+ * was too small.
+ */
+export class TapeSize extends Gauge {
+  /** What it was given at least since it last learned: programs may share a name. */
+  #given: Recorded & { readonly words: number } | undefined;
+  #learned = 0;
+
+  /** A tape of so many bits, of a loop called so. */
+  constructor(loop: string, private readonly bits: number) {
     super(`tape of ${loop}, bits an element and step`);
   }
 
+  /** Words for what is recorded. */
+  wordsFor(recorded: Recorded): number {
+    const estimate = Math.ceil(recorded.elements * this.bits / 32) + spare;
+    const wanted = Math.max(estimate, recorded.least, this.#learned);
+    const words = Math.max(1, Math.min(recorded.most, wanted));
+    this.#given = { ...recorded, words: Math.min(words, this.#given?.words ?? words) };
+    return words;
+  }
+
   override read(most: number): string | undefined {
-    const given = this.given();
-    if (given === undefined) return undefined;
-    this.value = Number((32 * (most + given.headers) / given.elements).toFixed(4));
-    if (most > given.words) this.learn(most);
+    if (this.#given === undefined) return undefined;
+    const { headers, elements, words } = this.#given;
+    this.value = Number((32 * (most + headers) / elements).toFixed(4));
+    if (most > words) {
+      lessons++;
+      // A little more, since the next run may go elsewhere.
+      this.#learned = Math.max(this.#learned, Math.ceil(most * 1.125));
+      this.#given = undefined;
+    }
     return undefined;
   }
 }

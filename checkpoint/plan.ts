@@ -7,7 +7,7 @@
  */
 import type { Gauge } from "../graph/check.ts";
 import type { Plan, When } from "../graph/loops/replay.ts";
-import type { ArenaSizes } from "./arena.ts";
+import type { TapeSizes } from "./arena.ts";
 import type { Held, Segments } from "./online.ts";
 import type { Leaf, Taping } from "./reverse.ts";
 import type { Action, Schedule, Store } from "./schedule.ts";
@@ -22,7 +22,7 @@ export interface ExtraSteps {
 
 /** How a plan records what the inverse gets wrong. */
 export interface TapePlan {
-  readonly sizes: ArenaSizes;
+  readonly sizes: TapeSizes;
   /** Steps that are recorded before they are taken back, of a loop of so many. */
   readonly segment: (length: number) => number;
 }
@@ -84,8 +84,8 @@ export class SchedulePlan implements Plan {
   }
 
   /** See {@linkcode Plan}. */
-  gauge(loop: string): Gauge {
-    return this.parts.tape!.sizes.gauge(loop);
+  gauge(tape: string, loop: string): Gauge {
+    return this.parts.tape!.sizes.of(tape, loop);
   }
 
   /** See {@linkcode PlanParts}. */

@@ -6,7 +6,7 @@
  */
 import { checkNames, checkOptions } from "../graph/describe.ts";
 import type { Strategy } from "../graph/scan.ts";
-import { ArenaSizes, type TapeOptions } from "./arena.ts";
+import { type TapeOptions, TapeSizes } from "./arena.ts";
 import { Online } from "./online.ts";
 import { demand, planOf, type PlanParts, SchedulePlan } from "./plan.ts";
 import {
@@ -271,7 +271,7 @@ export function reverse<C, X>(
       check: "tape",
       schedule: (length) => taping(0)(0, length, true),
       slots: () => 1,
-      tape: { sizes: new ArenaSizes(bits), segment: (length) => length },
+      tape: { sizes: new TapeSizes(bits), segment: (length) => length },
       leaf: taping,
     })
     : planOf({

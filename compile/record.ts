@@ -47,10 +47,10 @@ function recorded(roots: readonly Node[], back: Node<"loop">): Node[] {
     invert: replay.invert!,
     invertedRows: replay.invertedRows,
     memory: tapeMemory(
-      loop.attributes.body.name,
+      plan.parts.tape!.sizes.of(replay.tape!, loop.attributes.body.name),
       states.map(([working]) => working!),
       length,
-      plan.parts.tape!,
+      plan.parts.tape!.segment(length),
     ),
   };
   // Without what it may record for another.

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { TapePlan } from "../checkpoint/plan.ts";
+import type { TapeSize } from "../checkpoint/arena.ts";
 import type { Aval } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
 import {
@@ -36,16 +36,16 @@ export function tapeShapeOf(state: readonly Aval[], segment: number, length: num
   return tapeShape(carries.filter(({ size }) => size > 0), length, segment);
 }
 
-/** The memory of a tape, part by part; what the loop is called names what was learned of it. */
+/** The memory of a tape, part by part. */
 export function tapeMemory(
-  loop: string,
+  size: TapeSize,
   state: readonly Aval[],
   length: number,
-  { sizes, segment }: TapePlan,
+  segment: number,
 ): Aval[] {
-  const shape = tapeShapeOf(state, segment(length), length);
+  const shape = tapeShapeOf(state, segment, length);
   const { elements, pace, segment: steps, headerWords } = shape;
-  const arena = sizes.wordsFor(loop, {
+  const arena = size.wordsFor({
     elements: elements * steps,
     headers: headerWords,
     most: fullWords(shape),

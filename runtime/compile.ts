@@ -11,6 +11,7 @@ import type { OutsidePlan, Program } from "../compile/program.ts";
 import { apply, fill, leaf, parameter } from "../graph/build.ts";
 import { collectChecks } from "../graph/check.ts";
 import { describe } from "../graph/describe.ts";
+import { tracedFor } from "../graph/loops/identity.ts";
 import { type Aval, forgetNodes, type Graph, is, type Node } from "../graph/node.ts";
 import { insideTransform } from "../graph/scope.ts";
 import { type Shape, showShape } from "../graph/shape.ts";
@@ -151,6 +152,9 @@ const forgotten = new FinalizationRegistry<Set<Holding>>((holdings) => {
 });
 
 /** What {@linkcode withCall} needs to know of a compiled function. */
+/** How many functions there have been. */
+let functions = 0;
+
 const insides = new WeakMap<object, (args: readonly unknown[]) => Prepared>();
 
 /** A call made ready: the program and its arguments. */
@@ -199,7 +203,7 @@ export function compile<A extends readonly unknown[], R>(
     ? undefined
     : parseBytes(options.memory, `compile ${name}`);
   const outside = parseOutside(options.offload, name);
-  const signatures = new Map<string, Signature>();
+  const signatures = new Map<string, Signature>(), number = ++functions;
   const holdings = new Set<Holding>();
 
   const prepare = (args: readonly unknown[]): Prepared => {
@@ -217,6 +221,7 @@ export function compile<A extends readonly unknown[], R>(
       if (signature?.context === owner) signature.loaded.dispose();
       signature = trace(f as unknown as Traced, leaves, structure, owner, {
         name,
+        identity: `${number} ${key}`,
         donate: options.donate ?? [],
         memory,
         outside,
@@ -335,8 +340,10 @@ function trace(
   leaves: readonly Leaf[],
   structure: Structure,
   context: Context,
-  { name, donate, memory, outside }: {
+  { name, identity, donate, memory, outside }: {
     readonly name: string;
+    /** Tells functions and their signatures apart. */
+    readonly identity: string;
     readonly donate: readonly number[];
     readonly memory: number | undefined;
     readonly outside: OutsidePlan;
@@ -347,7 +354,7 @@ function trace(
   const noted = beginTrace();
   let recorded: ReturnType<typeof collectChecks>;
   try {
-    recorded = collectChecks(() => withSources(() => f(...args)));
+    recorded = tracedFor(identity, () => collectChecks(() => withSources(() => f(...args))));
   } finally {
     endTrace();
   }

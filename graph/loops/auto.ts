@@ -41,8 +41,8 @@ export class AutoPlan implements Plan {
   }
 
   /** See {@linkcode Plan}. */
-  gauge(loop: string): Gauge {
-    return this.reverse!.gauge!(loop);
+  gauge(tape: string, loop: string): Gauge {
+    return this.reverse!.gauge!(tape, loop);
   }
 
   /** See {@linkcode Plan}. */

@@ -13,6 +13,7 @@ import { inlineCalls, substitute } from "../substitute.ts";
 import { topological } from "../walk.ts";
 import { type Input, reachedFrom, type Transform, varyingParameters } from "./activity.ts";
 import { pullOpen, unmasked } from "./open.ts";
+import { identityOf } from "./identity.ts";
 import { makeReplay, openReplay, type Replay, statesAt } from "./replay.ts";
 import { carriesBehind } from "./tidy.ts";
 
@@ -219,6 +220,7 @@ function savedStates(
     }),
     invertedRows: operands.filter((i) => i < carries + stacked).length,
     checks: plan?.check === undefined ? 0 : plan.check === "tape" ? 1 : state.length,
+    tape: plan?.check === "tape" ? identityOf(node) : undefined,
     checked: plan?.check === undefined ? [] : state.map((_, k) => k),
     forward: {
       body,
@@ -253,14 +255,18 @@ function stateBehind(
 }
 
 /** Has looked at what a way back found out about the states that it inverted. */
-function noteReversal(node: Node<"loop">, { plan, checks }: Replay, back: readonly Node[]): void {
+function noteReversal(
+  node: Node<"loop">,
+  { plan, checks, tape }: Replay,
+  back: readonly Node[],
+): void {
   const { name } = node.attributes.body, found = back.at(-1)!;
   for (let i = 0; i < checks; i++) {
     const flag = reshape(slice(found, [i], [1]), []);
     const which = checks > 1 ? `, carry ${i + 1} of ${checks}` : "";
     noteCheck(
       plan!.check === "tape"
-        ? { flag, message: plan!.gauge!(name) }
+        ? { flag, message: plan!.gauge!(tape!, name) }
         : plan!.check === "drift"
         ? { flag, message: new Gauge(`drift of ${name} on the way back${which}`) }
         : {

@@ -29,8 +29,8 @@ export interface Plan {
    * equal.
    */
   readonly check: "drift" | "bits" | "tape" | undefined;
-  /** What looks at how full the tape of a loop of that name became. */
-  gauge?(loop: string): Gauge;
+  /** What looks at how full a tape became, that of a loop called so. */
+  gauge?(tape: string, loop: string): Gauge;
   /**
    * The steps of the states that are at hand when the loop of so many steps (2 at least) has ended:
    * of the working state, of the snapshots in the order of their slots, and 0 if that is none of them.
@@ -86,6 +86,8 @@ export interface Replay {
    * way back are derived from. Simplification drops it.
    */
   readonly forward: Forward | undefined;
+  /** What its tape is called, if the plan has one: see {@linkcode Plan.gauge}. */
+  readonly tape: string | undefined;
   /** What the loop forward has recorded; set while compiling only. */
   readonly record?: Recording | undefined;
 }

@@ -262,6 +262,34 @@ Deno.test("a tape that does not fit is gone back over in pieces, and the next ru
   assert(pieces > 1, `${pieces} tapes were too small`);
 });
 
+Deno.test("two loops of one name have a tape each, in one program and in two", async () => {
+  const swing = (inverse: (x: T) => T) => (x: T): T =>
+    rg.loop((x: T) => x.mul(1.37).sin(), x.sin(), {
+      length: 24,
+      name: "same",
+      backward: rg.reverse({ inverse, exact: "tape", tape: { bits: 9 } }),
+    }).sum();
+  const near = swing((x) => x.asin().div(1.37)), far = swing((x) => x.mul(0));
+  const compiled = (f: (x: T) => T) => {
+    const run = rg.compile((x: T) => rg.grad(f)(x));
+    return {
+      run,
+      rates: () => run.measured().map(({ value }) => value!),
+      bytes: () => run.programs().at(-1)!.memory.workspace,
+    };
+  };
+  const x = normal(5, [1100]);
+  const all = [compiled((x) => near(x).add(far(x))), compiled(near), compiled(far)] as const;
+  for (const { run } of all) await run(x).data();
+  const [both, few, many] = all, small = few.bytes();
+  for (const { run } of all) await run(x).data();
+  assert(few.rates()[0]! < 9 && many.rates()[0]! > 30, `${few.rates()} ${many.rates()}`);
+  assertEquals(both.rates().toSorted(), [...few.rates(), ...many.rates()].toSorted());
+  // Who had enough is given no more, even if others of that name had not.
+  assertEquals(few.bytes(), small);
+  assert(both.bytes() < 2 * many.bytes() - small, `${both.bytes()} ${many.bytes()} ${small}`);
+});
+
 Deno.test("a tape too small inside a loop's body is gone back over in pieces, each time", async () => {
   const inverse = (x: T): T => x.mul(0);
   const loss = (backward: rg.Backward) => (x: T): T =>
