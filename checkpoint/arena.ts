@@ -59,8 +59,10 @@ export class TapeSizes {
  * was too small.
  */
 export class TapeSize extends Gauge {
-  /** What it was given at least since it last learned: programs may share a name. */
-  #given: Recorded & { readonly words: number } | undefined;
+  /** What it was given last, and at least since it last learned: programs may share a name. */
+  #given: Recorded & { readonly words: number; readonly fewest: number } | undefined;
+  /** Words that were needed, and words that are asked for since fewer were too few. */
+  #taken: number | undefined;
   #learned = 0;
 
   /** A tape of so many bits, of a loop called so. */
@@ -73,20 +75,29 @@ export class TapeSize extends Gauge {
     const estimate = Math.ceil(recorded.elements * this.bits / 32) + spare;
     const wanted = Math.max(estimate, recorded.least, this.#learned);
     const words = Math.max(1, Math.min(recorded.most, wanted));
-    this.#given = { ...recorded, words: Math.min(words, this.#given?.words ?? words) };
+    this.#given = { ...recorded, words, fewest: Math.min(words, this.#given?.fewest ?? words) };
     return words;
   }
 
   override read(most: number): string | undefined {
     if (this.#given === undefined) return undefined;
-    const { headers, elements, words } = this.#given;
+    const { headers, elements, fewest } = this.#given;
+    this.#taken = most;
     this.value = Number((32 * (most + headers) / elements).toFixed(4));
-    if (most > words) {
+    if (most > fewest) {
       lessons++;
       // A little more, since the next run may go elsewhere.
       this.#learned = Math.max(this.#learned, Math.ceil(most * 1.125));
-      this.#given = undefined;
+      this.#given = { ...this.#given, fewest: Infinity };
     }
     return undefined;
+  }
+
+  override get text(): string {
+    if (this.#given === undefined || this.#taken === undefined) return super.text;
+    const { words, headers } = this.#given;
+    const [given, taken] = [4 * (words + headers), 4 * (this.#taken + headers)];
+    const rest = taken > given ? ", so it was gone back over in pieces" : "";
+    return `${super.text}; ${given} B predicted, ${taken} B taken${rest}`;
   }
 }

@@ -105,7 +105,12 @@ export function* inPieces(
 
 /**
  * A schedule with tapes, from the turn on, as it is played: where `fullness` says that what was
- * recorded did not all fit, its leaf is gone back over in pieces.
+ * recorded did not all fit, its leaf is gone back over in pieces, and the leaf's own actions, up to
+ * the pull of its first step, are passed over.
+ *
+ * Invariant of the schedule, which {@linkcode taping} keeps: the last snapshot before an advance that
+ * is recorded is of the state where that advance begins, and its slot is neither written nor dropped
+ * before the pull of that step. So the leaf can be run again from there as often as it takes.
  *
  * @param recorded What was recorded before the turn.
  */

@@ -22,6 +22,11 @@ export class Gauge {
   /** A gauge of what the label says. */
   constructor(readonly label: string) {}
 
+  /** What it says to people. */
+  get text(): string {
+    return `${this.label}: ${this.value ?? "not read yet"}`;
+  }
+
   /** Takes the bits of a float that is no less than 0. Says what is wrong, if something is. */
   read(bits: number): string | undefined {
     this.value = new Float32Array(Uint32Array.of(bits).buffer)[0]!;

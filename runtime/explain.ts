@@ -5,8 +5,9 @@
  * @module
  */
 import type { Program, Step } from "../compile/program.ts";
+import { Gauge } from "../graph/check.ts";
 import { showBytes, showMicroseconds } from "./bytes.ts";
-import { type Flag, measuredBy } from "./flags.ts";
+import type { Flag } from "./flags.ts";
 import type { RunMemory } from "./frame.ts";
 import type { LoadedProgram } from "./loaded.ts";
 
@@ -59,9 +60,9 @@ export function explain(
         store.padEnd(10) + String(program.outside[store]).padStart(13) + seen.padStart(13),
       );
     }
-    for (const { label, value } of measuredBy(flags)) {
-      lines.push(`${label}: ${value ?? "not read yet"}`);
-    }
+    lines.push(
+      ...flags.flatMap(({ message }) => message instanceof Gauge ? [message.text] : []),
+    );
     lines.push("", ...planLines(loaded), ...holdLines(program));
     if (sweep) lines.push("", ...sweepLines(program));
     lines.push("", program.print("regions"));
