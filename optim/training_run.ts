@@ -74,7 +74,7 @@ export interface FloatRunOptions {
    * @default {"by the tape of differences"}
    */
   backward?: Backward;
-  /** How much memory the tape gets, to begin with; not beside `backward`. */
+  /** How much memory the tape gets, to begin with. */
   tape?: TapeOptions;
   /**
    * Gradients that undoing a step of plain descent takes. Each brings the guess nearer by the factor
@@ -313,12 +313,6 @@ function floatRun(given: FloatRunOptions): Made {
   const { steps, backward, tape = {}, iterations = 6, epsilon = 1e-8 } = given;
   checkCount(action, "iterations", iterations);
   checkNumber(action, "epsilon", epsilon, 0);
-  if (backward !== undefined && given.tape !== undefined) {
-    throw new TypeError(
-      `Cannot make ${action}: there are options of a tape beside backward, expected ` +
-        "them in its reverse, or no backward",
-    );
-  }
   const method = given.optimizer === "sgd" ? descent(iterations) : adam(epsilon);
   return {
     bits: null,
