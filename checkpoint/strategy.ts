@@ -86,9 +86,19 @@ export function revolve(options: RevolveOptions): Strategy {
     };
   }
   demand("revolve", "segment", segment);
-  const inner = leaf === "store" ? stored : leafOf(leaf);
+  const plan = revolveOver(snapshots, segment, leaf === "store" ? leaf : leafPlan(leaf));
+  return { plan, ...(leaf !== "store" && { inverse: leaf.inverse! }) };
+}
+
+/** {@linkcode revolve} over segments, each stored or gone back over by a plan that inverts. */
+export function revolveOver(
+  snapshots: number,
+  segment: number,
+  leaf: "store" | SchedulePlan,
+): SchedulePlan {
+  const inner = leaf === "store" ? stored : { ...leaf.parts, leaf: leaf.parts.leaf! };
   const within = (length: number): number => Math.min(segment, length);
-  const plan = planOf({
+  return planOf({
     name: `revolve(${snapshots}) over segments of ${segment}: ${inner.name}`,
     check: inner.check,
     schedule: (length) => {
@@ -103,7 +113,6 @@ export function revolve(options: RevolveOptions): Strategy {
     outer: leaf === "store" ? undefined : online({ snapshots }).plan,
     tape: inner.tape && { ...inner.tape, segment: within },
   });
-  return { plan, ...(leaf !== "store" && { inverse: leaf.inverse! }) };
 }
 
 /** What goes back over a segment. */
@@ -122,16 +131,13 @@ const stored: Inner = {
 };
 
 /** What a strategy goes back over a segment with. */
-function leafOf(strategy: Strategy): Inner {
-  const plan = strategy?.inverse === undefined ? undefined : strategy.plan;
-  const leaf = plan instanceof SchedulePlan ? plan.parts.leaf : undefined;
-  if (leaf === undefined) {
-    throw new TypeError(
-      `Cannot make revolve: leaf is ${strategy?.plan?.name ?? String(strategy)}, ` +
-        'expected "store" or reverse({ inverse })',
-    );
-  }
-  return { ...(plan as SchedulePlan).parts, leaf };
+function leafPlan(strategy: Strategy): SchedulePlan {
+  const plan = strategy?.plan;
+  if (plan instanceof SchedulePlan && plan.parts.leaf !== undefined) return plan;
+  throw new TypeError(
+    `Cannot make revolve: leaf is ${plan?.name ?? String(strategy)}, ` +
+      'expected "store" or reverse({ inverse })',
+  );
 }
 
 /** How {@linkcode online} goes back. */

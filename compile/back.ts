@@ -12,6 +12,7 @@ import type { Segments } from "../checkpoint/online.ts";
 import { scheduleOf, SchedulePlan } from "../checkpoint/plan.ts";
 import type { Taping } from "../checkpoint/reverse.ts";
 import type { Action } from "../checkpoint/schedule.ts";
+import { online } from "../checkpoint/strategy.ts";
 import { forwardOf, type Replay, replayInputs } from "../graph/loops/replay.ts";
 import type { Node } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
@@ -29,7 +30,7 @@ import {
 } from "./loop.ts";
 import { inverseMover, movePart, type Mover, type Place, placesOf, type Stage } from "./movers.ts";
 import { bytesOf } from "./order.ts";
-import type { Dispatch, OutsidePlan, Target } from "./program.ts";
+import { type Dispatch, type OutsidePlan, runAgain, type Target } from "./program.ts";
 import { Recorder } from "./recorder.ts";
 import { backOpen } from "./open.ts";
 import type { ScriptLoop } from "./script.ts";
@@ -51,7 +52,7 @@ import {
   withoutIdleCounter,
 } from "./steps.ts";
 import { type TapeWatch, watched } from "./watch.ts";
-import { effortOf, sumOf } from "./work.ts";
+import { effortOf, expectedSteps, sumOf } from "./work.ts";
 
 /** A way back; `forward` gives the steps of the loop that it belongs to. */
 export function prepareBack(
@@ -107,7 +108,6 @@ function moversOf(
 /** See {@linkcode prepareBack}. */
 class Back implements PreparedLoop {
   readonly scratch: readonly Scratch[];
-  readonly outside: OutsidePlan;
   private readonly own: readonly string[];
   private readonly names = new Names();
   private readonly starts: ReadonlyMap<string, Node>;
@@ -142,7 +142,6 @@ class Back implements PreparedLoop {
     this.within = replay.plan instanceof SchedulePlan ? replay.plan.parts.within : undefined;
     const besides = this.within?.slots ?? 0;
     this.snapshots = new Snapshots(this.plan, length, this.states, this.open, besides);
-    this.outside = this.snapshots.outside();
     const around = playRounds(pull, names, "around");
     this.rounds = around.rounds;
     this.wanted = new Map(
@@ -206,17 +205,21 @@ class Back implements PreparedLoop {
 
   /** See {@linkcode PreparedLoop}. */
   get efforts(): PreparedLoop["efforts"] {
-    const { pull, plan, movers, states, recorder } = this, { length } = this.node.attributes;
+    const { pull, open, movers, states, recorder } = this;
+    const length = expectedSteps(this.node.attributes.length, open !== undefined);
+    const { plan: given } = this.node.attributes.replay!;
+    // One that names no strategy keeps what comes.
+    const plan = given instanceof SchedulePlan || open === undefined
+      ? given as SchedulePlan | undefined
+      : scheduleOf(online({ snapshots: open }).plan);
     const steps = effortOf(pull.program, pull.script, length);
     if (movers === undefined) {
       const bytes = 2 * bytesOfState(states);
       return { steps, besides: { bytes, flops: 0, dispatches: states.length * length } };
     }
     const [advance, inverse] = movers.map(({ steps }) => steps);
-    // How far a loop goes that ends when its data say so, nobody knows.
-    const { advances, inversions, recorded } = plan?.extraSteps(length) ??
-      { advances: length, inversions: 0, recorded: 0 };
-    const again = advances - Number(plan?.atTurn(length)[0] ?? 0);
+    const { advances, inversions, recorded } = plan!.extraSteps(length);
+    const again = advances - Number(plan!.atTurn(length)[0]);
     const taken = recorder?.tape.restoring;
     return {
       steps,
@@ -229,6 +232,17 @@ class Back implements PreparedLoop {
         ],
       ]),
     };
+  }
+
+  /** See {@linkcode PreparedLoop}. */
+  get again(): number {
+    return runAgain(this.pull.program);
+  }
+
+  /** See {@linkcode PreparedLoop}. */
+  get outside(): OutsidePlan {
+    const own = this.snapshots.outside(), inside = this.pull.program.outside;
+    return { host: own.host + inside.host, disk: own.disk + inside.disk };
   }
 
   describe(): string[] {
@@ -244,7 +258,7 @@ class Back implements PreparedLoop {
       return [`states stored: ${bytes} B for ${length} steps of ${body.name}`];
     }
     const { advances, inversions } = plan.extraSteps(length);
-    const { host, disk } = this.outside;
+    const { host, disk } = this.snapshots.outside();
     return [
       `states ${plan.name}: ${plan.slots(length)} snapshots, ${bytes} B a state, ` +
       `${advances - Number(plan.atTurn(length)[0])} steps of ${length} run again, ` +

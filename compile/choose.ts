@@ -1,29 +1,36 @@
 /**
- * Loops whose way back is the compiler's to choose (graph/loops/auto.ts). Each has a few plans: all
- * states stored, ever fewer of them and more steps run again, and what else was allowed. Programs
- * are compiled with them, so that what they take is known to the byte, and the fastest that fits is
- * the one. Loops are first given plans of one rung together, then each the best for itself.
+ * Loops whose way back is the compiler's to choose (graph/loops/auto.ts). Each has a ladder of
+ * plans: all states stored, ever fewer of them and more steps run again, and what else was allowed,
+ * segments run backwards under an outer schedule among it. Which rungs go together is a trade of the
+ * bytes that a plan holds against the time that it takes: from the fastest on, one loop after the
+ * other goes a rung down, each time where a byte costs the least. Every step of this way is
+ * compiled, and the budget picks: so more memory is never slower, and the least is the same whoever
+ * asks.
  *
  * @module
  */
 import { offload } from "../checkpoint/offload.ts";
 import { scheduleOf, type SchedulePlan } from "../checkpoint/plan.ts";
 import { leastAdvances } from "../checkpoint/revolve.ts";
-import { revolve } from "../checkpoint/strategy.ts";
+import { online, revolve, revolveOver } from "../checkpoint/strategy.ts";
 import { fill, loop as loopNode } from "../graph/build.ts";
 import { AutoPlan } from "../graph/loops/auto.ts";
 import { forwardOf, makeReplay, replayInputs, statesAt } from "../graph/loops/replay.ts";
 import { replaceResults } from "../graph/loops/tidy.ts";
 import { is, type Node } from "../graph/node.ts";
 import { topological } from "../graph/walk.ts";
-import { undominated } from "./plan.ts";
-import { BudgetError } from "./planning.ts";
-import type { Offer, Program } from "./program.ts";
+import { bytesOf } from "./order.ts";
+import { spread, undominated } from "./plan.ts";
+import { offerOf, type Program, timeOf } from "./program.ts";
+import { bytesOfState } from "./snapshots.ts";
+import { tapeMemory } from "./tape.ts";
 
 /** How a loop may be gone back over; without a plan all states are stored. */
 export interface Choice {
   readonly name: string;
   readonly plan: SchedulePlan | undefined;
+  /** About what it holds, in bytes: states, and the tape. */
+  readonly bytes: number;
 }
 
 /** What was chosen, by the way back that it is for. */
@@ -68,28 +75,82 @@ export function decided(roots: readonly Node[], choices: Choices): Node[] {
 
 /** Steps that a plan may run again, as a multiple of the length. */
 const mostAgain = 64;
+/** Snapshots of a loop whose length is not known, at most: enough for 2145 steps with two runs each. */
+const mostOpen = 64;
+/** Plans that go back over segments, at most. */
+const mostNested = 8;
 
-/** The plans of a loop, from the fastest to the smallest, then those that were allowed besides. */
-function choicesOf({ attributes: { replay, length } }: Node<"loop">): Choice[] {
+/** A number halved, again and again, down to another. */
+function* halves(from: number, to: number): Generator<number, void, undefined> {
+  for (let n = from; n >= to; n >>= 1) yield n;
+}
+
+/** The plans of a loop. */
+function choicesOf(back: Node<"loop">): Choice[] {
+  const { replay, length } = back.attributes;
   const { reverse, host, disk } = replay!.plan as AutoPlan;
-  const choices: Choice[] = [{ name: "store", plan: undefined }];
-  const add = (plan: SchedulePlan): void => void choices.push({ name: plan.name, plan });
-  for (let snapshots = length >> 1; snapshots >= 1; snapshots >>= 1) {
-    if (leastAdvances(length, snapshots) > mostAgain * length) break;
-    add(scheduleOf(revolve({ snapshots }).plan));
+  const { states } = replayInputs(back.attributes, replay!, back.inputs);
+  const { body } = forwardOf(back).loop.attributes;
+  const state = states.map(([working]) => working!), bytes = bytesOfState(states);
+  const choice = (plan: SchedulePlan, held: number): Choice => {
+    const { tape } = plan.parts;
+    const memory = tape === undefined ? [] : tapeMemory(body.name, state, length, tape);
+    const taped = memory.reduce((sum, part) => sum + bytesOf(part), 0);
+    return { name: plan.name, plan, bytes: held * bytes + taped };
+  };
+  if (replay!.open) {
+    return [...halves(Math.min(mostOpen, length), 1)].map((snapshots) =>
+      choice(scheduleOf(online({ snapshots }).plan), snapshots)
+    );
   }
-  if (reverse !== undefined) add(scheduleOf(reverse));
-  if (host + disk > 0) add(scheduleOf(offload({ device: 1, host, disk }).plan));
+  const runsSeldom = (steps: number, snapshots: number): boolean =>
+    leastAdvances(steps, snapshots) <= mostAgain * steps;
+  const choices: Choice[] = [{ name: "store", plan: undefined, bytes: length * bytes }];
+  for (const snapshots of halves(length >> 1, 1)) {
+    if (!runsSeldom(length, snapshots)) break;
+    choices.push(choice(scheduleOf(revolve({ snapshots }).plan), snapshots));
+  }
+  if (reverse !== undefined) {
+    const leaf = scheduleOf(reverse);
+    choices.push(choice(leaf, 1));
+    // With no tape, what runs backwards holds nothing that a segment would have less of.
+    const nested = leaf.parts.tape === undefined ? [] : [...halves(length >> 1, 2)]
+      .flatMap((segment) => {
+        const segments = Math.ceil(length / segment);
+        return [...halves(segments, 1)].filter((n) => runsSeldom(segments, n)).map((snapshots) => ({
+          ...choice(revolveOver(snapshots, segment, leaf), snapshots),
+          time: leastAdvances(segments, snapshots) * segment,
+        }));
+      });
+    choices.push(...spread(undominated(nested), mostNested));
+  }
+  if (host + disk > 0) {
+    for (const device of halves(length >> 1, 1)) {
+      choices.push(choice(scheduleOf(offload({ device, host, disk }).plan), device));
+    }
+  }
   return choices;
 }
 
 /** Loops that are each given the plan that is best for itself, at most. */
 const mostApart = 8;
 
-/** A program compiled with some choices, or why it could not be. */
-type Tried =
-  | { readonly picked: readonly number[]; readonly program: Program; readonly time: number }
-  | { readonly picked: readonly number[]; readonly error: RangeError };
+/** Loops that go down their ladders together: each by itself, or if there are many those of a body. */
+function together(loops: readonly Node<"loop">[]): (readonly Node<"loop">[])[] {
+  if (loops.length <= mostApart) return loops.map((loop) => [loop]);
+  const groups = Map.groupBy(loops, ({ attributes: { body, length } }) => `${body.name} ${length}`);
+  return [...groups.values()];
+}
+
+/** Rungs that go together, one for each ladder. */
+type Picked = readonly number[];
+
+/** What came of compiling with some rungs. */
+interface Tried {
+  readonly picked: Picked;
+  readonly program: Program;
+  readonly time: number;
+}
 
 /**
  * The fastest program that fits.
@@ -102,82 +163,129 @@ export function choose(
   budget: number | undefined,
   compile: (choices: Choices, budget: number | undefined) => Program,
 ): Program {
-  const ladders = loops.map(choicesOf);
-  const tried = new Map<string, Tried>();
-  const choicesFor = (picked: readonly number[]): Choices =>
-    new Map(loops.map((loop, i) => [loop, ladders[i]![picked[i]!]!]));
-  const attempt = (picked: readonly number[]): Tried => {
-    const key = picked.join();
-    let result = tried.get(key);
-    if (result === undefined) {
-      tried.set(key, result = run(picked));
-    }
+  const groups = together(loops), ladders = groups.map(([loop]) => choicesOf(loop!));
+  const choicesFor = (picked: Picked): Choices =>
+    new Map(groups.flatMap((group, g) => group.map((loop) => [loop, ladders[g]![picked[g]!]!])));
+  const tried = new Map<string, Tried | RangeError>();
+  const attempt = (picked: Picked): Tried | RangeError => {
+    const known = tried.get(picked.join());
+    if (known !== undefined) return known;
+    const result = attempted(() => {
+      const program = compile(choicesFor(picked), undefined);
+      return { picked, program, time: timeOf(program) };
+    });
+    tried.set(picked.join(), result);
     return result;
   };
-  const run = (picked: readonly number[]): Tried => {
-    try {
-      const program = compile(choicesFor(picked), budget);
-      return { picked, program, time: timeOf(program) };
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      return { picked, error };
-    }
-  };
-  const rungs = Math.max(...ladders.map(({ length }) => length));
-  const rung = (r: number): number[] => ladders.map(({ length }) => Math.min(r, length - 1));
-  const first = attempt(rung(0));
-  let best = "program" in first ? first : undefined;
-  const better = (other: Tried): boolean =>
-    "program" in other && (best === undefined || other.time < best.time);
-  const consider = (picked: readonly number[]): void => {
-    const other = attempt(picked);
-    if (better(other)) best = other as typeof best;
-  };
-  // What stores everything and computes nothing twice is as fast as it gets.
-  if (best === undefined || best.program.steps().some(({ again }) => again)) {
-    for (let r = 1; r < rungs; r++) consider(rung(r));
-    if (best !== undefined && loops.length > 1 && loops.length <= mostApart) {
-      ladders.forEach((ladder, i) => ladder.forEach((_, r) => consider(best!.picked.with(i, r))));
+  let way: readonly Tried[] | undefined;
+  const all = (): readonly Tried[] => way ??= wayDown(ladders, attempt);
+
+  const named = (program: Program, picked: Picked): Program => ({
+    ...program,
+    choices: loops.map((loop) => {
+      const { body, length, running } = forwardOf(loop).loop.attributes;
+      const steps = running === undefined ? length : "any number of";
+      return `${body.name}, ${steps} steps: ${choicesFor(picked).get(loop)!.name}`;
+    }),
+    weighed: () => all().map(({ picked, program }) => offerOf(named(program, picked))),
+    alternatives,
+    sweep: () => alternatives().map(offerOf),
+  });
+  let offered: readonly Program[] | undefined;
+  const alternatives = (): readonly Program[] =>
+    offered ??= undominated(
+      all().flatMap(({ picked, program }) =>
+        program.alternatives().map((other) => ({
+          program: named(other, picked),
+          time: timeOf(other),
+          bytes: other.memory.peak,
+        }))
+      ),
+    ).map(({ program }) => program);
+
+  const fits = ({ memory }: Program): boolean => budget === undefined || memory.peak <= budget;
+  // What stores everything computes nothing twice, and is soon compiled.
+  const first = attempt(ladders.map(() => 0));
+  let best = first instanceof RangeError || !fits(first.program) ? undefined : first;
+  if (best !== undefined && budget !== undefined && !keepsCheaply(best)) best = undefined;
+  if (best === undefined) {
+    for (const one of all()) {
+      if (best !== undefined && one.time >= best.time) break;
+      const others = fits(one.program) ? [one.program] : one.program.alternatives();
+      const program = others.find(fits);
+      if (program === undefined) continue;
+      const time = timeOf(program);
+      if (best === undefined || time < best.time) best = { ...one, program, time };
     }
   }
-  if (best === undefined) throw smallest([...tried.values()]);
-  const { program, picked } = best;
-  const names = (picked: readonly number[]): string[] =>
-    loops.map((loop, i) => {
-      const { body, length } = forwardOf(loop).loop.attributes;
-      return `${body.name}, ${length} steps: ${ladders[i]![picked[i]!]!.name}`;
-    });
-  return {
-    ...program,
-    choices: names(picked),
-    sweep: () => {
-      const every = Array.from({ length: rungs }, (_, r) => rung(r));
-      const offers = every.flatMap((picked): Offer[] => {
-        try {
-          const loops = picked.map((r, i) => ladders[i]![r]!.name).join(", ");
-          return compile(choicesFor(picked), undefined).sweep().map((offer) => ({
-            ...offer,
-            loops,
-          }));
-        } catch (error) {
-          if (error instanceof RangeError) return [];
-          throw error;
-        }
-      });
-      return undominated(offers);
-    },
+  if (best === undefined) {
+    const [smallest] = all().toSorted((a, b) => leastOf(a.program) - leastOf(b.program));
+    if (smallest === undefined) throw first;
+    // Says so, and what would do.
+    compile(choicesFor(smallest.picked), budget);
+    throw new Error("Cannot choose: what did not fit does");
+  }
+  const { picked, program } = best;
+  const chosen = budget === undefined ? program : compile(choicesFor(picked), budget);
+  return named(chosen, picked);
+}
+
+/** What a function gives, or why a device or a budget has no room for it. */
+function attempted<T>(f: () => T): T | RangeError {
+  try {
+    return f();
+  } catch (error) {
+    if (error instanceof RangeError) return error;
+    throw error;
+  }
+}
+
+/** Where keeping states is little of what a program does, little can be faster. */
+function keepsCheaply({ program, time }: Tried): boolean {
+  return program.steps().reduce((sum, { besides }) => sum + (besides?.time ?? 0), 0) < 0.1 * time;
+}
+
+/** Bytes of a program that lets go of whatever it can. */
+function leastOf(program: Program): number {
+  return program.alternatives().at(-1)!.memory.peak;
+}
+
+/**
+ * Programs from the fastest on, with rungs that go together. What a rung takes is found out with the
+ * other loops at their smallest.
+ */
+function wayDown(
+  ladders: readonly (readonly Choice[])[],
+  attempt: (picked: Picked) => Tried | RangeError,
+): Tried[] {
+  const found = new Map<string, Tried>();
+  const take = (picked: Picked): Tried | undefined => {
+    const one = attempt(picked);
+    if (one instanceof RangeError) return undefined;
+    found.set(picked.join(), one);
+    return one;
   };
-}
-
-/** Microseconds that a program is expected to take. */
-function timeOf(program: Program): number {
-  return program.steps().reduce((sum, { time }) => sum + time, 0);
-}
-
-/** The error that names the least. */
-function smallest(tried: readonly Tried[]): RangeError {
-  const errors = tried.flatMap((one) => "error" in one ? [one.error] : []);
-  const least = (error: RangeError): number =>
-    error instanceof BudgetError ? error.least : Infinity;
-  return errors.reduce((a, b) => least(b) < least(a) ? b : a);
+  const smallest = ladders.map((ladder) =>
+    ladder.reduce((least, { bytes }, r) => bytes < ladder[least]!.bytes ? r : least, 0)
+  );
+  const rungs = ladders.map((ladder, g) =>
+    undominated(ladder.flatMap(({ bytes }, rung) => {
+      const one = take(smallest.with(g, rung));
+      return one === undefined ? [] : [{ rung, bytes, time: one.time }];
+    }))
+  );
+  const at = rungs.map(() => 0);
+  for (let next = 0; next >= 0 && rungs.every(({ length }) => length > 0);) {
+    take(at.map((place, g) => rungs[g]![place]!.rung));
+    next = -1;
+    let least = Infinity;
+    at.forEach((place, g) => {
+      const here = rungs[g]![place]!, below = rungs[g]![place + 1];
+      if (below === undefined) return;
+      const price = (below.time - here.time) / (here.bytes - below.bytes);
+      if (price < least) [next, least] = [g, price];
+    });
+    if (next >= 0) at[next]!++;
+  }
+  return [...found.values()].sort((a, b) => a.time - b.time);
 }

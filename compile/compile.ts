@@ -17,20 +17,27 @@ import { defaultMaxOperations } from "../kernels/legal.ts";
 import type { Region } from "../kernels/region.ts";
 import { liftAgain } from "./again.ts";
 import { drawMemory } from "./chart.ts";
+import { Bodies, BodyPrograms } from "./bodies.ts";
 import { choose, decided, undecided } from "./choose.ts";
 import { fuse } from "./fuse.ts";
-import { prepareBack } from "./back.ts";
 import { type Laid, Layout } from "./layout.ts";
-import { type PreparedLoop, prepareLoop } from "./loop.ts";
+import type { PreparedLoop } from "./loop.ts";
 import { lower } from "./lower.ts";
 import { bytesOf, order } from "./order.ts";
-import { Planning } from "./planning.ts";
+import { type Decision, type Known, Planning } from "./planning.ts";
 import { printMemory, printRegions } from "./print.ts";
-import type { Dispatch, Hold, OutsidePlan, Program, Result, Target } from "./program.ts";
+import {
+  type Dispatch,
+  type Hold,
+  offerOf,
+  type OutsidePlan,
+  type Program,
+  type Result,
+  type Target,
+} from "./program.ts";
 import type { Script } from "./script.ts";
 import { bytesMoved, isMove } from "./moves.ts";
 import { recordLoops } from "./record.ts";
-import { type Compile, compileLoop, type LoopSteps } from "./steps.ts";
 import { isArgument, withoutReshapes } from "./store.ts";
 import { sumOf, workOf } from "./work.ts";
 
@@ -46,6 +53,8 @@ export interface CompileOptions {
   readonly outside?: OutsidePlan;
   /** What regions cost. @default the model of bytes and flops for the kind of device */
   readonly costs?: CostModel;
+  /** Plans that are enough to choose from. @default as many as there are */
+  readonly enough?: number;
   /** Checks every graph after every pass. @default false */
   readonly verify?: boolean;
   /** Operations in one kernel, at most; 1 turns fusion off, for tests. */
@@ -71,12 +80,19 @@ export function compileGraph(
   checkOwn(graph);
   check(graph.results);
   const simple = check(simplify(graph.results));
+  const { memory: budget, ...rest } = options;
+  // A body has no budget of its own: it takes what is left where it runs.
+  const { outside: _, ...within } = rest;
+  const ofBodies = { ...within, inPlace: true, enough: 6 };
+  const bodies = new BodyPrograms((body, donate) =>
+    compileGraph(body, { ...ofBodies, donate }, target)
+  );
   const loops = undecided(simple);
-  if (loops.length === 0) return compileSimple(graph, simple, options, target);
-  return choose(loops, options.memory, (choices, memory) => {
+  if (loops.length === 0) return compileSimple(graph, simple, options, target, bodies);
+  return choose(loops, budget, (choices, memory) => {
     const roots = check(simplify(decided(simple, choices)));
-    const within = { ...withoutBudget(options), ...(memory !== undefined && { memory }) };
-    return compileSimple(graph, roots, within, target);
+    const within = { ...rest, ...(memory !== undefined && { memory }) };
+    return compileSimple(graph, roots, within, target, bodies);
   });
 }
 
@@ -86,6 +102,7 @@ function compileSimple(
   simple: readonly Node[],
   options: CompileOptions,
   target: Target,
+  programs: BodyPrograms,
 ): Program {
   const check = checking(graph, options);
   const args: Node[] = [...graph.parameters, ...closedLeaves(graph)];
@@ -111,96 +128,92 @@ function compileSimple(
     : undefined;
   const fused = fuse(results, limits, { donated, heirs });
   const { regions, takeovers } = order(fused, donated, results, heirs);
-  const compile: Compile = (body, donate) =>
-    compileGraph(body, { ...withoutBudget(options), donate, inPlace: true }, target);
-  const loops = new Map<Region, PreparedLoop>(), bodies = new Map<Node, LoopSteps>();
-  for (const region of regions) {
-    const { frame, outputs } = region;
-    if (frame.is !== "loop") continue;
-    const { loop } = frame, { replay } = loop.attributes;
-    const steps = compileLoop(loop, compile);
-    bodies.set(loop, steps);
-    const prepared = replay === undefined || replay.states === 0
-      ? prepareLoop(loop, outputs, steps, target)
-      : prepareBack(loop, outputs, steps.steps, (of) => bodies.get(of)!, compile, target);
-    loops.set(region, prepared);
-  }
-  const work = (region: Region): Work => {
-    const efforts = loops.get(region)?.efforts;
-    return workOf(region, efforts && sumOf([efforts.steps, efforts.besides]));
-  };
   const costs = options.costs ?? modelled(rooflines[target.kind]);
-  const layout = new Layout({ args, results, takeovers, loops }, target);
-  const timeOf = (region: Region): number =>
+  const work = (region: Region, loop: PreparedLoop | undefined): Work =>
+    workOf(region, loop && sumOf([loop.efforts.steps, loop.efforts.besides]));
+  const timeOf = (region: Region, loop: PreparedLoop | undefined): number =>
     isMove(region)
       ? costs.transfer(region.frame.store, bytesMoved(region))
-      : costs.time(work(region));
-  const outside = options.outside ?? { host: 0, disk: 0 };
-  const planning = new Planning(layout, regions, { limits, timeOf, asked, outside });
-  const { laid, again } = planning.within(options.memory, graph.name);
-  const { allocation, dispatches, memory, steps } = laid;
-  checkFits(graph.name, allocation.stays.map(({ node }) => node), dispatches, target);
-  const printed: Graph = { ...graph, results: roots };
-  return {
-    name: graph.name,
-    arguments: args.map(avalOf),
-    donated: options.donate ?? [],
-    slots: allocation.slots,
-    dispatches,
-    script: steps.flatMap(({ script }) => script),
-    results: graph.results.map((result, i): Result => {
-      const slot = allocation.slotOf.get(roots[i]!);
-      return { shape: result.shape, dtype: result.dtype, slot: slot ?? -1 };
-    }),
-    partial: (wanted) => partial(steps, wanted.map((i) => roots[i]!)),
-    memory,
-    outside: outsideOf([
-      laid,
-      ...loops.values(),
-      ...[...bodies.values()].map(({ steps }) => steps.program),
-    ]),
-    ...(options.memory !== undefined && { budget: options.memory }),
-    steps: () =>
-      steps.map(({ region, first, count }, i) => {
-        const done = work(region), loop = loops.get(region), besides = loop?.efforts.besides;
-        return {
-          work: done,
-          time: timeOf(region),
-          again: again[i]!,
-          ...(isMove(region) && { move: { ...region.frame, bytes: bytesMoved(region) } }),
-          first,
-          count,
-          ...(besides !== undefined && besides.dispatches > 0 && {
-            besides: {
-              dispatches: besides.dispatches,
-              time: costs.time({ key: `${done.key}, besides its steps`, ...besides }),
-              of: loop!.name,
-            },
-          }),
-        };
+      : costs.time(work(region, loop));
+  const bodies = new Bodies(regions, programs, target, timeOf);
+  const layout = new Layout({ args, results, takeovers, loops: bodies.fastest }, target);
+  const smaller: Known["smaller"] = (besides) => bodies.smaller(besides);
+  const planning = new Planning(layout, regions, {
+    limits,
+    timeOf,
+    asked,
+    outside: options.outside ?? { host: 0, disk: 0 },
+    smaller,
+    enough: options.enough,
+  });
+  const programOf = ({ laid, loops, again }: Decision): Program => {
+    const { allocation, dispatches, memory, steps } = laid;
+    checkFits(graph.name, allocation.stays.map(({ node }) => node), dispatches, target);
+    const printed: Graph = { ...graph, results: roots };
+    return {
+      name: graph.name,
+      arguments: args.map(avalOf),
+      donated: options.donate ?? [],
+      slots: allocation.slots,
+      dispatches,
+      script: steps.flatMap(({ script }) => script),
+      results: graph.results.map((result, i): Result => {
+        const slot = allocation.slotOf.get(roots[i]!);
+        return { shape: result.shape, dtype: result.dtype, slot: slot ?? -1 };
       }),
-    sweep: () => planning.offers(),
-    holds: holdsOf(simple),
-    chart() {
-      const times = steps.map(({ region }) => timeOf(region));
-      return drawMemory(graph.name, { laid, again, times, results, budget: options.memory });
-    },
-    print(stage) {
-      const numbers = numbered(printed);
-      const nameOf = (node: Node): string => numbers.has(node) ? `%${numbers.get(node)}` : "unused";
-      const order = steps.map(({ region }) => region);
-      switch (stage) {
-        case "graph":
-          return printGraph(printed);
-        case "regions":
-          return printRegions(order, again, nameOf, loops);
-        case "wgsl":
-          return dispatches.map(({ kernel }) => `// ${kernel.label}\n${kernel.wgsl}`).join("\n");
-        case "memory":
-          return printMemory(allocation, memory, nameOf);
-      }
-    },
+      partial: (wanted) => partial(steps, wanted.map((i) => roots[i]!)),
+      memory,
+      outside: outsideOf([laid, ...loops.values()]),
+      ...(options.memory !== undefined && { budget: options.memory }),
+      steps: () =>
+        steps.map(({ region, first, count }, i) => {
+          const loop = loops.get(region), besides = loop?.efforts.besides;
+          const done = work(region, loop);
+          return {
+            work: done,
+            time: timeOf(region, loop),
+            again: again[i]!,
+            ...(isMove(region) && { move: { ...region.frame, bytes: bytesMoved(region) } }),
+            ...(loop !== undefined && loop.again > 0 && { within: loop.again }),
+            first,
+            count,
+            ...(besides !== undefined && besides.dispatches > 0 && {
+              besides: {
+                dispatches: besides.dispatches,
+                time: costs.time({ key: `${done.key}, besides its steps`, ...besides }),
+                of: loop!.name,
+              },
+            }),
+          };
+        }),
+      alternatives,
+      sweep: () => alternatives().map(offerOf),
+      holds: holdsOf(simple),
+      chart() {
+        const times = steps.map(({ region }) => timeOf(region, loops.get(region)));
+        return drawMemory(graph.name, { laid, again, times, results, budget: options.memory });
+      },
+      print(stage) {
+        const numbers = numbered(printed);
+        const nameOf = (node: Node): string =>
+          numbers.has(node) ? `%${numbers.get(node)}` : "unused";
+        const order = steps.map(({ region }) => region);
+        switch (stage) {
+          case "graph":
+            return printGraph(printed);
+          case "regions":
+            return printRegions(order, again, nameOf, loops);
+          case "wgsl":
+            return dispatches.map(({ kernel }) => `// ${kernel.label}\n${kernel.wgsl}`).join("\n");
+          case "memory":
+            return printMemory(allocation, memory, nameOf);
+        }
+      },
+    };
   };
+  let all: readonly Program[] | undefined;
+  const alternatives = (): readonly Program[] => all ??= planning.all().map(programOf);
+  return programOf(planning.within(options.memory, graph.name));
 }
 
 /** Checks a graph after a pass, if that is wanted. */
@@ -214,12 +227,10 @@ function checking(
   };
 }
 
-/** What loops keep outside of the device, and those in their bodies. */
-function outsideOf(
-  parts: readonly ({ readonly outside?: OutsidePlan } | undefined)[],
-): OutsidePlan {
+/** What is kept outside of the device, by values and by loops. */
+function outsideOf(parts: readonly { readonly outside: OutsidePlan }[]): OutsidePlan {
   const sum = (store: keyof OutsidePlan): number =>
-    parts.reduce((sum, part) => sum + (part?.outside?.[store] ?? 0), 0);
+    parts.reduce((sum, { outside }) => sum + outside[store], 0);
   return { host: sum("host"), disk: sum("disk") };
 }
 
@@ -240,15 +251,12 @@ function partial(steps: Laid["steps"], wanted: readonly Node[]): Script {
   const kept: Script[] = [];
   for (const { region: { outputs, inputs }, script } of steps.toReversed()) {
     if (!outputs.some((output) => needed.has(output))) continue;
+    // Who made it before made it for others.
+    for (const output of outputs) needed.delete(output);
     for (const input of inputs) needed.add(input);
     kept.push(script);
   }
   return kept.reverse().flat();
-}
-
-/** The budget is the whole program's; a body has none of its own. */
-function withoutBudget({ memory: _, ...options }: CompileOptions): CompileOptions {
-  return options;
 }
 
 /** Throws where a value leaked from another function's trace: nobody would pass it. */

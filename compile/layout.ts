@@ -13,7 +13,7 @@ import type { Region } from "../kernels/region.ts";
 import { writeTuned } from "../kernels/tuning.ts";
 import { wrapKernel } from "../kernels/user.ts";
 import { allocate, type Allocation } from "./allocate.ts";
-import type { PreparedLoop } from "./loop.ts";
+import type { Loops } from "./bodies.ts";
 import { isMove, lastLoads, movePart, outsideOfMoves } from "./moves.ts";
 import type { Dispatch, MemoryPlan, OutsidePlan, Slot, Target } from "./program.ts";
 import { uniformsOf } from "./program.ts";
@@ -27,8 +27,8 @@ export interface Given {
   readonly args: readonly Node[];
   readonly results: readonly Node[];
   readonly takeovers: ReadonlyMap<Node, Node>;
-  /** Regions that are loops, with their compiled bodies. */
-  readonly loops: ReadonlyMap<Region, PreparedLoop>;
+  /** Regions that are loops. */
+  readonly loops: Loops;
 }
 
 /** Regions in memory. */
@@ -47,16 +47,28 @@ export interface Laid {
   readonly outside: OutsidePlan;
 }
 
-/** Lays regions out. */
-export class Layout {
-  readonly #kernels = new Map<
+/** Kernels of regions, by how outputs lie over inputs, and what values are called. */
+interface Written {
+  readonly kernels: Map<
     Region,
     Map<string, { readonly kernel: Kernel; readonly buffers: readonly Node[] }>
-  >();
-  readonly #expressions = new Map<Node, string>();
+  >;
+  readonly expressions: Map<Node, string>;
+}
 
-  /** For a device. */
-  constructor(readonly given: Given, private readonly target: Target) {}
+/** Lays regions out. */
+export class Layout {
+  /** For a device; kernels that are `written` already are not written again. */
+  constructor(
+    readonly given: Given,
+    private readonly target: Target,
+    private readonly written: Written = { kernels: new Map(), expressions: new Map() },
+  ) {}
+
+  /** The same with loops that run in other memory. */
+  with(loops: Loops): Layout {
+    return new Layout({ ...this.given, loops }, this.target, this.written);
+  }
 
   /** Who lies where and when. */
   allocate(steps: readonly Region[]): Allocation {
@@ -113,8 +125,9 @@ export class Layout {
       const input = aliases.get(o);
       return input === undefined ? "" : inputs.indexOf(input);
     }).join();
-    let known = this.#kernels.get(region);
-    if (known === undefined) this.#kernels.set(region, known = new Map());
+    const { kernels, expressions } = this.written;
+    let known = kernels.get(region);
+    if (known === undefined) kernels.set(region, known = new Map());
     let written = known.get(key);
     if (written === undefined) {
       written = frame.is === "kernel"
@@ -126,8 +139,8 @@ export class Layout {
     const main = outputs[outputs.length - 1]!;
     // A line costs turning a stack trace into text, so no more are asked for than are needed.
     const source = outputs.find((o) => o.source?.line !== undefined)?.source?.line;
-    let text = this.#expressions.get(main);
-    if (text === undefined) this.#expressions.set(main, text = expression(main, 4));
+    let text = expressions.get(main);
+    if (text === undefined) expressions.set(main, text = expression(main, 4));
     return {
       kernel,
       slots: buffers.map((node) => bound.get(node)!),

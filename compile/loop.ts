@@ -12,13 +12,13 @@ import { sizeOf } from "../graph/shape.ts";
 import { copyKernel, fillKernel, placeKernel, type Row, setKernel } from "../kernels/copy.ts";
 import { bytesOf } from "./order.ts";
 import { withoutReshapes } from "./store.ts";
-import type { Dispatch, OutsidePlan, Target } from "./program.ts";
+import { type Dispatch, type OutsidePlan, runAgain, type Target } from "./program.ts";
 import { outsideOf, type Recording, type When } from "../graph/loops/replay.ts";
 import { Asked, runErrands } from "./errands.ts";
 import { inverseMover, type Stage } from "./movers.ts";
 import { forwardOpen } from "./open.ts";
 import { Recorder } from "./recorder.ts";
-import { type Effort, effortOf, sumOf } from "./work.ts";
+import { type Effort, effortOf, expectedSteps, sumOf } from "./work.ts";
 import type { Script } from "./script.ts";
 import {
   assemble,
@@ -57,8 +57,10 @@ export interface PreparedLoop {
   place(memory: Memory): Part;
   /** Lines about it for people. */
   describe?(): string[];
-  /** What it keeps outside of the device. */
-  readonly outside?: OutsidePlan;
+  /** How many regions of its bodies run again within a step. */
+  readonly again: number;
+  /** What it keeps outside of the device, and loops in its body do. */
+  readonly outside: OutsidePlan;
   /** What it does: its steps, and what it does for a way back besides. */
   readonly efforts: { readonly steps: Effort; readonly besides: Effort };
 }
@@ -218,11 +220,21 @@ class Forward implements PreparedLoop {
   }
 
   /** See {@linkcode PreparedLoop}. */
+  get again(): number {
+    return runAgain(this.steps.program);
+  }
+
+  /** See {@linkcode PreparedLoop}. */
+  get outside(): OutsidePlan {
+    return this.steps.program.outside;
+  }
+
+  /** See {@linkcode PreparedLoop}. */
   get efforts(): PreparedLoop["efforts"] {
-    const { steps, keeps, recorder, loop: { attributes: { length, record } } } = this;
+    const { steps, keeps, recorder, loop: { attributes: { length, record, running } } } = this;
     const taped = record === undefined ? 0 : length - record.from;
     return {
-      steps: effortOf(steps.program, steps.script, length),
+      steps: effortOf(steps.program, steps.script, expectedSteps(length, running !== undefined)),
       besides: sumOf([
         ...keeps.map(({ result }): Effort => ({
           bytes: 2 * bytesOf(result),

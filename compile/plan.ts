@@ -48,8 +48,8 @@ export interface Effort {
 }
 
 /** Less for large programs: each candidate costs time in proportion to the regions. */
-export function effortFor(regions: number): Effort {
-  const levels = Math.max(4, Math.min(24, Math.round(12_000 / regions)));
+export function effortFor(regions: number, most = 24): Effort {
+  const levels = Math.max(4, Math.min(most, Math.round(12_000 / regions)));
   const segments = [0, 1, 2, 4, 8, 16, 32, 64].filter((n) => n === 0 || 4 * n <= regions);
   return { levels, segments };
 }
@@ -119,6 +119,12 @@ export function undominated<P extends { readonly time: number; readonly bytes: n
   });
 }
 
+/** Some of a list, evenly, the last among them. */
+export function spread<T>(list: readonly T[], most: number): T[] {
+  if (list.length <= most) return [...list];
+  return Array.from({ length: most }, (_, i) => list[Math.ceil((i + 1) * list.length / most) - 1]!);
+}
+
 /** Bytes that any schedule has alive at some moment: of one region, or at the end. */
 function leastAlive({ recipes, regions, bytes, results }: Kitchen): number {
   const sum = (values: Iterable<number>): number => {
@@ -127,8 +133,8 @@ function leastAlive({ recipes, regions, bytes, results }: Kitchen): number {
     return total;
   };
   let least = sum(results);
-  for (const { reads, writes } of recipes.slice(0, regions)) {
-    least = Math.max(least, sum(new Set([...reads, ...writes])));
+  for (const { reads, writes, inside } of recipes.slice(0, regions)) {
+    least = Math.max(least, inside + sum(new Set([...reads, ...writes])));
   }
   return least;
 }
@@ -184,11 +190,11 @@ function reduced(
 ): Schedule {
   const { recipes, bytes, results } = kitchen;
   const moment = momentOf(kitchen, schedule, at);
-  const { reads, writes } = recipes[schedule[at]!]!;
+  const { reads, writes, inside } = recipes[schedule[at]!]!;
   const present = new Set([...reads, ...writes]);
   for (const v of moment.wanted) if (results.has(v) || isTicket(kitchen, v)) present.add(v);
   const spread = crossing(kitchen, at, moment, segments);
-  let room = target;
+  let room = target - inside;
   const held = new Set([...present, ...spread]);
   for (const v of held) room -= bytes[v]!;
   const fixed = new Set<number>();

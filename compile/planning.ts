@@ -1,23 +1,28 @@
 /**
  * The planning stage of one compile: nothing to do without a budget, or where everything fits; else
- * the fastest plan whose memory, uniforms included, is within the budget.
+ * the fastest plan whose memory, uniforms included, is within the budget. A plan says which regions
+ * run again, and in how much memory loops run.
  *
  * @module
  */
 import type { Outside } from "../graph/loops/replay.ts";
+import type { Node } from "../graph/node.ts";
 import type { Limits } from "../kernels/legal.ts";
 import type { Region } from "../kernels/region.ts";
 import { type Asked, honoured } from "./again.ts";
+import type { Loops } from "./bodies.ts";
 import type { Laid, Layout } from "./layout.ts";
+import type { PreparedLoop } from "./loop.ts";
 import { partsOf } from "./parts.ts";
-import { effortFor, type Plan, plansOf } from "./plan.ts";
-import type { Offer, OutsidePlan } from "./program.ts";
+import { effortFor, type Plan, plansOf, spread, undominated } from "./plan.ts";
+import type { OutsidePlan } from "./program.ts";
 import { isMove } from "./moves.ts";
-import { bytesAway, type Kitchen, kitchenOf, type Schedule } from "./schedule.ts";
+import { type Kitchen, kitchenOf, liveBytes, type Schedule } from "./schedule.ts";
 
 /** What was decided. */
 export interface Decision {
   readonly laid: Laid;
+  readonly loops: Loops;
   /** For each step whether its values had been made before. */
   readonly again: readonly boolean[];
 }
@@ -25,12 +30,16 @@ export interface Decision {
 /** What planning must know besides. */
 export interface Known {
   readonly limits: Limits;
-  /** Microseconds of a region. */
-  readonly timeOf: (region: Region) => number;
+  /** Microseconds of a region, which may be such a loop. */
+  readonly timeOf: (region: Region, loop: PreparedLoop | undefined) => number;
   /** What checkpoints ask for. */
   readonly asked: Asked | undefined;
   /** Bytes that may wait outside of the device. */
   readonly outside: OutsidePlan;
+  /** How many plans are enough, if not as many as there are. */
+  readonly enough: number | undefined;
+  /** Loops in less and less memory, from what is alive besides while a region runs. */
+  readonly smaller: (besides: (region: Region) => number) => readonly Loops[];
 }
 
 /** Stores in which values may wait, the nearest first. */
@@ -38,6 +47,11 @@ function storesOf(asked: Asked | undefined, outside: OutsidePlan): Outside[] {
   const used = (store: Outside): boolean =>
     outside[store] > 0 || (asked?.away.some((away) => away?.store === store) ?? false);
   return (["host", "disk"] as const).filter(used);
+}
+
+/** A plan with its loops. */
+interface Candidate extends Plan {
+  readonly layout: Layout;
 }
 
 /** A budget that no plan keeps to. */
@@ -52,9 +66,10 @@ export class BudgetError extends RangeError {
 
 /** The plans of one program. */
 export class Planning {
-  #kitchen: Kitchen | undefined;
-  #plans: readonly Plan[] | undefined;
-  readonly #peaks = new Map<Schedule, number>();
+  #parts: readonly ReadonlyMap<Node, Region>[] | undefined;
+  readonly #kitchens = new Map<Layout, Kitchen>();
+  #candidates: readonly Candidate[] | undefined;
+  readonly #peaks = new Map<Candidate, number>();
   /** Where no budget asks for more: everything once, but for what checkpoints ask for. */
   readonly #start: Schedule;
 
@@ -67,7 +82,7 @@ export class Planning {
     const once = regions.map((_, i) => i);
     this.#start = known.asked === undefined
       ? once
-      : honoured(known.asked, this.#recipes(), regions, once);
+      : honoured(known.asked, this.#kitchenOf(layout), regions, once);
   }
 
   /**
@@ -76,20 +91,20 @@ export class Planning {
    * @throws {RangeError} if there is none, naming the least that would do.
    */
   within(budget: number | undefined, name: string): Decision {
-    const first = this.#decide(this.#start);
+    const first = this.#decide(this.layout, this.#start);
     if (budget === undefined || first.laid.memory.peak <= budget) return first;
-    const plans = this.#all();
+    const candidates = this.#all();
     let least = Infinity;
-    for (const { schedule, bytes } of plans) {
-      if (bytes > budget) continue;
-      const peak = this.#peakOf(schedule);
-      if (peak <= budget) return this.#decide(schedule);
+    for (const candidate of candidates) {
+      if (candidate.bytes > budget) continue;
+      const peak = this.#peakOf(candidate);
+      if (peak <= budget) return this.#decide(candidate.layout, candidate.schedule);
       least = Math.min(least, peak);
     }
     // Uniforms come on top: the last plan is the smallest but for them.
-    for (const { schedule, bytes } of plans.toReversed()) {
-      if (bytes >= least) break;
-      least = Math.min(least, this.#peakOf(schedule));
+    for (const candidate of candidates.toReversed()) {
+      if (candidate.bytes >= least) break;
+      least = Math.min(least, this.#peakOf(candidate));
     }
     const { memory } = first.laid;
     throw new BudgetError(
@@ -100,77 +115,95 @@ export class Planning {
     );
   }
 
-  /** Bytes against time, from the fastest plan to the smallest. */
-  offers(): Offer[] {
-    const offers: Offer[] = [];
-    for (const { schedule, time } of this.#all()) {
-      const peak = this.#peakOf(schedule);
-      if (peak < (offers.at(-1)?.bytes ?? Infinity)) {
-        const { recipes } = this.#recipes();
-        const moves = schedule.filter((r) => isMove(recipes[r]!.region));
-        offers.push({
-          bytes: peak,
-          time,
-          again: schedule.length - this.regions.length - moves.length,
-          ...(moves.length > 0 && { outside: bytesAway(this.#recipes(), schedule) }),
-        });
-      }
+  /** What any budget would give, from the fastest to the smallest. */
+  all(): Decision[] {
+    let least = Infinity;
+    return spread(this.#all(), this.known.enough ?? Infinity).flatMap((candidate) => {
+      const decision = this.#decide(candidate.layout, candidate.schedule);
+      const { peak } = decision.laid.memory;
+      if (peak >= least) return [];
+      least = peak;
+      return [decision];
+    });
+  }
+
+  #all(): readonly Candidate[] {
+    if (this.#candidates !== undefined) return this.#candidates;
+    const { layout, known, regions } = this, kitchen = this.#kitchenOf(layout);
+    const alive = liveBytes(kitchen, this.#start);
+    const besides = (region: Region): number => {
+      const r = regions.indexOf(region);
+      return alive[this.#start.lastIndexOf(r)]! - kitchen.recipes[r]!.inside;
+    };
+    const layouts = [layout, ...known.smaller(besides).map((loops) => layout.with(loops))];
+    const effort = effortFor(regions.length * layouts.length, known.enough);
+    return this.#candidates = undominated(layouts.flatMap((layout) =>
+      plansOf(
+        this.#kitchenOf(layout),
+        this.#start,
+        effort,
+        (schedule) => layout.bytesOf(this.#regionsOf(schedule)),
+        known.outside,
+      ).map((plan) => ({ ...plan, layout }))
+    ));
+  }
+
+  #kitchenOf(layout: Layout): Kitchen {
+    let kitchen = this.#kitchens.get(layout);
+    if (kitchen === undefined) {
+      const { regions, known: { limits, timeOf, asked, outside } } = this;
+      const { results, takeovers, loops } = layout.given;
+      const parts = this.#parts ??= regions.map((region) => partsOf(region, limits));
+      kitchen = kitchenOf(
+        regions,
+        parts,
+        results,
+        takeovers,
+        (region) => timeOf(region, loops.get(region)),
+        storesOf(asked, outside),
+        (region) => insideOf(loops.get(region)),
+      );
+      this.#kitchens.set(layout, kitchen);
     }
-    return offers;
-  }
-
-  #all(): readonly Plan[] {
-    return this.#plans ??= plansOf(
-      this.#recipes(),
-      this.#start,
-      effortFor(this.regions.length),
-      (schedule) => this.layout.bytesOf(this.#regionsOf(schedule)),
-      this.known.outside,
-    );
-  }
-
-  #recipes(): Kitchen {
-    if (this.#kitchen !== undefined) return this.#kitchen;
-    const { results, takeovers } = this.layout.given;
-    const { limits, timeOf, asked, outside } = this.known;
-    const parts = this.regions.map((region) => partsOf(region, limits));
-    return this.#kitchen = kitchenOf(
-      this.regions,
-      parts,
-      results,
-      takeovers,
-      timeOf,
-      storesOf(asked, outside),
-    );
+    return kitchen;
   }
 
   #regionsOf(schedule: Schedule): Region[] {
-    if (this.#kitchen === undefined) return schedule.map((r) => this.regions[r]!);
-    const { recipes } = this.#recipes();
-    return schedule.map((r) => recipes[r]!.region);
+    // Whatever memory loops run in, regions have the same numbers.
+    return schedule.map((r) => this.regions[r] ?? this.#kitchenOf(this.layout).recipes[r]!.region);
   }
 
   /** Bytes of everything, known only when its kernels are written. */
-  #peakOf(schedule: Schedule): number {
-    let peak = this.#peaks.get(schedule);
+  #peakOf(candidate: Candidate): number {
+    let peak = this.#peaks.get(candidate);
     if (peak === undefined) {
-      peak = this.layout.lay(this.#regionsOf(schedule)).memory.peak;
-      this.#peaks.set(schedule, peak);
+      const { layout, schedule } = candidate;
+      peak = layout.lay(this.#regionsOf(schedule)).memory.peak;
+      this.#peaks.set(candidate, peak);
     }
     return peak;
   }
 
-  #decide(schedule: Schedule): Decision {
+  #decide(layout: Layout, schedule: Schedule): Decision {
+    const laid = layout.lay(this.#regionsOf(schedule));
     const ran = new Set<number>();
     const again = schedule.map((r) => {
       const known = r >= this.regions.length || ran.has(r);
       ran.add(r);
       return known;
     });
-    const regions = this.#regionsOf(schedule);
     return {
-      laid: this.layout.lay(regions),
-      again: again.map((known, i) => known && !isMove(regions[i]!)),
+      laid,
+      loops: layout.given.loops,
+      again: again.map((known, i) => known && !isMove(laid.steps[i]!.region)),
     };
   }
+}
+
+/** Bytes that a loop needs while it runs, but for what begins in the memory of a value. */
+function insideOf(loop: PreparedLoop | undefined): number {
+  return (loop?.scratch ?? []).reduce(
+    (sum, { bytes, over }) => over === undefined ? sum + bytes : sum,
+    0,
+  );
 }

@@ -91,6 +91,8 @@ export interface Step {
     readonly store: OutsideStore;
     readonly bytes: number;
   };
+  /** Of a loop: how many regions within a step of it run again. */
+  readonly within?: number;
   /** The number of its first dispatch. */
   readonly first: number;
   /** How many dispatches it has: loops have several. */
@@ -108,7 +110,7 @@ export interface Offer {
   /** Bytes that wait outside of the device at the fullest moment of each store, where any do. */
   readonly outside?: OutsidePlan;
   /** How loops are gone back over for which that is chosen. */
-  readonly loops?: string;
+  readonly loops?: readonly string[];
 }
 
 /** What a program holds for a way back instead of what it was made from, in words and sizes. */
@@ -145,9 +147,13 @@ export interface Program {
   readonly budget?: number;
   /** What was chosen for loops whose way back was left to the compiler. */
   readonly choices?: readonly string[];
+  /** What was weighed for them, each if nothing else is made twice. */
+  weighed?(): Offer[];
   /** What runs, in order, and what it is expected to cost. */
   steps(): Step[];
-  /** Bytes against time: what other budgets would give, from the fastest to the smallest. */
+  /** What other budgets would give, from the fastest to the smallest; this one is among them. */
+  alternatives(): readonly Program[];
+  /** Bytes against time: {@linkcode alternatives} in figures. */
   sweep(): Offer[];
   /** Sketches and the like: what way backs read that the user allowed to be something else. */
   readonly holds: readonly Hold[];
@@ -155,6 +161,28 @@ export interface Program {
   chart(): string;
   /** The stages of this compile as text, by name: graph, regions, wgsl, memory. */
   print(stage: "graph" | "regions" | "wgsl" | "memory"): string;
+}
+
+/** Microseconds that a program is expected to take. */
+export function timeOf(program: Program): number {
+  return program.steps().reduce((sum, { time }) => sum + time, 0);
+}
+
+/** How many regions run again, in bodies of loops once for all steps. */
+export function runAgain(program: Program): number {
+  return program.steps().reduce((sum, { again, within = 0 }) => sum + Number(again) + within, 0);
+}
+
+/** What a program offers. */
+export function offerOf(program: Program): Offer {
+  const { outside } = program;
+  return {
+    bytes: program.memory.peak,
+    time: timeOf(program),
+    again: runAgain(program),
+    ...(outside.host + outside.disk > 0 && { outside }),
+    ...(program.choices !== undefined && { loops: program.choices }),
+  };
 }
 
 /** Uniforms begin at multiples of this. */

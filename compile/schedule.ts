@@ -21,6 +21,8 @@ export interface Recipe {
   readonly region: Region;
   /** Microseconds. */
   readonly time: number;
+  /** Bytes that it needs while it runs, besides what it reads and writes. */
+  readonly inside: number;
   /** Values that it reads and writes, by number; arguments are not among them. */
   readonly reads: readonly number[];
   readonly writes: readonly number[];
@@ -67,6 +69,7 @@ export function kitchenOf(
   takeovers: ReadonlyMap<Node, Node>,
   timeOf: (region: Region) => number,
   stores: readonly Outside[] = [],
+  insideOf: (region: Region) => number = () => 0,
 ): Kitchen {
   const values = regions.flatMap(({ outputs }) => outputs);
   const numbers = new Map(values.map((node, i) => [node, i]));
@@ -76,6 +79,7 @@ export function kitchenOf(
   const recipe = (region: Region): Recipe => ({
     region,
     time: timeOf(region),
+    inside: insideOf(region),
     reads: region.inputs.filter((x) => !isArgument(x)).map((x) => numbers.get(x)!),
     writes: region.outputs.map((x) => numbers.get(x)!),
     doomed: region.inputs.flatMap((x) => destroyer.get(x) ?? []),
@@ -159,7 +163,9 @@ export function liveBytes(kitchen: Kitchen, schedule: Schedule): Float64Array {
   const end = new Int32Array(bytes.length).fill(-1);
   for (const v of results) end[v] = schedule.length;
   for (let i = schedule.length - 1; i >= 0; i--) {
-    const { reads, writes } = recipes[schedule[i]!]!;
+    const { reads, writes, inside } = recipes[schedule[i]!]!;
+    live[i]! += inside;
+    live[i + 1]! -= inside;
     for (const v of writes) {
       live[i]! += bytes[v]!;
       const last = Math.max(end[v]!, i);

@@ -15,6 +15,17 @@ const integer = /(?<![\w.])\d+(?![\w.])/g;
 interface Split {
   readonly pieces: readonly string[];
   readonly numbers: readonly number[];
+  /** All pieces in one. */
+  readonly key: string;
+}
+
+/** Texts taken apart: kernels are asked again for every plan that is tried. */
+const known = new WeakMap<Kernel, Split>();
+
+function splitOf(kernel: Kernel): Split {
+  let text = known.get(kernel);
+  if (text === undefined) known.set(kernel, text = split(kernel.wgsl));
+  return text;
 }
 
 /** Only the statements of `main` have numbers that may move; array types and attributes don't. */
@@ -36,7 +47,7 @@ function split(wgsl: string): Split {
     }
     pieces[pieces.length - 1] += line.slice(end) + "\n";
   }
-  return { pieces, numbers };
+  return { pieces, numbers, key: pieces.join("\0") };
 }
 
 /** True for a kernel that shares its text already, with others in the body of a loop. */
@@ -51,10 +62,9 @@ export function shareKernels(dispatches: readonly Dispatch[]): Dispatch[] {
   for (const { kernel } of dispatches) {
     if (kernel.fixed || byText.has(kernel.wgsl) || readsSizes(kernel)) continue;
     byText.set(kernel.wgsl, kernel);
-    const text = split(kernel.wgsl);
-    const key = text.pieces.join("\0");
-    const family = families.get(key);
-    if (family === undefined) families.set(key, [{ kernel, text }]);
+    const text = splitOf(kernel);
+    const family = families.get(text.key);
+    if (family === undefined) families.set(text.key, [{ kernel, text }]);
     else family.push({ kernel, text });
   }
   const shared = new Map<string, { wgsl: string; uniforms: Uint32Array }>();
@@ -105,9 +115,9 @@ function declarationOf(size: number): string {
 /** Word 0 of the sizes is the zero that barriers need; the sizes follow. */
 function declareSizes(body: string, binding: number, count: number, vectors: number): string {
   const declaration = `@group(0) @binding(${binding}) var<uniform> sizes: array<vec4<u32>, `;
-  const known = `${declaration}1>;`;
-  const declared = body.includes(known)
-    ? body.replace(known, `${declaration}${vectors}>;`)
+  const zero = `${declaration}1>;`;
+  const declared = body.includes(zero)
+    ? body.replace(zero, `${declaration}${vectors}>;`)
     : body.replace("@compute", `${declaration}${vectors}>;\n@compute`);
   const names = Array.from(
     { length: count },

@@ -34,6 +34,14 @@ export function effortOf(
   return { bytes, flops, dispatches };
 }
 
+/**
+ * Steps that a loop is expected to take; where only its data know, a number of the order at which
+ * it matters how many snapshots there are.
+ */
+export function expectedSteps(length: number, open: boolean): number {
+  return open ? Math.min(length, 1024) : length;
+}
+
 /** Everything together. */
 export function sumOf(efforts: readonly Effort[]): Effort {
   const sum = (part: keyof Effort): number => efforts.reduce((n, effort) => n + effort[part], 0);

@@ -10,6 +10,7 @@ import { anyFlag, carryChecks, collectChecks, demandsOf, noteCheck } from "./che
 import { closeOver } from "./close.ts";
 import { describe } from "./describe.ts";
 import type { Node } from "./node.ts";
+import { auto } from "./loops/auto.ts";
 import type { Plan } from "./loops/replay.ts";
 import { checkCarry, invert, type Strategy } from "./scan.ts";
 import type { Tensor } from "./tensor.ts";
@@ -28,10 +29,13 @@ export interface WhileOptions {
    * while the loop runs, and computes the others again on the way back. `revolve` does so, too, and
    * can go back over segments between them as its `leaf` says: `reverse` runs the inverse of the
    * body, which gets the carry and the number of the step, as in `loop`.
+   * `"auto"` keeps as many as fit, 64 at most: how long the loop runs is not known, and with more
+   * snapshots fewer steps run again, whatever the length. With 64, none of 2145 steps runs more than
+   * twice again.
    *
    * @default {online({ snapshots: 16 })}
    */
-  readonly backward?: Strategy;
+  readonly backward?: Strategy | "auto";
   /** What the loop is called in printed graphs and errors; the body's name by default. */
   readonly name?: string;
 }
@@ -95,12 +99,13 @@ export function whileLoop<C>(
       `Cannot ${action}: maximum is ${maximum}, expected an integer from 1 to ${mostSteps}`,
     );
   }
-  const plan = options.backward === undefined ? usual : options.backward.plan;
+  const strategy = options.backward === "auto" ? auto() : options.backward;
+  const plan = strategy === undefined ? usual : strategy.plan;
   if (plan?.open === undefined) {
     throw new TypeError(
-      `Cannot ${action}: backward is ${plan?.name ?? describe(options.backward)}, expected ` +
-        "online({ snapshots }) or revolve({ snapshots, segment, leaf }) where the number of steps " +
-        "is not known",
+      `Cannot ${action}: backward is ${plan?.name ?? describe(strategy)}, expected ` +
+        '"auto", online({ snapshots }) or revolve({ snapshots, segment, leaf }) where the number ' +
+        "of steps is not known",
     );
   }
   const first = partsOf(carry, "the carry");
@@ -126,7 +131,7 @@ export function whileLoop<C>(
     });
     return { next: next.nodes, goes: apply("and", [goes, left], {}) };
   });
-  const inverse = plan.inverts ? options.backward!.inverse : undefined;
+  const inverse = plan.inverts ? strategy!.inverse : undefined;
   const previous = apply("sub", [step, fill(1, [], "u32")], {});
   const undone = inverse && invert(action, inverse, first, before, handle(previous));
   const masked = (next: Node, now: Node): Node => where(broadcastTo(running, now.shape), next, now);

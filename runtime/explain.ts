@@ -85,7 +85,10 @@ function planLines({ program, measured }: LoadedProgram): string[] {
     }, 0);
     return `${predicted} predicted, ${showMicroseconds(1e6 * seconds)} measured`;
   };
-  const chosen = (program.choices ?? []).map((choice) => `chosen to go back over ${choice}`);
+  const chosen = [
+    ...(program.choices ?? []).map((choice) => `chosen to go back over ${choice}`),
+    ...weighedLines(program),
+  ];
   const besides = steps.flatMap(({ besides }) =>
     besides === undefined ? [] : [
       `for the way back of ${besides.of}: ${besides.dispatches} dispatches besides its steps, ` +
@@ -96,8 +99,16 @@ function planLines({ program, measured }: LoadedProgram): string[] {
   const budget = program.budget === undefined
     ? "no budget"
     : `a budget of ${program.budget} bytes (${showBytes(program.budget)})`;
+  const within = steps.flatMap(({ within, work }, i) =>
+    within === undefined ? [] : [
+      `  region ${i}: ${within} regions made again within each step of its ${
+        work.key.split(":", 1)[0]
+      }`,
+    ]
+  );
   if (repeated.length + moves.length === 0) {
-    return [`plan: ${budget}, everything is kept; ${timeOf(steps)}`, ...chosen, ...besides];
+    const kept = within.length === 0 ? "everything is kept" : "everything between loops is kept";
+    return [`plan: ${budget}, ${kept}; ${timeOf(steps)}`, ...within, ...chosen, ...besides];
   }
   const first = steps.filter(({ again, move }) => !again && move === undefined);
   const moved = moves.length === 0 ? "" : `, ${moves.length} moves to and from outside`;
@@ -108,6 +119,7 @@ function planLines({ program, measured }: LoadedProgram): string[] {
     `  once   ${timeOf(first)}`,
     `  again  ${timeOf(repeated)}`,
     ...moves.length === 0 ? [] : [`  moves  ${showMicroseconds(sumOf(moves))} predicted`],
+    ...within,
     ...chosen,
     ...besides,
   ];
@@ -141,6 +153,21 @@ function sumOf(steps: readonly Step[]): number {
   return steps.reduce((sum, { time }) => sum + time, 0);
 }
 
+/** Why loops are gone back over like this: what else there was, if anything was weighed. */
+function weighedLines({ budget, weighed, choices }: Program): string[] {
+  if (budget === undefined || weighed === undefined) return [];
+  const chosen = choices!.join("; ");
+  return [
+    "weighed, each with nothing else made again:",
+    ...weighed().map(({ bytes, time, loops }) => {
+      const names = loops!.map((loop) => loop.slice(loop.indexOf(" steps: ") + 8)).join("; ");
+      const fits = bytes <= budget ? "" : ", does not fit as it is";
+      const mark = loops!.join("; ") === chosen ? "> " : "  ";
+      return `${mark}${names}: ${showMicroseconds(time)} predicted, ${bytes} bytes${fits}`;
+    }),
+  ];
+}
+
 /** What is held for ways back in place of what it was made from, alike ones in one line. */
 function holdLines({ holds }: Program): string[] {
   const counts = new Map<string, number>();
@@ -166,7 +193,7 @@ function sweepLines(program: Program): string[] {
       return now + String(bytes).padStart(18) + showMicroseconds(time).padStart(18) +
         share.padStart(12) + String(again).padStart(19) +
         (outside === undefined ? "" : `  ${outside.host + outside.disk} bytes outside`) +
-        (loops === undefined ? "" : `  ${loops}`);
+        (loops === undefined ? "" : `  ${loops.join("; ")}`);
     }),
   ];
 }

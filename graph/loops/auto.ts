@@ -40,6 +40,11 @@ export class AutoPlan implements Plan {
     return this.reverse?.check;
   }
 
+  /** Where the length is not known, the first state is the one snapshot that every loop has. */
+  get open(): number | undefined {
+    return this.reverse === undefined && this.host + this.disk === 0 ? 1 : undefined;
+  }
+
   /** See {@linkcode Plan}. */
   gauge(tape: string, loop: string): Gauge {
     return this.reverse!.gauge!(tape, loop);

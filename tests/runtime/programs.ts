@@ -92,6 +92,7 @@ export function programOf(
         first,
         count: 1,
       })),
+    alternatives: () => [],
     sweep: () => [],
     chart: () => "",
     results: parts.results,
