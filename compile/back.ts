@@ -240,6 +240,11 @@ class Back implements PreparedLoop {
   }
 
   /** See {@linkcode PreparedLoop}. */
+  get transfers(): NonNullable<PreparedLoop["transfers"]> {
+    return { times: this.snapshots.transfers(), bytes: bytesOfState(this.states) };
+  }
+
+  /** See {@linkcode PreparedLoop}. */
   get outside(): OutsidePlan {
     const own = this.snapshots.outside(), inside = this.pull.program.outside;
     return { host: own.host + inside.host, disk: own.disk + inside.disk };

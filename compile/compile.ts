@@ -134,7 +134,7 @@ function compileSimple(
   const timeOf = (region: Region, loop: PreparedLoop | undefined): number =>
     isMove(region)
       ? costs.transfer(region.frame.store, bytesMoved(region))
-      : costs.time(work(region, loop));
+      : costs.time(work(region, loop)) + transferTime(loop, costs);
   const bodies = new Bodies(regions, programs, target, timeOf);
   const layout = new Layout({ args, results, takeovers, loops: bodies.fastest }, target);
   const smaller: Known["smaller"] = (besides) => bodies.smaller(besides);
@@ -225,6 +225,16 @@ function checking(
     if (wanted) verify(roots, parameters);
     return roots;
   };
+}
+
+/** Microseconds in which the states of a loop go outside of the device and come back. */
+function transferTime({ transfers }: Partial<PreparedLoop> = {}, costs: CostModel): number {
+  if (transfers === undefined) return 0;
+  const { times, bytes } = transfers;
+  return (["host", "disk"] as const).reduce(
+    (sum, store) => sum + times[store] * costs.transfer(store, bytes),
+    0,
+  );
 }
 
 /** What is kept outside of the device, by values and by loops. */

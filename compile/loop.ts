@@ -61,6 +61,8 @@ export interface PreparedLoop {
   readonly again: number;
   /** What it keeps outside of the device, and loops in its body do. */
   readonly outside: OutsidePlan;
+  /** States that go to a store outside of the device or come back, how often, and the bytes of one. */
+  readonly transfers?: { readonly times: OutsidePlan; readonly bytes: number };
   /** What it does: its steps, and what it does for a way back besides. */
   readonly efforts: { readonly steps: Effort; readonly besides: Effort };
 }

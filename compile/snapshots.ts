@@ -99,6 +99,18 @@ export class Snapshots {
     return starts;
   }
 
+  /** How often a state goes to each store, or comes back from it. */
+  transfers(): OutsidePlan {
+    const times = { host: 0, disk: 0 };
+    if (!this.#isAway.includes(true)) return times;
+    for (const action of this.plan!.schedule(this.length)) {
+      if (action.do !== "snapshot" && action.do !== "restore") continue;
+      const store = this.plan!.storeOf(action.slot, this.length);
+      if (this.isAway(action.slot) && store !== "device") times[store]++;
+    }
+    return times;
+  }
+
   /** Bytes of the states that lie outside of the device at the fullest moment of each store. */
   outside(): OutsidePlan {
     const peak = { host: 0, disk: 0 }, now = { host: 0, disk: 0 };

@@ -61,7 +61,8 @@ const known = new Map<string, AutoPlan>();
 /**
  * Leaves it to the compiler what the way back of a loop keeps. With memory to spare that is every
  * state, which is fastest. Under a budget (`compile(f, { memory })`) it is whatever fits and takes
- * the least time, as predicted: all states, some of them (`revolve`), or what the options allow.
+ * the least time, as predicted: all states, some of them (`revolve`), or what the options allow, by
+ * itself or under an outer `revolve`. In `whileLoop` it is a number of snapshots, 64 at most.
  * The gradient is that of `"store"`, to the bit. As `backward`, the text `"auto"` is `auto()`.
  *
  * @throws {TypeError} if `reverse` is not exact.

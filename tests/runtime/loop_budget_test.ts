@@ -5,7 +5,9 @@
  * @module
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
 import * as rg from "../../mod.ts";
+import "../seed.ts";
 import { bitsOf } from "./bits.ts";
 
 await rg.init({ software: "allow" });
@@ -81,4 +83,100 @@ Deno.test("so is what lies within a step of a loop in a loop", async () => {
   ];
   const { peak, least } = await checkBudgets(f, [normal(3, [64, 8])]);
   assert(least < 0.9 * peak, `${least} of ${peak}`);
+});
+
+/** A program with loops, as random numbers describe it. */
+interface Recipe {
+  readonly size: number;
+  readonly length: number;
+  readonly layers: number;
+  readonly outer: rg.Backward;
+  /** Steps of a loop in the body, 0 for none, and how that is gone back over. */
+  readonly inside: number;
+  readonly inner: rg.Backward;
+  /** What is a checkpoint: nothing, the body, or the whole loop. */
+  readonly checkpoint: "nothing" | "body" | "loop";
+  /** The steps are counted by the data. */
+  readonly open: boolean;
+}
+
+const backward = fc.constantFrom<rg.Backward>(
+  "store",
+  "auto",
+  rg.revolve({ snapshots: 1 }),
+  rg.revolve({ snapshots: 2 }),
+  rg.revolve({ snapshots: 1, segment: 2 }),
+  rg.offload({ device: 1, host: 2 }),
+  rg.auto({ host: 2 }),
+);
+const recipes: fc.Arbitrary<Recipe> = fc.record({
+  size: fc.constantFrom(1, 5, 16),
+  length: fc.integer({ min: 0, max: 6 }),
+  layers: fc.integer({ min: 1, max: 3 }),
+  outer: backward,
+  inside: fc.integer({ min: 0, max: 3 }),
+  inner: backward,
+  checkpoint: fc.constantFrom("nothing", "body", "loop"),
+  open: fc.boolean(),
+});
+
+/** The gradient of what a recipe says; plain: with all states stored, and nothing else. */
+function gradientOf(recipe: Recipe, plain: boolean) {
+  const { length, layers, inside, checkpoint, open } = recipe;
+  const way = (backward: rg.Backward): rg.Backward => plain ? "store" : backward;
+  const held = <A extends readonly unknown[], R>(what: string, f: (...args: A) => R) =>
+    !plain && checkpoint === what ? rg.checkpoint(f as never) as typeof f : f;
+  const loss = (x: T, w: T): T => {
+    const body = held("body", (h: T, w: T): T => {
+      let y = h;
+      for (let i = 0; i < layers; i++) y = y.matmul(w).tanh().add(y.sin());
+      if (inside === 0) return y;
+      return rg.loop((y: T) => y.matmul(w).sin(), y, {
+        length: inside,
+        backward: way(recipe.inner),
+      });
+    });
+    const all = held("loop", (x: T, w: T): T => {
+      if (!open || plain) {
+        return rg.loop((h: T) => body(h, w), x, { length, backward: way(recipe.outer) });
+      }
+      const [{ h }] = rg.whileLoop(
+        ({ left }: { h: T; left: T }) => left.greater(0),
+        ({ h, left }) => ({ h: body(h, w), left: left.sub(1) }),
+        { h: x, left: rg.tensor(length, { dtype: "i32" }) },
+        { backward: recipe.outer === "auto" ? "auto" : rg.online({ snapshots: 2 }) },
+      );
+      return h;
+    });
+    return all(x, w).square().sum();
+  };
+  return (x: T, w: T): T[] => rg.grad(loss, { argnums: [0, 1] })(x, w) as T[];
+}
+
+Deno.test("whatever loops are made of, budgets keep the bits and are kept to", async () => {
+  await fc.assert(
+    fc.asyncProperty(recipes, fc.integer({ min: 0, max: 100 }), async (recipe, percent) => {
+      const args = [normal(1, [recipe.size, 4]), normal(2, [4, 4], 0.5)] as const;
+      const expected = await bitsOf(within(gradientOf(recipe, true) as never)(...args) as T[]);
+      const f = gradientOf(recipe, false) as (...args: T[]) => T[], free = within(f);
+      assertEquals(await bitsOf(free(...args) as T[]), expected);
+      const { arguments: given } = free.programs()[0]!.memory;
+      const memory = Math.ceil(given + (peakOf(free) - given) * percent / 100);
+      const check = async (memory: number): Promise<void> => {
+        const run = within(f, memory);
+        assertEquals(await bitsOf(run(...args) as T[]), expected, `${memory} bytes`);
+        assert(peakOf(run) <= memory);
+      };
+      try {
+        await check(memory);
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        const least = Number(error.message.match(/at least (\d+)/)![1]);
+        assert(least > memory, error.message);
+        await check(least);
+        assertThrows(() => within(f, least - 1)(...args), RangeError, `at least ${least} `);
+      }
+    }),
+    { numRuns: 6 },
+  );
 });
