@@ -12,6 +12,7 @@
  */
 import { again, apply, avalOf, call, mark, parameter, rebuild } from "../build.ts";
 import { closeOver } from "../close.ts";
+import { collectChecks, noteCheck } from "../check.ts";
 import { describe } from "../describe.ts";
 import { isFloat } from "../dtype.ts";
 import type { DType } from "../dtype.ts";
@@ -162,15 +163,20 @@ export function checkpoint<A extends readonly unknown[], R>(
   const checkpointed = (...args: A): R => {
     const given = partsOf(args, `arguments of ${name}`);
     const parameters = given.nodes.map((node, i) => parameter(i, avalOf(node)));
-    const returned = run("trace", f, treeOf(given.structure, parameters) as unknown[]);
-    const results = resultsOf("trace", f, returned);
-    const { graph, captured } = closeOver(name, parameters, results.nodes);
+    const { value: returned, checks } = collectChecks(() =>
+      run("trace", f, treeOf(given.structure, parameters) as unknown[])
+    );
+    const results = resultsOf("trace", f, returned), own = results.nodes.length;
+    const all = [...results.nodes, ...checks.map(({ flag }) => flag)];
+    const { graph, captured } = closeOver(name, parameters, all);
+    const pulled = { ...graph, results: graph.results.slice(0, own) };
     const pull: CustomPull = (inputs, _, cotangents) => {
-      const order = topological(graph.results);
-      return pullAgain(order, graph, inputs, cotangents, policy, name);
+      const order = topological(pulled.results);
+      return pullAgain(order, pulled, inputs, cotangents.slice(0, own), policy, name);
     };
     const nodes = call(graph, [...given.nodes, ...captured], { name, pull, open: true });
-    return treeOf(results.structure, nodes) as R;
+    checks.forEach(({ message }, i) => noteCheck({ flag: nodes[own + i]!, message }));
+    return treeOf(results.structure, nodes.slice(0, own)) as R;
   };
   return Object.defineProperty(checkpointed, "name", { value: f.name });
 }
@@ -210,10 +216,12 @@ function pullAgain(
     );
   }
   const active = marks.map((x) => isFloat(x.dtype));
-  const pulled = pullback(
-    graph.results.map((x) => marked.get(x)!),
-    marks.filter((_, i) => active[i]),
-    cotangents,
+  const { value: pulled, checks } = collectChecks(() =>
+    pullback(
+      graph.results.map((x) => marked.get(x)!),
+      marks.filter((_, i) => active[i]),
+      cotangents,
+    )
   );
   const replaced = new Map<Node, Node>(cotangents.map((g) => [g, g]));
   marks.forEach((x, i) => replaced.set(x, inputs[i]!));
@@ -221,7 +229,9 @@ function pullAgain(
     const m = marked.get(node)!;
     if (m !== node && !replaced.has(m)) replaced.set(m, copy.get(node)!);
   }
-  const gradients = substitute(pulled, replaced);
+  const found = substitute([...pulled, ...checks.map(({ flag }) => flag)], replaced);
+  const gradients = found.slice(0, pulled.length);
+  checks.forEach(({ message }, i) => noteCheck({ flag: found[pulled.length + i]!, message }));
   let next = 0;
   return active.map((is) => is ? gradients[next++] : undefined);
 }

@@ -1,7 +1,8 @@
 /**
  * `checkpoint`: the same bits from less memory, whatever is saved, under every transform.
  */
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import * as rg from "../../mod.ts";
 import {
   checkpoint,
   compile,
@@ -202,4 +203,22 @@ Deno.test("checkpoint() and name() say what is wrong with what they are given", 
     "Cannot checkpoint f: the policy is",
   );
   assertThrows(() => name([], 3 as never), TypeError, "Cannot name a value");
+});
+
+Deno.test("what is checked inside a checkpoint is heard of, there and on the way back", async () => {
+  const body = (x: rg.Tensor): rg.Tensor => {
+    rg.check(x.less(3), "a value is large, expected less than 3");
+    const [{ y }] = rg.whileLoop(
+      ({ n }: { y: rg.Tensor; n: rg.Tensor }) => n.greater(0),
+      ({ y, n }) => ({ y: y.mul(2).sin(), n: n.sub(1) }),
+      { y: x, n: rg.tensor(3, { dtype: "i32" }) },
+      { maximum: 5 },
+    );
+    return y;
+  };
+  const gradient = rg.compile((x: rg.Tensor) => rg.grad((x) => rg.checkpoint(body)(x).sum())(x));
+  const plain = rg.compile((x: rg.Tensor) => rg.grad((x) => body(x).sum())(x));
+  const x = rg.tensor([0.25, 2]);
+  assertEquals(await gradient(x).array(), await plain(x).array());
+  await assertRejects(() => gradient(x.mul(2)).data(), rg.CheckError, "a value is large");
 });
