@@ -104,7 +104,7 @@ export function whileLoop<C>(
   if (plan?.open === undefined) {
     throw new TypeError(
       `Cannot ${action}: backward is ${plan?.name ?? describe(strategy)}, expected ` +
-        '"auto", online({ snapshots }) or revolve({ snapshots, segment, leaf }) where the number ' +
+        'online({ snapshots }) or revolve({ snapshots, segment, leaf }), or "auto", where the number ' +
         "of steps is not known",
     );
   }
