@@ -19,11 +19,10 @@ import { forwardOf, makeReplay, replayInputs, statesAt } from "../graph/loops/re
 import { replaceResults } from "../graph/loops/tidy.ts";
 import { is, type Node } from "../graph/node.ts";
 import { topological } from "../graph/walk.ts";
-import { bytesOf } from "./order.ts";
 import { spread, undominated } from "./plan.ts";
 import { offerOf, type Program, timeOf } from "./program.ts";
 import { bytesOfState } from "./snapshots.ts";
-import { tapeMemory } from "./tape.ts";
+import { tapeShapeOf } from "./tape.ts";
 
 /** How a loop may be gone back over; without a plan all states are stored. */
 export interface Choice {
@@ -85,18 +84,21 @@ function* halves(from: number, to: number): Generator<number, void, undefined> {
   for (let n = from; n >= to; n >>= 1) yield n;
 }
 
+/** About what a plan's tape takes, if it has one. */
+function bytesOfTape({ parts: { tape } }: SchedulePlan, state: readonly Node[], length: number) {
+  if (tape === undefined) return 0;
+  const { elements, segment, headerWords } = tapeShapeOf(state, tape.segment(length), length);
+  return elements * segment * tape.sizes.bits / 8 + 4 * headerWords;
+}
+
 /** The plans of a loop. */
 function choicesOf(back: Node<"loop">): Choice[] {
   const { replay, length } = back.attributes;
   const { reverse, host, disk } = replay!.plan as AutoPlan;
   const { states } = replayInputs(back.attributes, replay!, back.inputs);
-  const { body } = forwardOf(back).loop.attributes;
   const state = states.map(([working]) => working!), bytes = bytesOfState(states);
   const choice = (plan: SchedulePlan, held: number): Choice => {
-    const { tape } = plan.parts;
-    const memory = tape === undefined ? [] : tapeMemory(body.name, state, length, tape);
-    const taped = memory.reduce((sum, part) => sum + bytesOf(part), 0);
-    return { name: plan.name, plan, bytes: held * bytes + taped };
+    return { name: plan.name, plan, bytes: held * bytes + bytesOfTape(plan, state, length) };
   };
   if (replay!.open) {
     return [...halves(Math.min(mostOpen, length), 1)].map((snapshots) =>
