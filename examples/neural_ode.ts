@@ -7,85 +7,15 @@
  *
  * @module
  */
-import { parseArgs } from "@std/cli";
 import { join } from "@std/path";
 import * as rg from "@retrograd/retrograd";
-
-const usage = `Usage: ./dev example:neural-ode [options]
-
-Learns the right-hand side of a differential equation from points of one solution.
-
-  --iterations N  steps of the optimizer (default 300)
-  --width N       units of the hidden layer (default 48)
-  --batch N       pieces of the solution in a step (default 16)
-  --rate X        Adam's step size (default 0.01)
-  --tolerance X   error that a step of the solver may make (default 0.001)
-  --backward NAME what the gradient keeps: online or continuous (default online)
-  --seed N        seed of noise, parameters and order (default 0)
-  --out DIR       folder for the picture (default runs/neural-ode)
-  --help          this text`;
-
-const defaults = {
-  iterations: "300",
-  width: "48",
-  batch: "16",
-  rate: "0.01",
-  tolerance: "0.001",
-  backward: "online",
-  seed: "0",
-  out: "runs/neural-ode",
-};
-
-/** Says what is wrong in one sentence and ends. */
-function fail(message: string, code: number): never {
-  console.error(message);
-  Deno.exit(code);
-}
-
-function readArguments(args: readonly string[]) {
-  const wrong = (is: string, expected: string): never =>
-    fail(`Cannot example:neural-ode: ${is}, expected ${expected}\n\n${usage}`, 2);
-  const given = parseArgs([...args], {
-    string: Object.keys(defaults),
-    boolean: ["help"],
-    default: defaults,
-    unknown: (arg) => wrong(`there is no option ${arg}`, "what --help lists"),
-  });
-  if (given.help) {
-    console.log(usage);
-    Deno.exit(0);
-  }
-  const count = (name: "iterations" | "width" | "batch" | "seed", least: number): number => {
-    const n = Number(given[name]);
-    if (given[name] !== "" && Number.isSafeInteger(n) && n >= least) return n;
-    return wrong(`--${name} is "${given[name]}"`, `an integer from ${least}`);
-  };
-  const positive = (name: "rate" | "tolerance"): number => {
-    const x = Number(given[name]);
-    return x > 0 && x < Infinity ? x : wrong(`--${name} is "${given[name]}"`, "a positive number");
-  };
-  const { backward, out } = given;
-  if (backward !== "online" && backward !== "continuous") {
-    return wrong(`--backward is "${backward}"`, "online or continuous");
-  }
-  return {
-    iterations: count("iterations", 1),
-    width: count("width", 1),
-    batch: count("batch", 1),
-    rate: positive("rate"),
-    tolerance: positive("tolerance"),
-    backward: backward as "online" | "continuous",
-    seed: count("seed", 0),
-    out: out === "" ? wrong("--out is empty", "a folder") : out,
-  };
-}
+import { type Command, count, oneOf, positive, run, seed, text } from "./command.ts";
 
 type T = rg.Tensor;
 
 /** Times at which the spiral is seen, and how many of them make a piece. */
 const seen = 200, length = 10, end = 20;
 const times = Array.from({ length: seen }, (_, i) => i * end / (seen - 1));
-const gap = end / (seen - 1);
 
 /** The law that is to be found out. */
 export function spiral(y: T): T {
@@ -97,6 +27,16 @@ export function spiral(y: T): T {
 export function watch(law: rg.Field<T>, start: T, tolerance: number): T {
   return rg.odeSolve(law, start.reshape(1, 2), { t1: end, tolerance, saveAt: times })
     .reshape(seen, 2);
+}
+
+/** A path in pieces: where each begins, and all of its points. */
+function pieces(path: T): rg.data.Dataset {
+  const last = seen - length + 1;
+  const after = Array.from({ length }, (_, i) => path.slice([i, i + last]));
+  return new rg.data.Dataset(
+    rg.data.tensorColumn(path.slice([0, last])),
+    rg.data.tensorColumn(rg.stack(after, 1)),
+  );
 }
 
 /** Two paths in the plane as a picture. */
@@ -119,65 +59,86 @@ function drawPaths(true_: ArrayLike<number>, learned: ArrayLike<number>): string
   ].join("\n");
 }
 
-/** Trains, and says how far the solution of what was learned is from what is to be seen. */
-async function main(options: ReturnType<typeof readArguments>): Promise<void> {
-  const { iterations, width, batch, rate, tolerance, backward, seed, out } = options;
-  const device = await rg.init();
-  console.log(`adapter   ${device.name}`);
-  const [noise, first] = rg.random.split(rg.random.key(seed));
-  const truth = await rg.realize(watch(spiral, rg.tensor([2, 0]), 1e-5));
-  const points = await rg.realize(truth.add(rg.random.normal(noise, [seen, 2]).mul(0.01)));
-
+/** A network that is the law of a motion; applied to where it begins, it gives where it leads. */
+export function motion(
+  width: number,
+  how: Pick<rg.OdeOptions<T>, "method" | "backward"> & {
+    readonly tolerance: number;
+  },
+): rg.nn.Layer & { readonly law: (params: rg.Tree) => rg.Field<T> } {
   const network = rg.nn.mlp([2, width, 2], { activation: rg.nn.tanh });
   const law = (params: rg.Tree) => (y: T): T => network.apply(params, y.square().mul(y));
-  const optimizer = rg.optim.adam({ rate });
-  const loss = (params: rg.Tree, starts: T): T => {
-    const y0 = points.take(starts);
-    const path = rg.odeSolve(law(params), y0, {
-      t1: gap * (length - 1),
-      tolerance,
-      // A pair with few stages compiles fast, and is as good where little is asked for.
-      method: "bs3",
-      saveAt: times.slice(0, length),
-      ...(backward === "continuous" && { backward }),
-    });
-    const wanted = rg.stack(
-      Array.from({ length }, (_, i) => points.take(starts.add(i))),
-    );
-    return path.sub(wanted).abs().mean();
+  const saveAt = times.slice(0, length);
+  return {
+    ...network,
+    law,
+    apply: (params, x) =>
+      rg.odeSolve(law(params), x, { t1: saveAt.at(-1)!, saveAt, ...how }).transpose([1, 0, 2]),
   };
-  const step = rg.compile((state: rg.optim.State, key: T) => {
-    const starts = rg.random.randint(key, [batch], 0, seen - length);
-    const [value, gradient] = rg.valueAndGrad(loss)(state.params, starts);
-    return [optimizer.update(state, gradient), value] as const;
-  }, { donate: [0], name: "step" });
-
-  let state = optimizer.init(network.init(first)) as rg.optim.State, value: T | undefined;
-  const began = performance.now(), every = Math.max(1, Math.floor(iterations / 10));
-  for (let i = 0; i < iterations; i++) {
-    [state, value] = step(state, rg.random.foldIn(noise, i + 1));
-    if ((i + 1) % every !== 0) continue;
-    const seconds = ((performance.now() - began) / 1000).toFixed(0);
-    const off = (await value.item() as number).toFixed(4);
-    console.log(`${String(i + 1).padStart(6)}/${iterations}  off by ${off}  ${seconds} s`);
-  }
-  const learned = await rg.realize(watch(law(state.params), rg.tensor([2, 0]), 1e-4));
-  const off = await learned.sub(truth).abs().mean().item() as number;
-  await Deno.mkdir(out, { recursive: true });
-  const file = join(out, "spiral.svg");
-  await Deno.writeTextFile(file, drawPaths(await points.data(), await learned.data()));
-  console.log(`\nlearned   a motion that is off by ${off.toFixed(3)} in the mean, over all times`);
-  console.log(`picture   ${file}`);
 }
 
-if (import.meta.main) {
-  try {
-    await main(readArguments(Deno.args));
-  } catch (error) {
-    // What the user can do something about is one sentence; what is a bug keeps its stack.
-    const known = error instanceof Error &&
-      (error.message.startsWith("Cannot ") || error instanceof Deno.errors.NotCapable);
-    if (!known) throw error;
-    fail(error.message, 1);
-  }
-}
+const options = {
+  epochs: count("passes over all pieces of the solution", 27),
+  width: count("units of the hidden layer", 48),
+  batch: count("pieces in a step", 16),
+  rate: positive("Adam's step size", 0.01),
+  tolerance: positive("error that a step of the solver may make", 1e-3),
+  // A pair with few stages compiles fast, and is as good where little is asked for.
+  method: oneOf("bs3, dopri5, reversibleHeun or coupled", [
+    "bs3",
+    "dopri5",
+    "reversibleHeun",
+    "coupled",
+  ]),
+  backward: oneOf(
+    "what the gradient keeps: online, reverse (of the last two methods), continuous",
+    [
+      "online",
+      "reverse",
+      "continuous",
+    ],
+  ),
+  seed: seed("seed of noise, parameters and order"),
+  out: text("folder for model, report and picture", "runs/neural-ode", "DIR"),
+};
+
+const command: Command<typeof options> = {
+  name: "example:neural-ode",
+  about: "Learns the right-hand side of a differential equation from points of one solution.",
+  options,
+  async main({ epochs, width, batch, rate, seed, out, ...values }) {
+    const device = await rg.init();
+    console.log(`adapter   ${device.name}`);
+    const first = rg.tensor([2, 0]), truth = await rg.realize(watch(spiral, first, 1e-5));
+    const noise = rg.random.normal(rg.random.key(seed), [seen, 2]).mul(0.01);
+    const points = await rg.realize(truth.add(noise));
+    const { tolerance, method } = values;
+    const backward = values.backward === "online" ? rg.online({ snapshots: 16 }) : values.backward;
+    const model = motion(width, { tolerance, method, backward });
+    const off = (path: T, y: T): T => path.sub(y).abs();
+    const { params } = await rg.train.fit({
+      model,
+      loss: (path, y) => off(path, y).mean([1, 2]),
+      // Of the points of a piece the share that is met.
+      accuracy: (path, y) => off(path, y).max(-1).less(0.05).cast("f32").mean(-1),
+      optimizer: rg.optim.adam({ rate }),
+      train: pieces(points),
+      // What is to be found is the truth behind the noise.
+      validation: pieces(truth),
+      epochs,
+      batch: Math.min(batch, seen - length + 1),
+      seed,
+      out,
+    });
+    const learned = await rg.realize(watch(model.law(params), first, 1e-4));
+    const apart = await off(learned, truth).mean().item() as number;
+    const file = join(out, "spiral.svg");
+    await Deno.writeTextFile(file, drawPaths(await points.data(), await learned.data()));
+    console.log(
+      `learned   a motion that is off by ${apart.toFixed(3)} in the mean, over all times`,
+    );
+    console.log(`picture   ${file}`);
+  },
+};
+
+if (import.meta.main) await run(command);
