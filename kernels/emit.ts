@@ -80,6 +80,11 @@ export class Emitter {
   computed = new Map<Node, Value>();
   readonly usedHelpers = new Set<string>();
   usesF16 = false;
+  /**
+   * Single elements are components of vectors: buffers stay vectors for what else is read of them.
+   * A device may write all of a vector to change one component, so none may be another's meanwhile.
+   */
+  byComponent = false;
   /** A buffer stopped being a vector in this pass, so what was written before is wrong. */
   stale = false;
   /** The lane that is computed by itself, where the four can't be computed side by side. */
@@ -325,6 +330,10 @@ export class Emitter {
   }
 
   private single(buffer: Buffer, address: Index): string {
+    if (buffer.vector && this.byComponent) {
+      const at = this.index(address);
+      return `${buffer.name}[(${at}) / 4][(${at}) % 4]`;
+    }
     if (buffer.vector) {
       buffer.vector = false;
       this.stale = true;
@@ -447,34 +456,13 @@ export class Emitter {
     this.line(...lines);
   }
 
-  /** The same for those of four neighbours that a condition holds for. */
-  storeLanes(
-    outputs: readonly { buffer: Buffer; value: () => Value }[],
-    address: Index,
-    inside: (lane: number) => string,
-  ): void {
-    const values = outputs.map(({ value }) => this.splat(value(), 4));
-    const names = values.map(({ text }) =>
-      this.bind(`whole ${text}`, text, this.scopes.length - 1)
-    );
-    const first = substitute(address, lanes[0]!);
-    lanes.forEach((l, i) => {
-      const own = substitute(address, l);
-      const stores = outputs.map(({ buffer }, o) => {
-        const value = { ...values[o]!, text: `${names[o]}[${i}]`, width: 1 as const };
-        const target = buffer.vector && isMultiple(first, 4)
-          ? `${buffer.name}[${this.index(div(first, 4))}][${i}]`
-          : this.single(buffer, own);
-        return `${target} = ${storedText(value, 1)};`;
-      });
-      this.line(`if (${inside(i)}) { ${stores.join(" ")} }`);
-    });
-  }
-
   /** Statement that writes a value at a linear address (whose lane, if any, moves by one). */
   store(buffer: Buffer, value: Value, address: Index): string {
     const width: Width = dependsOn(address, "lane") ? 4 : 1;
-    const stored = storedText(this.splat(value, width), width);
+    const { text } = this.splat(value, width);
+    const stored = value.dtype === "bool"
+      ? `select(${storedName("bool", width)}(0u), ${storedName("bool", width)}(1u), ${text})`
+      : text;
     if (width === 1) return `${this.single(buffer, address)} = ${stored};`;
     const base = substitute(address, lanes[0]!);
     if (buffer.vector && factorOf(address, "lane") === 1 && isMultiple(base, 4)) {
@@ -486,10 +474,4 @@ export class Emitter {
     );
     return `let ${name} = ${stored}; ${each.join(" ")}`;
   }
-}
-
-/** A value as it is written to memory. */
-function storedText({ text, dtype }: Value, width: Width): string {
-  const type = storedName("bool", width);
-  return dtype === "bool" ? `select(${type}(0u), ${type}(1u), ${text})` : text;
 }

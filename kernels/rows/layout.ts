@@ -40,25 +40,19 @@ export function hasFullOutputs(job: Job): boolean {
   return job.region.outputs.some((node) => isFull(job, node));
 }
 
-/**
- * Writes the outputs that have one value per element, at the places given: in all lanes, or in
- * those that are inside.
- */
-export function writeFullOutputs(
-  job: Job,
-  places: Places,
-  inside?: (lane: number) => string,
-): void {
+/** Writes the outputs that have one value per element, at the places given. */
+export function writeFullOutputs(job: Job, places: Places): void {
   const { emitter } = job;
   const full = job.region.outputs.map((node, i) => ({ node, buffer: job.outputs[i]! }))
-    .filter(({ node }) => isFull(job, node))
-    .map(({ node, buffer }) => ({
+    .filter(({ node }) => isFull(job, node));
+  const { shape } = rowsFrame(job);
+  emitter.storeAll(
+    full.map(({ node, buffer }) => ({
       buffer,
       value: () => emitter.value(node, places.full(node.shape)),
-    }));
-  const { shape } = rowsFrame(job), address = flatten(places.full(shape), shape);
-  if (inside === undefined) emitter.storeAll(full, address);
-  else emitter.storeLanes(full, address, inside);
+    })),
+    flatten(places.full(shape), shape),
+  );
 }
 
 /** Writes the outputs that have one value per row. */

@@ -78,10 +78,10 @@ export function writeTeam(job: Job, team: Team): Body {
   const ways = turns(team);
   // The same for every row of the team, with the totals of that row in force.
   const known = names.map(() => new Map<Node, Value>());
-  const eachRow = <T>(f: (places: (at: Index) => Places, q: number) => T): T[] =>
+  const eachRow = <T>(f: (places: (col: Index) => Places, q: number) => T): T[] =>
     names.map((_, q) => {
       emitter.computed = known[q]!;
-      return f((at) => placesOf(frame, { row: rowOf(q), col: colOf(at, q) }), q);
+      return f((col) => placesOf(frame, { row: rowOf(q), col }), q);
     });
   const c = variable("c", steps);
   for (const phase of phasesOf(job)) {
@@ -102,7 +102,7 @@ export function writeTeam(job: Job, team: Team): Body {
         if (staggered) emitter.line(`let own${q} = ${ownLanes("c", late[q]!, cols)};`);
         for (const { node, track, names } of tracks[q]!) {
           const [x] = node.inputs;
-          const value = emitter.splat(emitter.value(x!, at(c).full(x!.shape)), width);
+          const value = emitter.splat(emitter.value(x!, at(colOf(c, q)).full(x!.shape)), width);
           const lifted = track.lift(widen(value, node, width), width);
           const term = staggered
             ? `select(${typeName(track.type, 4)}(${track.start}), ${lifted}, own${q})`
@@ -130,7 +130,7 @@ export function writeTeam(job: Job, team: Team): Body {
     emitter.open("c");
     eachRow((at, q) => {
       emitter.open("none");
-      writeFullOutputs(job, at(c));
+      writeFullOutputs(job, at(colOf(c, q)));
       const stores = emitter.close();
       emitter.line(...alive(q) === "" ? stores : [`if (${alive(q)}) {`, ...stores, "}"]);
     });
@@ -140,21 +140,19 @@ export function writeTeam(job: Job, team: Team): Body {
     emitter.line(`for (var c = ${first}; c < ${end}; c += ${lanes}) {`, ...loop, "}", "}");
   }
   if (hasFullOutputs(job) && staggered) {
-    // The first vector of a row and those after the last whole one, by a lane each.
-    const edge = variable("edge", steps);
-    emitter.open("edge");
-    eachRow((at, q) => {
-      const own = emitter.fresh("own");
-      emitter.line(`let ${own} = ${ownLanes("edge", late[q]!, cols)};`);
-      const too = alive(q) === "" ? "" : ` && ${alive(q)}`;
-      writeFullOutputs(job, at(edge), (l) => `${own}[${l}]${too}`);
+    // What is left of a row at both ends is less than eight elements: one for each lane. Those of a
+    // vector are of neighbouring rows, which are this team's, one after the other.
+    emitter.byComponent = true;
+    const edges = eachRow((at, q) => {
+      const name = `edge${q}`;
+      emitter.open(name);
+      writeFullOutputs(job, at(variable(name, cols)));
+      const first = `let ${name} = select(part + ${4 * whole - 4}, part, part < ${4 - late[q]!});`;
+      const edge = [first, ...emitter.close()];
+      return alive(q) === "" ? ["{", ...edge, "}"] : [`if (${alive(q)}) {`, ...edge, "}"];
     });
-    emitter.line(
-      `if (alive && part <= ${steps - whole}) {`,
-      `let edge = select(part + ${whole - 1}, 0, part == 0);`,
-      ...emitter.close(),
-      "}",
-    );
+    emitter.byComponent = false;
+    emitter.line(`if (alive && part < ${4 + cols % 4}) {`, ...edges.flat(), "}");
   }
   eachRow((_, q) => {
     // Under a name of its own, so that what only the lead needs is read by the lead only: the output
