@@ -119,7 +119,7 @@ export function writeTeam(job: Job, team: Team): Body {
         const parts = { ...track, late: late[q]! }, { total } = parts;
         emitter.declare(total);
         emitter.line(`var ${total} = ${typeName(parts.track.type, 1)}(${parts.track.start});`);
-        if (team.shuffle) emitter.line(...foldByShuffle(parts, team));
+        if (team.shuffle) emitter.line(...foldByShuffle(parts, team, staggered));
         else globals.push(...foldInMemory(parts, team, inner, emitter));
       }
       finishPhase(emitter, phase, tracks[q]!, 1);
@@ -214,6 +214,7 @@ interface Parts {
 function foldByShuffle(
   { node, track, names, total, late }: Parts,
   { lanes, vector }: Team,
+  staggered: boolean,
 ): string[] {
   const from = (text: string, side: number): string => `subgroupBroadcast(${text}, ${side}u)`;
   if (isExtreme(node)) {
@@ -225,8 +226,22 @@ function foldByShuffle(
       ...sides.map((side) => `${total} = ${track.combine(total, `${total}s${side}`)};`),
     ];
   }
-  return Array.from({ length: interleave }, (_, number) => {
-    const p = (number + late) % interleave;
+  if (staggered) {
+    // Four times over: as a loop, since a driver takes its time for every line. What begins late is
+    // first moved to where the others begin.
+    const turned = [0, 1, 2, 3].map((l) => {
+      const own = `${names[0]}.${"xyzw"[(l + late) % 4]}`;
+      return l + late < 4 ? own : `subgroupShuffle(${own}, (invocation + 1u) & 7u)`;
+    });
+    const terms = [..."xyzw"].map((l) => `subgroupShuffle(${total}t.${l}, side)`);
+    return [
+      `let ${total}t = ${typeName(track.type, 4)}(${turned.join(", ")});`,
+      `for (var side = 0u; side < ${lanes}u; side++) {`,
+      ...terms.map((term) => `${total} = ${track.combine(total, term)};`),
+      "}",
+    ];
+  }
+  return Array.from({ length: interleave }, (_, p) => {
     const term = vector
       ? from(`${names[0]}.${"xyzw"[p % 4]}`, Math.floor(p / 4))
       : from(names[Math.floor(p / lanes)]!, p % lanes);
