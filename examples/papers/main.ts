@@ -7,6 +7,7 @@
 import { main } from "../../bench/memory/command.ts";
 import type { Experiment } from "../../bench/memory/experiment.ts";
 import { curvature } from "./curvature.ts";
+import { figures } from "./figures.ts";
 import { nielsen } from "./nielsen.ts";
 import { sketchedMnist } from "./sketched_mnist.ts";
 import { sketchedPde } from "./sketched_pde.ts";
@@ -15,6 +16,7 @@ import { precision } from "./precision.ts";
 
 /** Every experiment by its name on the command line. */
 export const experiments: Readonly<Record<string, Experiment>> = {
+  figures,
   curvature,
   nielsen,
   "sketched-mnist": sketchedMnist,

@@ -6,7 +6,8 @@ import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/ass
 import * as rg from "../../mod.ts";
 import { firstDifference, gpu } from "../gpu.ts";
 
-const { conv, crossEntropy, flatten, leanRelu, linear, sequential, sketchLayer } = rg.nn;
+const { averagePool, conv, crossEntropy, flatten, leanRelu, linear, sequential, sketchLayer } =
+  rg.nn;
 
 Deno.test("leanRelu() has the value and the gradients of relu, to the bit", async () => {
   await gpu();
@@ -65,6 +66,53 @@ Deno.test("what a sketched net holds is what the formula says", async () => {
     assertEquals(predicted, counted);
   }
 });
+
+Deno.test("what a sketched convolutional net holds is what the formula says", async () => {
+  await gpu();
+  // The paper's, for 32 x 32 x 3: ReLU after pooling, which as a mean holds nothing itself.
+  const batch = 2, inputs = 37_888, masks = 34_816, parameters = 85_802;
+  const pool = averagePool(2), convolve = (from: number, to: number) => conv(from, to, 5);
+  for (const keep of [0.5, 0.1]) {
+    const settings = { keep, shared: false };
+    const model = sequential([
+      sketchLayer(convolve(3, 16), settings),
+      leanRelu,
+      sketchLayer(convolve(16, 32), settings),
+      pool,
+      leanRelu,
+      sketchLayer(convolve(32, 32), settings),
+      leanRelu,
+      sketchLayer(convolve(32, 32), settings),
+      pool,
+      leanRelu,
+      flatten,
+      sketchLayer(linear(2048, 10), settings),
+    ]);
+    const params = model.init(rg.random.key(1));
+    const sizes = [...parametersOf(params)];
+    assertEquals(sizes.reduce((sum, { size }) => sum + size, 0), parameters);
+    const step = rg.compile((params: rg.Tree, x: rg.Tensor, y: rg.Tensor, key: rg.Tensor) =>
+      rg.valueAndGrad((params: rg.Tree) =>
+        crossEntropy(model.apply(params, x, { train: true, key }), y)
+      )(params)
+    );
+    const y = rg.zeros([batch], { dtype: "i32" });
+    step(params, rg.ones([batch, 32, 32, 3]), y, rg.random.key(2));
+    const explained = step.explain(), wanted = 4 * batch * keep * inputs + batch * masks / 8;
+    assertAlmostEquals(bytesHeld(explained) / wanted, 1, 0.05);
+    const [, predicted, counted] = /peak +(\d+) +(\d+)/.exec(explained)!;
+    assertEquals(predicted, counted);
+    // At the paper's batch, parameters and logits included, in MB: 12.37 and 3.28.
+    const all = 4 * parameters + bytesHeld(explained) / batch * 150 + 4 * 150 * 10;
+    assertAlmostEquals(all / 1e6 / (keep === 0.5 ? 12.37 : 3.28), 1, 0.05);
+  }
+});
+
+/** The tensors of a tree. */
+function* parametersOf(tree: rg.Tree): Generator<rg.Tensor> {
+  if (tree instanceof rg.Tensor) yield tree;
+  else for (const part of Object.values(tree ?? {})) yield* parametersOf(part as rg.Tree);
+}
 
 Deno.test("sketchLayer() is the layer, but for the gradient of its parameters while training", async () => {
   await gpu();
