@@ -30,7 +30,7 @@ export interface Verdict {
 export const thresholds = {
   /** Gradients of the first layer over those of the last, and its inverse. */
   gradient: 1e-3,
-  /** Share of dead units in a layer. */
+  /** Share of dead units in a layer, beside those that so few samples leave at 0. */
   dead: 0.25,
   /** Share of outputs where a function is flat. */
   saturated: 0.5,
@@ -71,6 +71,20 @@ function notFinite({ layers, loss }: Found): Verdict[] {
   }];
 }
 
+/** Where the gradient ends: what lies before that learns nothing. */
+function cut(layers: readonly LayerDiagnosis[]): Verdict {
+  const at = layers.findLastIndex(({ gradient }) => gradient === 0) + 1;
+  return {
+    kind: "vanishing",
+    where: layers[at]!.name,
+    measure: `no gradient comes through ${placeOf(layers, at)}, though ` +
+      `${number(layers[at]!.gradient)} arrives there`,
+    advice:
+      "See whether its units are dead or saturated, or whether something in it has no slope " +
+      "(stopGradient, a comparison, rounding, a scale that begins at 0)",
+  };
+}
+
 /** How gradients change on their way from the last layer to the first. */
 function flow({ layers }: Found): Verdict[] {
   const known = layers.filter(finite);
@@ -78,6 +92,7 @@ function flow({ layers }: Found): Verdict[] {
   if (first === undefined || last === undefined || known.length < 3 || last.gradient === 0) {
     return [];
   }
+  if (first.gradient === 0) return [cut(layers)];
   const ratio = first.gradient / last.gradient, each = ratio ** (1 / (known.length - 1));
   const course = `the gradient goes from ${number(last.gradient)} at the last layer to ` +
     `${number(first.gradient)} at the first, a factor of ${number(each)} for each of ` +
@@ -102,9 +117,15 @@ function flow({ layers }: Found): Verdict[] {
   return [];
 }
 
+/** The share of units that are 0 in all rows of a layer whose units are 0 every other time. */
+const deadByChance = ({ shape }: LayerDiagnosis): number =>
+  0.5 ** shape.slice(0, -1).reduce((a, b) => a * b, 1);
+
 /** Units that are 0 for every sample. */
 function dead({ layers }: Found): Verdict[] {
-  const ill = layers.flatMap((layer, i) => layer.dead >= thresholds.dead ? [i] : []);
+  const ill = layers.flatMap((layer, i) =>
+    layer.dead >= thresholds.dead + deadByChance(layer) ? [i] : []
+  );
   if (ill.length === 0) return [];
   const worst = ill.reduce((a, b) => layers[b]!.dead > layers[a]!.dead ? b : a);
   return [{
