@@ -26,6 +26,8 @@ export interface Work {
 export interface CostModel {
   /** Time of a region or a step. */
   time(work: Work): number;
+  /** Whether that was measured. */
+  isMeasured(work: Work): boolean;
   /** Time of moving a snapshot of so many bytes from the device to a store, or back. */
   transfer(store: Store, bytes: number): number;
 }
@@ -84,6 +86,7 @@ export function modelled(roofline: Roofline): CostModel {
     time: ({ bytes, flops, dispatches = 1 }) =>
       dispatches * roofline.dispatch +
       Math.max(bytes / roofline.bandwidth, flops / roofline.flops),
+    isMeasured: () => false,
     transfer: (store, bytes) => {
       const { bandwidth, latency } = roofline.transfer[store];
       return latency + bytes / bandwidth;
@@ -91,14 +94,20 @@ export function modelled(roofline: Roofline): CostModel {
   };
 }
 
+/** A time that was measured, in microseconds, with the work that took it. */
+export interface Timing {
+  readonly work: Work;
+  readonly time: number;
+}
+
 /**
  * Measured times where there are any. What was not measured comes from `otherwise`, scaled by the
  * factor by which the measured kernels are off from it, so that the two can be compared.
  *
- * @param times Microseconds by {@linkcode Work.key}, with the work that took them.
+ * @param times By {@linkcode Work.key}.
  */
 export function measured(
-  times: ReadonlyMap<string, { readonly work: Work; readonly time: number }>,
+  times: ReadonlyMap<string, Timing>,
   otherwise: CostModel,
 ): CostModel {
   // The median: a single kernel far off the model must not move all the others.
@@ -109,6 +118,7 @@ export function measured(
   const factor = ratios[ratios.length >> 1] ?? 1;
   return {
     time: (work) => times.get(work.key)?.time ?? factor * otherwise.time(work),
+    isMeasured: (work) => times.has(work.key),
     transfer: (store, bytes) => otherwise.transfer(store, bytes),
   };
 }

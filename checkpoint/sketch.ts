@@ -64,6 +64,14 @@ export interface SketchSettings {
    * @default {1}
    */
   readonly batch?: number;
+  /**
+   * `"needed"` leaves everything exact as long as a compiled function fits its budget of memory, and
+   * estimates only where no exact plan fits: then every sketch with this setting that the function
+   * records. Without a budget, and where nothing is compiled, nothing is estimated.
+   *
+   * @default {"always"}
+   */
+  readonly when?: "always" | "needed";
 }
 
 /** Options of {@linkcode sketch}. */
@@ -75,7 +83,7 @@ export interface SketchOptions extends SketchSettings {
 /** Throws unless settings are what they may be. */
 export function checkSketch(
   name: string,
-  { keep, kind = "sparse", shared = true, batch = 1 }: SketchSettings,
+  { keep, kind = "sparse", shared = true, batch = 1, when = "always" }: SketchSettings,
 ): void {
   const fail = (what: string, value: unknown, expected: string): never => {
     const shown = typeof value === "number" ? String(value) : describe(value);
@@ -89,6 +97,26 @@ export function checkSketch(
   }
   if (typeof shared !== "boolean") fail("shared", shared, "true or false");
   if (!Number.isSafeInteger(batch) || batch < 0) fail("batch", batch, "a number of axes");
+  if (when !== "always" && when !== "needed") fail("when", when, '"always" or "needed"');
+}
+
+/** Whether sketches that wait until they are needed are, and whether some were met. */
+let needs = { are: false, met: false };
+
+/**
+ * Records a function with sketches that wait until they are needed left out, or not; and says whether
+ * it has any.
+ */
+export function recordSketched<T>(
+  are: boolean,
+  record: () => T,
+): { readonly value: T; readonly met: boolean } {
+  const before = needs, own = needs = { are, met: false };
+  try {
+    return { value: record(), met: own.met };
+  } finally {
+    needs = before;
+  }
 }
 
 /**
@@ -102,7 +130,8 @@ export function checkSketch(
  * quadratic in x, as a sum of squares is, that becomes an estimate, too.
  *
  * It decides about what is held and nothing else: only what is wrapped is ever estimated, under a
- * memory budget as without one, and forward mode is exact. Derivatives of the gradient are unbiased
+ * memory budget as without one (or only under one that nothing exact fits: `when: "needed"`), and
+ * forward mode is exact. Derivatives of the gradient are unbiased
  * as well: what rests on a projection is never pulled through the same one again. Under `vmap` all examples share one projection, unless each has a key of its own. In
  * the body of a `scan` a step holds its own projection, so give each a key of its own with
  * `foldIn`; with another strategy than `"store"` projections are made again from states made again.
@@ -135,7 +164,7 @@ export function sketch<A extends readonly [Tensor, ...unknown[]], R>(
   }
   const name = nameOf(f);
   checkSketch(name, options);
-  const { keep, kind = "sparse", shared = true, batch = 1, key } = options;
+  const { keep, kind = "sparse", shared = true, batch = 1, when = "always", key } = options;
   if (!isTensor(key) || key.dtype !== "u32" || key.rank !== 1 || key.size !== 2) {
     throw new TypeError(
       `Cannot sketch ${name}: the key is ${isTensor(key) ? key : describe(key)}, expected one as ` +
@@ -161,12 +190,17 @@ export function sketch<A extends readonly [Tensor, ...unknown[]], R>(
       ...checks.map(({ flag }) => flag),
     ]);
     checkAffine(name, graph, count);
+    if (when === "needed") {
+      needs.met = true;
+      if (!needs.are) return f(...args);
+    }
     const projection = projections[kind]({ n, k, examples }, shared);
     const label = `${kind} sketch of ${showShape(x.shape)} for ${name}, ${k} of ${n} numbers` +
-      (examples === 1 ? "" : shared ? ", shared by all examples" : ", apart for each example");
+      (examples === 1 ? "" : shared ? ", shared by all examples" : ", apart for each example") +
+      (when === "needed" ? ", since no exact plan fits the budget" : "");
     const pull: CustomPull = (inputs, _, cotangents) => {
       const flat = handle(inputs[0]!).reshape(examples, n), now = handle(inputs[at]!);
-      const kept = handle(hold(projection.compress(flat, now).node, label));
+      const kept = handle(hold(projection.compress(flat, now).node, label, true));
       // A gradient of the gradient that this projection has given: twice the same one would be biased.
       if (topological(cotangents).includes(kept.node)) {
         return pullAt(graph, inputs, cotangents.slice(0, count));

@@ -247,7 +247,7 @@ function outsideOf(parts: readonly { readonly outside: OutsidePlan }[]): Outside
 /** What is held for ways back, in loops once for every step. */
 function holdsOf(roots: readonly Node[], steps = 1): Hold[] {
   return topological(roots).flatMap((node): Hold[] => {
-    if (is(node, "hold")) return [{ ...avalOf(node), label: node.attributes.label, steps }];
+    if (is(node, "hold")) return [{ ...avalOf(node), ...node.attributes, steps }];
     const body = is(node, "loop") ? bodyOf(node) : undefined;
     return body === undefined
       ? []

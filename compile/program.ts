@@ -117,6 +117,8 @@ export interface Offer {
 export interface Hold extends Aval {
   /** What it is. */
   readonly label: string;
+  /** Whether the gradient that is made from it is an estimate. */
+  readonly estimate: boolean;
   /** How many steps of loops hold one each; 1 outside of loops. */
   readonly steps: number;
 }

@@ -114,8 +114,8 @@ export function again(x: Node, group: number, store?: Outside): Node {
 }
 
 /** The identity on what a way back holds in memory: see the primitive. */
-export function hold(x: Node, label: string): Node {
-  return makeNode("hold", [x], x.shape, x.dtype, { label });
+export function hold(x: Node, label: string, estimate = false): Node {
+  return makeNode("hold", [x], x.shape, x.dtype, { label, estimate });
 }
 
 /** One-operand element-wise. */

@@ -107,9 +107,9 @@ export interface Attributes {
   again: { readonly group: number; readonly store?: Outside };
   /**
    * The identity on what a way back reads instead of what it was made from: it is in memory from
-   * the way forward on. The label says what it is.
+   * the way forward on. The label says what it is; an estimate makes the gradient one.
    */
-  hold: { readonly label: string };
+  hold: { readonly label: string; readonly estimate: boolean };
   /** The identity that gives a value a name for policies to see. */
   name: { readonly label: string };
   /** The identity with no derivative. */

@@ -1,12 +1,13 @@
 /**
- * What was measured on an adapter, and the file in which it is remembered:
- * `.retrograd/tuning/<adapter>.json`. The file is only ever a help. Without permission to read, there
+ * What was measured on an adapter, the ways of kernels and the times of regions, and the file in
+ * which it is remembered: `.retrograd/tuning/<adapter>.json`. The file is only ever a help. Without permission to read, there
  * is none; one that is damaged, or was measured with another driver or another Deno, is ignored and
  * says so once. Nothing in it can change a result, since a choice counts only for a kernel whose text
  * is the one that was compared with the plain one, see kernels/tuning.ts.
  *
  * @module
  */
+import type { Timing } from "../checkpoint/cost.ts";
 import type { Choice, Tunable, Tuning } from "../kernels/tuning.ts";
 
 /** An adapter as its driver describes it. */
@@ -34,8 +35,11 @@ export class Choices implements Tuning {
   #recorded: Map<string, Tunable> | undefined;
   readonly #used = new Map<string, string>();
 
-  /** Choices measured earlier. */
-  constructor(readonly known: Map<string, Measurement> = new Map()) {}
+  /** Choices measured earlier, and times of what was profiled, by what it does. */
+  constructor(
+    readonly known: Map<string, Measurement> = new Map(),
+    readonly times: Map<string, Timing> = new Map(),
+  ) {}
 
   /** See {@linkcode Tuning}. */
   get active(): boolean {
@@ -75,8 +79,12 @@ export class Choices implements Tuning {
     return recorded;
   }
 
-  /** Takes a measurement over; programs that rest on an older one are compiled again. */
+  /**
+   * Takes a measurement over; programs that rest on an older one are compiled again. Times of what ran
+   * in another way than it will are forgotten.
+   */
   learn(key: string, found: Measurement | undefined): void {
+    if (this.known.get(key)?.way !== found?.way) this.times.clear();
     if (found === undefined) this.known.delete(key);
     else this.known.set(key, found);
     this.#version++;
@@ -113,7 +121,7 @@ export async function loadChoices(folder: string | false, identity: Identity): P
     return new Choices();
   }
   const read = decode(text, identity);
-  if (typeof read !== "string") return new Choices(read);
+  if (typeof read !== "string") return read;
   warn(path, read);
   return new Choices();
 }
@@ -125,8 +133,8 @@ function warn(path: string, reason: string): void {
   );
 }
 
-/** The choices in a file, or why they can't be used. */
-function decode(text: string, identity: Identity): Map<string, Measurement> | string {
+/** What is in a file, or why it can't be used. */
+function decode(text: string, identity: Identity): Choices | string {
   let file: unknown;
   try {
     file = JSON.parse(text);
@@ -134,15 +142,18 @@ function decode(text: string, identity: Identity): Map<string, Measurement> | st
     return "it is damaged";
   }
   if (!isObject(file) || file.format !== format || !isObject(file.choices)) return "it is damaged";
+  const { times = {} } = file;
+  if (!isObject(times)) return "it is damaged";
   for (const name of ["adapter", "driver", "deno"] as const) {
     const then = file[name], now = identity[name];
     // A driver whose version can't be asked for may be any.
     if (then === now || (name === "driver" && (then === "" || now === ""))) continue;
     return `its ${name} is ${JSON.stringify(then)} and this one is ${JSON.stringify(now)}`;
   }
-  const entries = Object.entries(file.choices);
-  return entries.every((entry): entry is [string, Measurement] => isMeasurement(entry[1]))
-    ? new Map(entries)
+  const entries = Object.entries(file.choices), timings = Object.entries(times);
+  return entries.every((entry): entry is [string, Measurement] => isMeasurement(entry[1])) &&
+      timings.every((entry): entry is [string, Timing] => isTiming(entry))
+    ? new Choices(new Map(entries), new Map(timings))
     : "it is damaged";
 }
 
@@ -150,28 +161,36 @@ const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const isTime = (value: unknown): boolean => Number.isFinite(value) && (value as number) >= 0;
 
+function isTiming([key, value]: readonly [string, unknown]): boolean {
+  if (!isObject(value) || !isTime(value.time) || !isObject(value.work)) return false;
+  const { key: of, bytes, flops, dispatches = 1 } = value.work;
+  return of === key && isTime(bytes) && isTime(flops) && isTime(dispatches);
+}
+
 function isMeasurement(value: unknown): value is Measurement {
   return isObject(value) && typeof value.way === "string" && typeof value.label === "string" &&
     /^[0-9a-f]{16}$/.test(String(value.text)) && isTime(value.plain) && isTime(value.time);
 }
 
 /**
- * Remembers choices, whole or not at all; the path of the file, or undefined where permission to
+ * Remembers choices and times, whole or not at all; the path of the file, or undefined where permission to
  * write (and to read, for the renaming) was not given.
  */
 export async function saveChoices(
   folder: string | false,
   identity: Identity,
-  { known }: Choices,
+  { known, times: timings }: Choices,
 ): Promise<string | undefined> {
   if (folder === false) return undefined;
   const path = choicesPath(folder, identity);
   if (!granted("write", folder) || !granted("read", folder)) return undefined;
-  const choices = Object.fromEntries([...known].sort(([a], [b]) => a < b ? -1 : 1));
+  const sorted = <T>(map: ReadonlyMap<string, T>): { readonly [key: string]: T } =>
+    Object.fromEntries([...map].sort(([a], [b]) => a < b ? -1 : 1));
+  const choices = sorted(known), times = sorted(timings);
   const temporary = `${path}.${crypto.randomUUID()}`;
   await Deno.mkdir(folder, { recursive: true });
   try {
-    const text = JSON.stringify({ format, ...identity, choices }, null, 1);
+    const text = JSON.stringify({ format, ...identity, choices, times }, null, 1);
     await Deno.writeTextFile(temporary, text + "\n");
     await Deno.rename(temporary, path);
   } catch (error) {

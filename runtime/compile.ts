@@ -6,7 +6,9 @@
  *
  * @module
  */
+import { recordSketched } from "../checkpoint/sketch.ts";
 import { closedLeaves, compileGraph } from "../compile/compile.ts";
+import { BudgetError } from "../compile/planning.ts";
 import type { OutsidePlan, Program } from "../compile/program.ts";
 import { apply, fill, leaf, parameter } from "../graph/build.ts";
 import { collectChecks } from "../graph/check.ts";
@@ -139,6 +141,7 @@ export interface Signature {
 
 type Traced = (...args: unknown[]) => unknown;
 type Leaf = Tensor | number;
+type Rest<T> = T extends [unknown, ...infer R] ? R : never;
 const isLeaf = (value: unknown): value is Leaf =>
   value instanceof Tensor || typeof value === "number";
 const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
@@ -166,7 +169,7 @@ export interface Prepared {
 
 /**
  * Compiles a function of trees of tensors. It must be pure but for what it records: it is run once
- * for each signature, and never again.
+ * for each signature (twice where a `sketch` turns out to be needed), and never again.
  *
  * @throws {TypeError} on a call, if an argument is no tree of tensors, if the function is
  * asynchronous, or if it returns anything but tensors.
@@ -219,7 +222,7 @@ export function compile<A extends readonly unknown[], R>(
     const isUsable = signature?.context === owner && signature.lessons === owner.lessons;
     if (signature === undefined || !isUsable) {
       if (signature?.context === owner) signature.loaded.dispose();
-      signature = trace(f as unknown as Traced, leaves, structure, owner, {
+      signature = traceWithin(f as unknown as Traced, leaves, structure, owner, {
         name,
         identity: `${number} ${key}`,
         donate: options.donate ?? [],
@@ -332,6 +335,34 @@ function scalar(signature: Signature, index: number, value: number): Storage {
     known.value = value;
   }
   return known.storage;
+}
+
+/**
+ * Traces a function; where no exact plan fits its budget, once more, with what it allows to be
+ * estimated.
+ */
+function traceWithin(f: Traced, ...how: Rest<Parameters<typeof trace>>): Signature {
+  let mayEstimate = false;
+  const attempt = (estimates: boolean): Signature => {
+    const record: Traced = (...args) => {
+      const { value, met } = recordSketched(estimates, () => f(...args));
+      mayEstimate = met;
+      return value;
+    };
+    return trace(record, ...how);
+  };
+  try {
+    return attempt(false);
+  } catch (exact) {
+    if (!(exact instanceof BudgetError) || !mayEstimate) throw exact;
+    try {
+      return attempt(true);
+    } catch (estimated) {
+      // Both name what they would take.
+      const isLess = estimated instanceof BudgetError && estimated.least > exact.least;
+      throw isLess ? exact : estimated;
+    }
+  }
 }
 
 /** Runs a function on placeholders, and compiles what it recorded. */

@@ -6,7 +6,7 @@
  * @module
  */
 import { lessonsLearned } from "../checkpoint/arena.ts";
-import { type CostModel, measured, modelled, rooflines, type Work } from "../checkpoint/cost.ts";
+import { type CostModel, measured, modelled, rooflines } from "../checkpoint/cost.ts";
 import type { Storage } from "../graph/storage.ts";
 import { Flags } from "./flags.ts";
 import { Collector } from "./collect.ts";
@@ -31,9 +31,6 @@ export class Context {
   /** What programs demand of the device, judged at the next await. */
   readonly checks: Flags = new Flags();
 
-  /** Microseconds of what was profiled, by what it does: plans made later rest on them. */
-  readonly times: Map<string, { readonly work: Work; readonly time: number }> = new Map();
-
   /** The context of an open device. */
   constructor(readonly device: Device) {
     this.line = new Line((error) => device.errors.add(error));
@@ -46,7 +43,10 @@ export class Context {
 
   /** What regions cost: measured where they were profiled, else by the model. */
   get costs(): CostModel {
-    return measured(this.times, modelled(rooflines[this.device.target.kind]));
+    return measured(
+      new Map(this.device.tuning.times),
+      modelled(rooflines[this.device.target.kind]),
+    );
   }
 
   /** What compiled programs rest on besides their graph: others need another compile. */

@@ -74,10 +74,12 @@ export function explain(
 const mostSegments = 40;
 
 /** What was decided, stretch by stretch. */
-function planLines({ program, measured }: LoadedProgram): string[] {
+function planLines({ program, measured, costs }: LoadedProgram): string[] {
   const steps = program.steps();
   const timeOf = (list: readonly Step[]): string => {
-    const predicted = showMicroseconds(sumOf(list));
+    const known = list.filter(({ work }) => costs.isMeasured(work)).length;
+    const basis = known === 0 ? "" : ` (${known} of ${list.length} steps measured before)`;
+    const predicted = showMicroseconds(sumOf(list)) + basis;
     if (measured === undefined) return `${predicted} predicted`;
     const seconds = list.reduce((sum, { first, count }) => {
       for (let i = first; i < first + count; i++) sum += measured[i]!;
@@ -170,15 +172,21 @@ function weighedLines({ budget, weighed, choices }: Program): string[] {
 
 /** What is held for ways back in place of what it was made from, alike ones in one line. */
 function holdLines({ holds }: Program): string[] {
-  const counts = new Map<string, number>();
-  for (const { label, dtype, shape, steps } of holds) {
-    const each = steps === 1 ? "" : ` in each of ${steps} steps`;
-    const line = `  ${label}: ${dtype}[${shape.join(",")}]${each}`;
-    counts.set(line, (counts.get(line) ?? 0) + 1);
-  }
-  if (counts.size === 0) return [];
-  const lines = [...counts].map(([line, count]) => count === 1 ? line : `${line}, ${count} times`);
-  return ["held for the way back:", ...lines];
+  const list = (estimate: boolean, title: string): string[] => {
+    const counts = new Map<string, number>();
+    for (const { label, dtype, shape, steps, estimate: is } of holds) {
+      if (is !== estimate) continue;
+      const each = steps === 1 ? "" : ` in each of ${steps} steps`;
+      const line = `  ${label}: ${dtype}[${shape.join(",")}]${each}`;
+      counts.set(line, (counts.get(line) ?? 0) + 1);
+    }
+    const lines = [...counts].map(([line, n]) => n === 1 ? line : `${line}, ${n} times`);
+    return lines.length === 0 ? [] : [title, ...lines];
+  };
+  return [
+    ...list(false, "held for the way back:"),
+    ...list(true, "held for the way back, so that the gradient is an estimate:"),
+  ];
 }
 
 /** The trade of bytes against time. */

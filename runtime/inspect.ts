@@ -11,9 +11,10 @@ import { type Shape, showShape, sizeOf } from "../graph/shape.ts";
 import type { Dispatch } from "../compile/program.ts";
 import { type Prepared, withCall } from "./compile.ts";
 import { type Context, context } from "./context.ts";
-import { courseOf, sparing } from "./course.ts";
+import { sparing } from "./course.ts";
+import type { Frame } from "./frame.ts";
 import { type Operation, originOf } from "./origin.ts";
-import { read, readBlock } from "./queue.ts";
+import { finish, read, readBlock } from "./queue.ts";
 
 /** What counts as wrong. */
 export interface LocateOptions {
@@ -84,44 +85,22 @@ async function locate(
     const found = scan(data, program.arguments[i]!, infinities);
     if (found !== undefined) return describe(found, i, program.arguments[i]!);
   }
-  const { gpu } = owner.device;
-  if (program.outside.host + program.outside.disk > 0) {
-    throw new Error(
-      `Cannot locate a NaN in ${program.name}: a loop in it keeps states outside of the device, ` +
-        'expected backward: "store" or revolve(), whose values are the same',
-    );
-  }
-  const course = await courseOf(owner, loaded, call.storages);
   const frame = sparing(loaded, call.storages, () => loaded.begin(call.storages));
   try {
     let first = true;
-    for (const i of course) {
-      const dispatch = program.dispatches[i]!;
-      const encoder = gpu.createCommandEncoder({ label: "locate" });
-      if (first) loaded.encodeCopies(encoder, frame);
-      first = false;
-      const pass = encoder.beginComputePass();
-      loaded.encode(pass, frame, [i].values(), 1);
-      pass.end();
-      owner.line.pass(() => gpu.queue.submit([encoder.finish()]));
-      for (const [j, access] of dispatch.kernel.access.entries()) {
-        const aval = dispatch.avals[j]!;
-        if (access === "read" || !isFloat(aval.dtype)) continue;
-        const block = frame.blocks[dispatch.slots[j]!]!;
-        const size = sizeOf(aval.shape);
-        const whole = await readBlock(owner, block, storageBytes(aval.dtype, size));
-        const data = aval.dtype === "f16" ? new Float16Array(whole) : new Float32Array(whole);
-        const found = scan(data.subarray(0, size), aval, infinities);
-        if (found === undefined) continue;
-        const origin = await originOf(
-          owner,
-          { graph: call.signature.graph, storages: call.storages },
-          found,
-          aval,
-          (data, aval) => scan(data, aval, infinities),
-        );
-        return describe(found, i, aval, dispatch, origin ?? dispatch);
+    for await (const course of loaded.courses(frame)) {
+      for (const number of course) {
+        const encoder = owner.device.gpu.createCommandEncoder({ label: "locate" });
+        if (first) loaded.encodeCopies(encoder, frame);
+        first = false;
+        const pass = encoder.beginComputePass();
+        loaded.encode(pass, frame, [number].values(), 1);
+        pass.end();
+        owner.line.pass(() => owner.device.gpu.queue.submit([encoder.finish()]));
+        const found = await writtenBy(owner, call, frame, number, infinities);
+        if (found !== undefined) return found;
       }
+      await finish(owner);
     }
     return undefined;
   } finally {
@@ -129,6 +108,30 @@ async function locate(
       if (!call.storages.includes(result)) owner.release(result, "it was only inspected");
     }
   }
+}
+
+/** What is not finite of what a dispatch has just written. */
+async function writtenBy(
+  owner: Context,
+  { signature: { graph, loaded: { program } }, storages }: Prepared,
+  { blocks }: Frame,
+  number: number,
+  infinities: boolean,
+): Promise<NonFinite | undefined> {
+  const dispatch = program.dispatches[number]!;
+  const look = (data: TypedArray, aval: Aval) => scan(data, aval, infinities);
+  for (const [j, access] of dispatch.kernel.access.entries()) {
+    const aval = dispatch.avals[j]!;
+    if (access === "read" || !isFloat(aval.dtype)) continue;
+    const size = sizeOf(aval.shape), block = blocks[dispatch.slots[j]!]!;
+    const whole = await readBlock(owner, block, storageBytes(aval.dtype, size));
+    const data = aval.dtype === "f16" ? new Float16Array(whole) : new Float32Array(whole);
+    const found = look(data.subarray(0, size), aval);
+    if (found === undefined) continue;
+    const origin = await originOf(owner, { graph, storages }, found, aval, look);
+    return describe(found, number, aval, dispatch, origin ?? dispatch);
+  }
+  return undefined;
 }
 
 interface Found {

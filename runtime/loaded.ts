@@ -6,6 +6,7 @@
  *
  * @module
  */
+import type { CostModel } from "../checkpoint/cost.ts";
 import { dtypes } from "../graph/dtype.ts";
 import { showShape, sizeOf } from "../graph/shape.ts";
 import { Storage } from "../graph/storage.ts";
@@ -19,7 +20,7 @@ import { type Block, Holding } from "./memory.ts";
 import type { Pipeline } from "./pipelines.ts";
 import { place, write } from "./queue.ts";
 import { Scratch } from "./scratch.ts";
-import { steer } from "./steer.ts";
+import { coursesOf, steer } from "./steer.ts";
 
 /** How a program is loaded. */
 export interface LoadOptions {
@@ -46,6 +47,8 @@ export class LoadedProgram {
   readonly #isDonated: readonly boolean[];
   /** For each result the argument whose kind of memory it continues, or -1. */
   readonly #heirs: readonly number[];
+  /** What its regions were expected to cost when it was compiled. */
+  readonly costs: CostModel;
   /** Seconds of each dispatch, where the program was profiled. */
   measured: readonly number[] | undefined;
   #last: Frame | undefined;
@@ -60,6 +63,7 @@ export class LoadedProgram {
     { keepWorkspace = true }: LoadOptions = {},
   ) {
     const { ledger, device } = context;
+    this.costs = context.costs;
     this.#keep = keepWorkspace;
     this.isSteered = isSteered(program.script);
     this.#isDonated = program.arguments.map((_, i) => program.donated.includes(i));
@@ -165,6 +169,20 @@ export class LoadedProgram {
         },
       });
     return { frame, steer: steered };
+  }
+
+  /**
+   * What a run does, piece by piece, for who hands it to the device himself, outside of the line: when
+   * the next piece is asked for, the last one and whatever else was called have reached the device.
+   */
+  async *courses({ blocks }: Frame): AsyncGenerator<Course, void, undefined> {
+    const { name, script, outside: { disk } } = this.program;
+    if (!this.isSteered) {
+      yield played(script);
+      return;
+    }
+    const scratch = disk > 0 ? new Scratch(`run ${name}`) : undefined;
+    yield* coursesOf(this.context, { script, blocks, scratch, ended: () => {} });
   }
 
   /** One submit, or for long loops several, so that none keeps the device for long. */

@@ -134,10 +134,15 @@ class Search {
       values.some((x, i) => this.scan(x, body.parameters[i]!) !== undefined);
 
     // A bad row says which step wrote it, unless the carry was bad before; a carry that is bad at
-    // the end and was not at the beginning became so in between, and halving finds where.
-    const { index } = result.attributes;
+    // the end, or where it was kept, and was not at the beginning became so in between, and halving
+    // finds where.
+    const { index } = result.attributes, kept = node.attributes.kept[index - body.results.length];
     let bad = length, row: number | undefined;
-    if (index >= carries) {
+    if (kept !== undefined) {
+      const [carry, step] = kept;
+      if (step === "every") bad = Math.floor(at / sizeOf(body.parameters[carry]!.shape));
+      else if (typeof step === "number") bad = step;
+    } else if (index >= carries) {
       row = Math.floor(at / sizeOf(body.results[index]!.shape));
       bad = (reverse ? length - 1 - row : row) + 1;
     }

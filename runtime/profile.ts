@@ -7,6 +7,7 @@
  */
 import { type Prepared, withCall } from "./compile.ts";
 import { type Context, context } from "./context.ts";
+import { saveChoices } from "./choices.ts";
 import { courseOf, sparing } from "./course.ts";
 import type { LoadedProgram } from "./loaded.ts";
 import { finish, readBlock } from "./queue.ts";
@@ -20,6 +21,14 @@ export interface ProfileOptions {
    * @default {5}
    */
   readonly runs?: number;
+  /**
+   * Whether plans for budgets rest on the times from now on in other processes, too, on this adapter:
+   * they are kept in the folder `tuning` of `init`, where permission for that was given. In this
+   * process programs compiled later do in any case.
+   *
+   * @default {false}
+   */
+  readonly remember?: boolean;
 }
 
 /** One region of a profile. Times are in seconds. */
@@ -77,9 +86,14 @@ const mostQueries = 4096;
 export function profile(
   f: (...args: never[]) => unknown,
   args: readonly unknown[],
-  { runs = 5 }: ProfileOptions = {},
+  { runs = 5, remember = false }: ProfileOptions = {},
 ): Promise<Profile> {
-  return withCall(f, args, (call) => measure(context("profile"), call, runs));
+  return withCall(f, args, async (call) => {
+    const owner = context("profile"), { tuning, options, identity } = owner.device;
+    const found = await measure(owner, call, runs);
+    if (remember) await saveChoices(options.tuning, identity, tuning);
+    return found;
+  });
 }
 
 async function measure(owner: Context, call: Prepared, runs: number): Promise<Profile> {
@@ -102,7 +116,7 @@ async function measure(owner: Context, call: Prepared, runs: number): Promise<Pr
   const times = timed
     ? dispatches.map((_, i) => median(samples.slice(2).map((sample) => sample[i]!)))
     : undefined;
-  if (times !== undefined) remember(owner, loaded, times);
+  if (times !== undefined) note(owner, loaded, times);
   const time = times?.reduce((a, b) => a + b, 0) ?? await wallTime(owner, loaded, call.storages);
   const runsOf = dispatches.map(() => 0);
   for (const i of course) runsOf[i]!++;
@@ -128,11 +142,11 @@ async function measure(owner: Context, call: Prepared, runs: number): Promise<Pr
 }
 
 /** Keeps the times of regions for plans that are made later, and of dispatches for `explain`. */
-function remember(context: Context, loaded: LoadedProgram, times: readonly number[]): void {
+function note(context: Context, loaded: LoadedProgram, times: readonly number[]): void {
   loaded.measured = times;
   for (const { work, first, count } of loaded.program.steps()) {
     const seconds = times.slice(first, first + count).reduce((a, b) => a + b, 0);
-    if (seconds > 0) context.times.set(work.key, { work, time: 1e6 * seconds });
+    if (seconds > 0) context.device.tuning.times.set(work.key, { work, time: 1e6 * seconds });
   }
 }
 

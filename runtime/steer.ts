@@ -14,30 +14,54 @@ import { Outside } from "./outside.ts";
 import type { Scratch } from "./scratch.ts";
 
 /** A run, as far as its course needs it. */
-export interface SteeredRun {
-  readonly name: string;
+export interface Steering {
   readonly script: Script;
   /** The memory of its slots. */
   readonly blocks: readonly Block[];
   /** The file for what it keeps on disk, if it does. */
   readonly scratch: Scratch | undefined;
-  /** Hands a piece of the course to the device. */
-  submit(course: Course): void;
   /** Is told what it kept outside of the device at the fullest moment. */
   ended(outside: OutsidePlan): void;
+}
+
+/** A run as a task in the line. */
+export interface SteeredRun extends Steering {
+  readonly name: string;
+  /** Hands a piece of the course to the device. */
+  submit(course: Course): void;
 }
 
 /** Bytes of one answer: a word, in as much as a buffer has at least. */
 const answerBytes = 16;
 
 /**
- * Runs a steered program to its end. What it keeps outside of the device is gone then, whether it
- * came to its end or not.
+ * Runs a steered program to its end.
  *
  * @throws {DeviceError} if the device was lost, or refused something: then it may never end.
  */
 export async function steer(context: Context, run: SteeredRun): Promise<void> {
   const { errors } = context.device;
+  try {
+    for await (const course of coursesOf(context, run)) {
+      errors.throwFirst();
+      run.submit(course);
+    }
+  } catch (error) {
+    errors.throwFirst();
+    const { message } = error as Error;
+    throw new DeviceError(`Cannot run ${run.name}: ${message}`, { cause: error });
+  }
+}
+
+/**
+ * The pieces of a course, for who hands each to the device before asking for the next, and has no
+ * one in between. What the run keeps outside of the device is gone when the last was asked for, or
+ * no more are wanted.
+ */
+export async function* coursesOf(
+  context: Context,
+  run: Steering,
+): AsyncGenerator<Course, void, undefined> {
   const outside = new Outside(context, run.blocks, run.scratch);
   const host: Host = {
     outside,
@@ -50,14 +74,7 @@ export async function steer(context: Context, run: SteeredRun): Promise<void> {
     notes: new Map(),
   };
   try {
-    for await (const course of steered(run.script, host)) {
-      errors.throwFirst();
-      run.submit(course);
-    }
-  } catch (error) {
-    errors.throwFirst();
-    const { message } = error as Error;
-    throw new DeviceError(`Cannot run ${run.name}: ${message}`, { cause: error });
+    yield* steered(run.script, host);
   } finally {
     run.ended(outside.peak);
     await outside.close();

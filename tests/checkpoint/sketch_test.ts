@@ -328,6 +328,84 @@ Deno.test("under a budget a sketch is what it is without", async () => {
   }
 });
 
+Deno.test("a sketch that waits until it is needed is exact as long as that fits", async () => {
+  await gpu();
+  const steps = 4, n = 32, batch = 512;
+  const weights = Array.from(
+    { length: steps },
+    (_, i) => rg.random.normal(rg.random.key(i), [n, n]).mul(0.2),
+  );
+  const x = rg.random.normal(rg.random.key(20), [batch, n]), key = rg.random.key(21);
+  let traced = 0;
+  const lossWith = (settings: Partial<rg.SketchSettings> | undefined) =>
+  (
+    weights: rg.Tensor[],
+    x: rg.Tensor,
+    key: rg.Tensor,
+  ): rg.Tensor => {
+    traced++;
+    return weights.reduce((h, w, i) => {
+      const options = { keep: 1 / 16, ...settings, key: rg.random.foldIn(key, i) };
+      const f = settings === undefined ? product : rg.sketch(product, options);
+      return rg.nn.leanRelu(f(h, w));
+    }, x).mean();
+  };
+  const compiled = (settings: Partial<rg.SketchSettings> | undefined, memory?: number) =>
+    rg.compile(rg.valueAndGrad(lossWith(settings)), memory === undefined ? {} : { memory });
+  const leastOf = (settings: Partial<rg.SketchSettings> | undefined): number => {
+    const f = compiled(settings, 1);
+    const { message } = assertThrows(() => f(weights, x, key), RangeError);
+    return Number(/at least (\d+)/.exec(message)![1]);
+  };
+  const needed = { when: "needed" } as const;
+  // What would do is what an estimate takes.
+  const [exact, least] = [leastOf(undefined), leastOf(needed)];
+  assert(least < exact, `${least} of ${exact} bytes`);
+  const same = async (
+    [v, g]: readonly [rg.Tensor, rg.Tensor[]],
+    [value, gradient]: readonly [rg.Tensor, rg.Tensor[]],
+  ): Promise<boolean> => {
+    assertEquals(firstDifference(await v.data(), await value.data()), undefined);
+    let equal = true;
+    for (let i = 0; i < steps; i++) {
+      equal &&= firstDifference(await g[i]!.data(), await gradient[i]!.data()) === undefined;
+    }
+    return equal;
+  };
+  const plain = compiled(undefined)(weights, x, key), estimate = compiled({})(weights, x, key);
+  assert(!await same(plain, estimate), "an estimate differs");
+  for (const memory of [undefined, exact]) {
+    traced = 0;
+    const f = compiled(needed, memory);
+    assert(await same(f(weights, x, key), plain), "exact");
+    assertEquals(traced, 1);
+    assert(!f.explain().includes("estimate"));
+  }
+  traced = 0;
+  const tight = compiled(needed, least);
+  assert(await same(tight(weights, x, key), estimate), "the estimate of that key");
+  assertEquals(traced, 2);
+  const { peak } = tight.programs()[0]!.memory, text = tight.explain();
+  assert(peak <= least && text.match(new RegExp(`peak +${peak} +${peak}`)));
+  assert(text.includes("held for the way back, so that the gradient is an estimate:"));
+  assert(text.includes("since no exact plan fits the budget"));
+  // Of two, only the one that may.
+  const both = rg.compile(
+    rg.grad((w: rg.Tensor, x: rg.Tensor) =>
+      rg.sketch(product, { keep: 0.25, key })(x, w).add(
+        rg.sketch(product, { keep: 0.25, key, ...needed })(x, w),
+      ).sum()
+    ),
+  );
+  both(weights[0]!, x);
+  assertEquals(both.programs()[0]!.holds.length, 1);
+  assertThrows(
+    () => rg.sketch(product, { keep: 0.5, key, when: "often" as never }),
+    RangeError,
+    'Cannot sketch product: when is "often", expected "always" or "needed"',
+  );
+});
+
 Deno.test("keep 1 is the function itself", async () => {
   await gpu();
   const x = rg.random.normal(rg.random.key(1), [3, 5]),

@@ -191,6 +191,42 @@ Deno.test("what is wrong with offload is said", () => {
   );
 });
 
+Deno.test("locateNaN() looks into what moves outside of the device, and leaves nothing there", async () => {
+  const policy = rg.policies.saveAndOffloadOnlyTheseNames({ offload: ["inner"] });
+  const block = rg.checkpoint(layer, { policy });
+  const bad = (weights: Weights, x: rg.Tensor): rg.Tensor =>
+    block(block(x, weights[0]!), weights[1]!).sub(2).log().mean();
+  const f = rg.compile(rg.valueAndGrad(bad));
+  const found = await rg.locateNaN(f, [weights, x]);
+  assertEquals(found?.value, "NaN");
+  assertMatch(found?.expression ?? "", /^log\(/);
+  const two = (weights: Weights, x: rg.Tensor) => lossOf(block)(weights.slice(0, 2), x);
+  const good = rg.compile(rg.valueAndGrad(two));
+  assertEquals(await rg.locateNaN(good, [weights, x]), undefined);
+  // A NaN born on the way back, from what was fetched.
+  const late = rg.compile((w: rg.Tensor, x: rg.Tensor) => {
+    const root = rg.checkpoint((w: rg.Tensor) => {
+      const inner = rg.name(x.matmul(w).mul(0), "inner");
+      return inner.sqrt().matmul(w).sqrt().sum();
+    }, { policy });
+    return rg.grad(root)(w);
+  });
+  assertEquals((await rg.locateNaN(late, [weights[0]!, x], { infinities: false }))?.value, "NaN");
+  const loop = (w: rg.Tensor): rg.Tensor =>
+    rg.loop((h: rg.Tensor) => h.sub(1).log(), w, {
+      length: 9,
+      backward: rg.offload({ device: 1, host: 3, disk: 2 }),
+    }).sum();
+  assertEquals((await rg.locateNaN(rg.grad(loop), [rg.tensor([100, 3])]))?.value, "NaN");
+  const calm = (w: rg.Tensor): rg.Tensor =>
+    rg.loop((h: rg.Tensor) => h.mul(0.5).sin(), w, {
+      length: 9,
+      backward: rg.offload({ device: 1, host: 3, disk: 2 }),
+    }).sum();
+  assertEquals(await rg.locateNaN(rg.grad(calm), [rg.tensor([100, 3])]), undefined);
+  assertEquals(outside(), { host: 0, disk: 0 });
+});
+
 Deno.test("a run that fails on its way leaves nothing outside of the device", async () => {
   const policy = rg.policies.saveAndOffloadOnlyTheseNames({ offload: ["inner"], store: "disk" });
   const f = rg.compile(rg.valueAndGrad(lossOf(rg.checkpoint(layer, { policy }))));
