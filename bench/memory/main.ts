@@ -6,6 +6,7 @@
  */
 import { chain } from "./chain.ts";
 import { main } from "./command.ts";
+import { costs } from "./costs.ts";
 import type { Experiment } from "./experiment.ts";
 import { flow } from "./flow.ts";
 import { grid } from "./grid.ts";
@@ -20,6 +21,7 @@ import { tape } from "./tape.ts";
 /** Every experiment by its name on the command line. */
 export const experiments: Readonly<Record<string, Experiment>> = {
   chain,
+  costs,
   flow,
   grid,
   hypergradients,
