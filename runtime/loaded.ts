@@ -299,8 +299,8 @@ export class LoadedProgram {
         pass.setPipeline(pipeline.gpu);
       }
       pass.setBindGroup(0, loaded.group(blocks, this.#uniforms));
-      const [x, y, z] = loaded.dispatch.kernel.workgroups;
-      pass.dispatchWorkgroups(x, y, z);
+      const { workgroups } = loaded.dispatch.kernel;
+      pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
     }
     return true;
   }
