@@ -157,12 +157,13 @@ interface Tried {
 /**
  * The fastest program that fits.
  *
+ * @param weighs Whether storing all states has to be the fastest, or is enough where it fits.
  * @param compile Compiles with choices, within a budget or without.
  * @throws {RangeError} if none does, naming the least budget that would.
  */
 export function choose(
   loops: readonly Node<"loop">[],
-  budget: number | undefined,
+  { budget, weighs }: { readonly budget: number | undefined; readonly weighs: boolean },
   compile: (choices: Choices, budget: number | undefined) => Program,
 ): Program {
   const groups = together(loops), ladders = groups.map(([loop]) => choicesOf(loop!));
@@ -209,8 +210,7 @@ export function choose(
   // What stores everything computes nothing twice, and is soon compiled.
   const first = attempt(ladders.map(() => 0));
   let best = first instanceof RangeError || !fits(first.program) ? undefined : first;
-  if (best !== undefined && budget !== undefined && !keepsCheaply(best)) best = undefined;
-  if (best === undefined) {
+  if (best === undefined || (weighs && !keepsCheaply(best))) {
     for (const one of all()) {
       if (best !== undefined && one.time >= best.time) break;
       const others = fits(one.program) ? [one.program] : one.program.alternatives();

@@ -55,6 +55,13 @@ export interface CompileOptions {
   readonly costs?: CostModel;
   /** Plans that are enough to choose from. @default as many as there are */
   readonly enough?: number;
+  /**
+   * Whether a loop whose way back is the compiler's to choose has to be as fast as it can be, rather
+   * than soon compiled.
+   *
+   * @default {true under a budget}
+   */
+  readonly weighs?: boolean;
   /** Checks every graph after every pass. @default false */
   readonly verify?: boolean;
   /** Operations in one kernel, at most; 1 turns fusion off, for tests. */
@@ -81,15 +88,16 @@ export function compileGraph(
   check(graph.results);
   const simple = check(simplify(graph.results));
   const { memory: budget, ...rest } = options;
-  // A body has no budget of its own: it takes what is left where it runs.
-  const { outside: _, ...within } = rest;
-  const ofBodies = { ...within, inPlace: true, enough: 6 };
+  // A body has no budget of its own: it takes what is left where it runs. Others are weighed against
+  // its fastest program there, so that has to be it.
+  const { outside: _, ...within } = rest, { weighs = budget !== undefined } = options;
+  const ofBodies = { ...within, weighs, inPlace: true, enough: 6 };
   const bodies = new BodyPrograms((body, donate) =>
     compileGraph(body, { ...ofBodies, donate }, target)
   );
   const loops = undecided(simple);
   if (loops.length === 0) return compileSimple(graph, simple, options, target, bodies);
-  return choose(loops, budget, (choices, memory) => {
+  return choose(loops, { budget, weighs }, (choices, memory) => {
     const roots = check(simplify(decided(simple, choices)));
     const within = { ...rest, ...(memory !== undefined && { memory }) };
     return compileSimple(graph, roots, within, target, bodies);
