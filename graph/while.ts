@@ -100,7 +100,7 @@ export function whileLoop<C>(
     );
   }
   const strategy = options.backward === "auto" ? auto() : options.backward;
-  const plan = strategy === undefined ? usual : strategy.plan;
+  const plan = strategy === undefined ? usual : (strategy as Strategy | null)?.plan;
   if (plan?.open === undefined) {
     throw new TypeError(
       `Cannot ${action}: backward is ${plan?.name ?? describe(strategy)}, expected ` +

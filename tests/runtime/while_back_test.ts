@@ -92,6 +92,7 @@ Deno.test("an inverse that gives something else is refused, and a plan that cann
     TypeError,
     "backward is reverse, expected online({ snapshots }) or revolve({ snapshots, segment, leaf })",
   );
+  assertThrows(() => run(null as unknown as rg.Strategy), TypeError, "backward is null, expected");
   const leaf = rg.reverse({ inverse: (x: T) => rg.stack([x, x]) });
   assertThrows(
     () => run(rg.revolve({ snapshots: 2, segment: 3, leaf })),
