@@ -7,6 +7,7 @@
 import { online, reverse, revolve } from "../checkpoint/strategy.ts";
 import { arange } from "../graph/create.ts";
 import { checkNames, checkOptions, describe } from "../graph/describe.ts";
+import { auto } from "../graph/loops/auto.ts";
 import type { Strategy } from "../graph/scan.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { type OpenBackward, solveAdaptively, type Undo } from "./adaptive.ts";
@@ -66,8 +67,10 @@ export interface OdeOptions<Y extends Tree> {
    * |                  | a reversible method gets wrong                | 64 steps between them               |
    * | a function of    | as the strategy says that it returns, with    | the same; a `reverse(…)` goes back  |
    * | the inverse      | `reverse(…)` alone or below `revolve(…)`      | over segments of 64 steps           |
-   * | `"auto"`,        | as the compiler decides; on host or disk      | not: nobody knows before how many   |
-   * | `offload(…)`     |                                               | steps there will be                 |
+   * | `"auto"`         | as the compiler decides                       | chosen ones, as many as fit, up to  |
+   * |                  |                                               | 64                                  |
+   * | `offload(…)`     | chosen ones, on host or disk                  | not: nobody knows before how many   |
+   * |                  |                                               | steps there will be                 |
    *
    * All of these give one gradient, to the bit, but for a `reverse(…)` that is not exact: that of the
    * computed solution, with the steps that were chosen.
@@ -121,6 +124,7 @@ function openBackward(
 
 /** A strategy that can go back over steps whose number is not known before. */
 function within(backward: unknown): Strategy {
+  if (backward === "auto") return auto();
   const { plan, inverse } = (backward ?? {}) as Partial<Strategy>;
   if (plan?.open !== undefined) return backward as Strategy;
   if (plan?.inverts && inverse !== undefined) {
@@ -128,8 +132,8 @@ function within(backward: unknown): Strategy {
   }
   throw new TypeError(
     `Cannot ${action} within a tolerance: backward is ${plan?.name ?? describe(backward)}, ` +
-      'expected "store", online({ snapshots }), revolve({ snapshots }), "reverse", a function of the ' +
-      'inverse or "continuous" (nobody knows before how many steps there will be)',
+      'expected "store", "auto", online({ snapshots }), revolve({ snapshots }), "reverse", a function ' +
+      'of the inverse or "continuous" (nobody knows before how many steps there will be)',
   );
 }
 

@@ -146,6 +146,8 @@ Deno.test("the way back within a tolerance is one gradient to the bit, and forwa
   const usual = await gradient();
   assertEquals(await gradient(rg.online({ snapshots: 3 })), usual);
   assertEquals(await gradient(rg.revolve({ snapshots: 2, segment: 3 })), usual);
+  assertEquals(await gradient("auto"), usual);
+  assertEquals(await gradient(rg.auto()), usual);
   const direction = rg.tensor([1, -2]);
   const pushed = await rg.jvp((w: T) => loss()(y0, w), [w], [direction])[1].item() as number;
   assertAlmostEquals(usual[1]![0]! - 2 * usual[1]![1]!, pushed, 1e-4 * Math.abs(pushed) + 1e-4);

@@ -129,7 +129,8 @@ Deno.test("what cannot be gone back over, and options that nobody reads, are ref
   refused('backward is "store", expected', { tolerance, method, backward: () => "store" });
   refused("backward is null, expected", { tolerance, backward: null });
   refused("backward is null, expected", { steps: 2, backward: null });
-  refused('backward is "auto", expected', { tolerance, backward: "auto" });
+  const offload = rg.offload({ device: 1, host: 2 });
+  refused(`backward is ${offload.plan.name}, expected`, { tolerance, backward: offload });
   refused("the method is null, expected", { tolerance, method: null });
   refused("the method is null, expected", { steps: 2, method: null });
   refused("there are steps and a maximum", { steps: 2, maximum: 9 });
