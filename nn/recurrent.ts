@@ -8,11 +8,12 @@
  */
 import { concatenate } from "../graph/operations.ts";
 import { full, zeros } from "../graph/create.ts";
+import type { DType } from "../graph/dtype.ts";
 import { foldIn } from "../graph/random.ts";
 import { scan } from "../graph/scan.ts";
 import { sameShape, type Shape, showShape } from "../graph/shape.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { map, named, type Tree } from "../optim/tree.ts";
+import { named, type Tree } from "../optim/tree.ts";
 import { glorotUniform, type Initializer, orthogonal } from "./initializers.ts";
 import { expectFeatures, expectRecord, expectSize, expectTensors } from "./layer.ts";
 import type { ApplyOptions, Layer } from "./layer.ts";
@@ -35,8 +36,11 @@ export interface Cell<P extends Tree = Tree, S extends Tree = Tree> {
   readonly hidden: number;
   /** Fresh parameters. */
   init(key: Tensor): P;
-  /** The state before the first step. */
-  initState(batch: Shape): S;
+  /**
+   * The state before the first step. The dtype is that of the projected inputs; a cell that sums in
+   * f32, say, need not follow it.
+   */
+  initState(batch: Shape, dtype?: DType): S;
   /** What the steps need of the inputs, for any number of them at once: [..., inputs]. */
   project(params: Tree, x: Tensor): Tensor;
   /** The state after a step, from projected inputs, and the result. */
@@ -116,9 +120,9 @@ export function lstmCell(
       hidden: gates(4, hiddenInit, foldIn(key, 1), hidden, hidden),
       bias: full([hidden], 1).pad([[hidden, 2 * hidden]]),
     }),
-    initState: (batch) => ({
-      hidden: zeros([...batch, hidden]),
-      cell: zeros([...batch, hidden]),
+    initState: (batch, dtype = "f32") => ({
+      hidden: zeros([...batch, hidden], { dtype }),
+      cell: zeros([...batch, hidden], { dtype }),
     }),
     project(params, x) {
       const { input, bias } = check(params);
@@ -208,7 +212,7 @@ export function gruCell(
       bias: zeros([wide]),
       candidateBias: zeros([hidden]),
     }),
-    initState: (batch) => ({ hidden: zeros([...batch, hidden]) }),
+    initState: (batch, dtype = "f32") => ({ hidden: zeros([...batch, hidden], { dtype }) }),
     project(params, x) {
       const { input, bias } = check(params);
       expectFeatures(name, x, inputs);
@@ -277,13 +281,13 @@ export function recurrent<P extends Tree, S extends Tree>(
         `Cannot apply ${name}: the input is ${x}, expected [...batch, T, ${cell.inputs}]`,
       );
     }
-    const start = cell.initState(x.shape.slice(0, -2));
-    if (state !== undefined) expectLike(name, state, start);
     const inputs = cell.project(params, x).moveAxis(-2, 0);
+    // Zeros in f32 would have all that follows computed so.
+    const start = cell.initState(x.shape.slice(0, -2), inputs.dtype);
+    if (state !== undefined) expectLike(name, state, start);
     const [last, ys] = scan(
       (state: S, projected: Tensor) => cell.step(params, state, projected),
-      // In f32 it would have all that follows computed so.
-      state ?? map((s) => s.dtype === "f32" ? s.cast(inputs.dtype) : s, start),
+      state ?? start,
       inputs,
       { reverse, name },
     );

@@ -1,9 +1,10 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { ones, tensor } from "../../graph/create.ts";
+import { ones, tensor, zeros } from "../../graph/create.ts";
 import * as random from "../../graph/random.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import type { Tree } from "../../graph/transforms.ts";
 import * as nn from "../../nn/mod.ts";
+import { map } from "../../optim/tree.ts";
 import { assertDerivatives } from "../derivatives.ts";
 import { assertValues, installHost } from "../graph/host.ts";
 
@@ -85,6 +86,28 @@ Deno.test("recurrent() goes backwards, batched, from a given state", async () =>
   await assertValues(first, await forth.apply(params, x).slice([0, 2]).array(), 1e-6);
   await assertValues(second, await forth.apply(params, x).slice([2]).array(), 1e-6);
   assertEquals(forth.apply(params, ones([0, 3])).shape, [0, 2]);
+});
+
+Deno.test("recurrent() leaves the dtype of its state to the cell", async () => {
+  // A sum of f16 stops at 2048, where 1 is half of the distance between neighbours.
+  const sum: nn.Cell<Record<string, never>, { sum: Tensor }> = {
+    name: "sum",
+    inputs: 1,
+    hidden: 1,
+    init: () => ({}),
+    initState: (batch) => ({ sum: zeros([...batch, 1]) }),
+    project: (_params, x) => x,
+    step(_params, state, x) {
+      const sum = (state as { sum: Tensor }).sum.add(x.cast("f32"));
+      return [{ sum }, sum.cast("f16")];
+    },
+  };
+  const [last, ys] = nn.recurrent(sum).run({}, ones([2100, 1]).cast("f16"));
+  assertEquals([last.sum.dtype, ys.dtype], ["f32", "f16"]);
+  await assertValues(last.sum, [2100]);
+  const cell = nn.lstmCell(1, 2), half = ones([3, 1]).cast("f16");
+  const params = map((p) => p.cast("f16"), cell.init(random.key(0)));
+  assertEquals(nn.recurrent(cell).apply(params, half).dtype, "f16");
 });
 
 Deno.test("cells begin with an open forget gate and orthogonal weights", async () => {
