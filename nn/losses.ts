@@ -80,7 +80,8 @@ export function crossEntropy(
     losses = where(isClass(logits, labels), log, 0).sum(-1).mul(labelSmoothing - 1);
     if (labelSmoothing > 0) losses = losses.sub(log.sum(-1).mul(spread));
   } else {
-    const target = labelSmoothing > 0 ? labels.mul(1 - labelSmoothing).add(spread) : labels;
+    const wide = labels.cast("f32");
+    const target = labelSmoothing > 0 ? wide.mul(1 - labelSmoothing).add(spread) : wide;
     // A class that is ruled out has log probability -∞, and 0·∞ would be NaN.
     losses = where(target.equal(0), 0, log.mul(target)).sum(-1).neg();
   }
