@@ -72,9 +72,12 @@ function notFinite({ layers, loss }: Found): Verdict[] {
 }
 
 /** Where the gradient ends: what lies before that learns nothing. */
-function cut(layers: readonly LayerDiagnosis[]): Verdict {
-  const at = layers.findLastIndex(({ gradient }) => gradient === 0) + 1;
-  return {
+function cut(layers: readonly LayerDiagnosis[]): Verdict[] {
+  const last = layers.findLastIndex((layer) => finite(layer) && layer.gradient !== 0);
+  const at = layers.findLastIndex(({ gradient }, i) => i < last && gradient === 0) + 1;
+  // What is no number is told of by itself.
+  if (!finite(layers[at]!)) return [];
+  return [{
     kind: "vanishing",
     where: layers[at]!.name,
     measure: `no gradient comes through ${placeOf(layers, at)}, though ` +
@@ -82,7 +85,7 @@ function cut(layers: readonly LayerDiagnosis[]): Verdict {
     advice:
       "See whether its units are dead or saturated, or whether something in it has no slope " +
       "(stopGradient, a comparison, rounding, a scale that begins at 0)",
-  };
+  }];
 }
 
 /** How gradients change on their way from the last layer to the first. */
@@ -92,7 +95,7 @@ function flow({ layers }: Found): Verdict[] {
   if (first === undefined || last === undefined || known.length < 3 || last.gradient === 0) {
     return [];
   }
-  if (first.gradient === 0) return [cut(layers)];
+  if (first.gradient === 0) return cut(layers);
   const ratio = first.gradient / last.gradient, each = ratio ** (1 / (known.length - 1));
   const course = `the gradient goes from ${number(last.gradient)} at the last layer to ` +
     `${number(first.gradient)} at the first, a factor of ${number(each)} for each of ` +

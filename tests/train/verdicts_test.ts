@@ -67,6 +67,10 @@ Deno.test("judge() names the layer through which no gradient comes", () => {
     verdict!.measure.includes("no gradient comes through layer 3 of 4, cut, though 0.500 arrives"),
     verdict!.measure,
   );
+  // A layer that is sick besides is told of by itself, wherever it is.
+  const gone = layer({ activation: NaN, gradient: 0 }), wild = layer({ gradient: NaN });
+  assertEquals(kinds([...layers, gone]), ["not finite", "vanishing"]);
+  assertEquals(kinds([layers[0]!, wild, layer(), layer()]), ["not finite"]);
   // Where there is no gradient at all, there is nothing to compare.
   assertEquals(kinds(layers.map((layer) => ({ ...layer, gradient: 0 }))), []);
 });
