@@ -7,6 +7,7 @@
  */
 import { parseArgs } from "@std/cli";
 import { load } from "./contestants/retrograd.ts";
+import { toEnd } from "./end.ts";
 import type { Case } from "./measure.ts";
 import { type Workload, workloads } from "./workloads.ts";
 
@@ -116,7 +117,7 @@ function read(args: readonly string[]): { name: string; slowest: number } | unde
     unknown: (arg) => fail(`${arg} is unknown`, "what --help lists"),
   });
   if (help) return undefined;
-  if (!(only in workloads)) {
+  if (!Object.hasOwn(workloads, only)) {
     fail(`--only is "${only}"`, `one of ${Object.keys(workloads).join(", ")}`);
   }
   if (!/^\d+$/.test(slowest)) fail(`--slowest is "${slowest}"`, "an integer");
@@ -167,12 +168,4 @@ async function main(): Promise<void> {
   ));
 }
 
-if (import.meta.main) {
-  try {
-    await main();
-    Deno.exit(0);
-  } catch (error) {
-    console.error(error instanceof Error ? error.message : error);
-    Deno.exit(2);
-  }
-}
+if (import.meta.main) await toEnd(main);

@@ -28,7 +28,10 @@ Deno.test("bench:first divides a first call into parts that add up to it", async
 });
 
 Deno.test("bench:first refuses what is no workload", async () => {
-  const { code, errors } = await run("--only", "nothing");
-  assertEquals(code, 2);
-  assert(errors.startsWith('Cannot look at a first call: --only is "nothing", expected one of'));
+  for (const name of ["nothing", "toString"]) {
+    const { code, errors } = await run("--only", name);
+    assertEquals(code, 2);
+    const expected = `Cannot look at a first call: --only is "${name}", expected one of`;
+    assert(errors.startsWith(expected), errors);
+  }
 });
