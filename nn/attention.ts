@@ -16,6 +16,7 @@ import { broadcastShapes, type Shape, showShape } from "../graph/shape.ts";
 import { Tensor, type TensorLike } from "../graph/tensor.ts";
 import { stopGradient } from "../graph/transforms.ts";
 import { leanAttention } from "./lean_attention.ts";
+import { narrowed } from "./normalization.ts";
 
 /** Who looks at whom, and in how much memory. */
 export interface AttentionOptions {
@@ -137,9 +138,12 @@ export function l2Attention(
   const scale = options.scale ?? q.shape.at(-1)! ** -0.5;
   // ‖q‖² is the same for all keys of a query, and softmax does not see it: what remains of
   // -‖q - k‖² is 2 q·k - ‖k‖², a dot product of vectors with one more component.
-  const one = q.slice(...q.shape.map((): null => null).slice(1), [0, 1]).mul(0).add(1);
-  const length = k.square().sum(-1, { keepDims: true });
-  return attend(join(q.mul(2).mul(scale), one), join(k, length.neg().mul(scale)), v, options);
+  // In f32, since ‖k‖² is soon beyond f16.
+  const [a, b, values] = [q, k, v].map((x) => x.cast("f32")) as [Tensor, Tensor, Tensor];
+  const one = a.slice(...a.shape.map((): null => null).slice(1), [0, 1]).mul(0).add(1);
+  const length = b.square().sum(-1, { keepDims: true });
+  const keys = join(b, length.neg().mul(scale));
+  return narrowed(attend(join(a.mul(2).mul(scale), one), keys, values, options), q, k, v);
 }
 
 function join(x: Tensor, column: Tensor): Tensor {

@@ -238,3 +238,13 @@ Deno.test("multiHeadAttention() has the right derivatives", async () => {
     }
   }
 });
+
+Deno.test("l2Attention() in f16 is finite where squared lengths are not", async () => {
+  const [q, k, v] = [3, 4, 5].map((seed) =>
+    random.normal(random.key(seed), [2, 5, 64]).mul(seed === 5 ? 1 : 40).cast("f16")
+  ) as [Tensor, Tensor, Tensor];
+  const wide = nn.l2Attention(q.cast("f32"), k.cast("f32"), v.cast("f32"));
+  const narrow = nn.l2Attention(q, k, v);
+  assertEquals(narrow.dtype, "f16");
+  await assertValues(narrow, await wide.array(), 2e-3);
+});
