@@ -4,8 +4,8 @@
  * segments run backwards under an outer schedule among it. Which rungs go together is a trade of the
  * bytes that a plan holds against the time that it takes: from the fastest on, one loop after the
  * other goes a rung down, each time where a byte costs the least. Every step of this way is
- * compiled, and the budget picks: so more memory is never slower, and the least is the same whoever
- * asks.
+ * compiled, and the budget picks: so more memory is not slower, and the least is the same whoever
+ * asks. Only where all states fit, and are cheap to keep, is nothing else tried.
  *
  * @module
  */
