@@ -24,7 +24,8 @@ const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
  * @param tree What to save. Numbers and other static values in it are not saved.
  * @param metadata Text to keep beside the tensors.
  *
- * @throws {TypeError} If two tensors have the same path, as in `{ "a.b": x, a: { b: y } }`.
+ * @throws {TypeError} If two tensors have the same path, as in `{ "a.b": x, a: { b: y } }`, or the
+ * metadata has `sha256` or `retrograd.place`, which every file has.
  * @throws {Deno.errors.NotCapable} If the permission to write is missing.
  *
  * @example Usage
@@ -43,6 +44,13 @@ export async function saveTree(
   tree: Tree,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
+  const taken = [digestKey, placeKey].find((key) => Object.hasOwn(metadata, key));
+  if (taken !== undefined) {
+    throw new TypeError(
+      `Cannot save a tree: its metadata has ${taken}, which the file keeps for itself, expected ` +
+        "another key",
+    );
+  }
   const { leaves, structure } = flatten(tree, isTensor, "what is saved");
   const data = await readAll(leaves);
   const tensors = new Map<string, HostTensor>();

@@ -63,6 +63,19 @@ Deno.test("saveTree() refuses two tensors under one name, of which it could keep
   });
 });
 
+Deno.test("saveTree() refuses metadata under the keys that every file has, and writes nothing", async () => {
+  await inFolder(async (folder) => {
+    for (const key of ["sha256", "retrograd.place"]) {
+      await assertRejects(
+        () => saveTree(join(folder, "tree.safetensors"), { x: tensor([1]) }, { [key]: "mine" }),
+        TypeError,
+        `Cannot save a tree: its metadata has ${key}`,
+      );
+    }
+    assertEquals([...Deno.readDirSync(folder)], []);
+  });
+});
+
 Deno.test("loadTree() refuses a file that does not fit, naming the tensor", async () => {
   await inFolder(async (folder) => {
     const path = join(folder, "tree.safetensors");
