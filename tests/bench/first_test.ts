@@ -1,15 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import { fromFileUrl } from "@std/path";
+import { runner } from "./runner.ts";
 
-async function run(...args: string[]): Promise<{ code: number; out: string; errors: string }> {
-  const program = fromFileUrl(new URL("../../bench/first.ts", import.meta.url));
-  const { code, stdout, stderr } = await new Deno.Command("deno", {
-    args: ["run", "-q", "-P=bench", program, ...args],
-    stdin: "null",
-  }).output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  return { code, out: text(stdout), errors: text(stderr) };
-}
+const run = runner("first");
 
 Deno.test("bench:first divides a first call into parts that add up to it", async () => {
   const { code, out, errors } = await run("--only", "matmulVector");

@@ -1,16 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
-import { fromFileUrl } from "@std/path";
 import { type Report, sizesFor } from "../../bench/gpu.ts";
+import { runner } from "./runner.ts";
 
-async function run(...args: string[]): Promise<{ code: number; out: string; errors: string }> {
-  const program = fromFileUrl(new URL("../../bench/gpu.ts", import.meta.url));
-  const { code, stdout, stderr } = await new Deno.Command("deno", {
-    args: ["run", "-q", "-P=bench", program, ...args],
-    stdin: "null",
-  }).output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  return { code, out: text(stdout), errors: text(stderr) };
-}
+const run = runner("gpu");
 
 Deno.test("bench:gpu measures everything, small, on whatever adapter there is", async () => {
   const { code, out, errors } = await run("--scale", "0.00001", "--python", "none", "--json");
