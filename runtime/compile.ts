@@ -6,37 +6,23 @@
  *
  * @module
  */
-import { recordSketched } from "../checkpoint/sketch.ts";
-import { closedLeaves, compileGraph } from "../compile/compile.ts";
-import { BudgetError } from "../compile/planning.ts";
 import type { OutsidePlan, Program } from "../compile/program.ts";
-import { apply, fill, leaf, parameter } from "../graph/build.ts";
-import { collectChecks } from "../graph/check.ts";
+import { fill, leaf } from "../graph/build.ts";
 import { describe } from "../graph/describe.ts";
-import { tracedFor } from "../graph/loops/identity.ts";
-import { type Aval, forgetNodes, type Graph, is, type Node } from "../graph/node.ts";
+import { is } from "../graph/node.ts";
 import { insideTransform } from "../graph/scope.ts";
-import { type Shape, showShape } from "../graph/shape.ts";
-import { withSources } from "../graph/source.ts";
 import { Storage } from "../graph/storage.ts";
 import { Tensor } from "../graph/tensor.ts";
 import type { Tree } from "../graph/transforms.ts";
-import {
-  countLeaves,
-  flatten,
-  type Static,
-  type Structure,
-  structureKey,
-  unflatten,
-} from "../graph/tree.ts";
-import { type Flag, makeFlag, type Measured, measuredBy } from "./flags.ts";
-import { type Context, context } from "./context.ts";
-import { beginTrace, endTrace, type Print, printable, printStages, verifying } from "./debug.ts";
+import { isTensor } from "../graph/transforms/trace.ts";
+import { flatten, type Static, type Structure, structureKey, unflatten } from "../graph/tree.ts";
 import { parseBytes } from "./bytes.ts";
+import { type Context, context } from "./context.ts";
 import { explain, type ExplainOptions } from "./explain.ts";
-import { LoadedProgram } from "./loaded.ts";
+import { type Measured, measuredBy } from "./flags.ts";
 import type { Holding } from "./memory.ts";
 import { write } from "./queue.ts";
+import { type Leaf, type Signature, type Traced, traceWithin } from "./trace.ts";
 
 /** How a function is compiled. */
 export interface CompileOptions {
@@ -118,33 +104,8 @@ export interface Compiled<A extends readonly unknown[], R> {
   dispose(): void;
 }
 
-/** One signature: its program, and how results become a tree again. */
-export interface Signature {
-  readonly context: Context;
-  /** What had been learned when it was compiled. */
-  readonly lessons: string;
-  readonly loaded: LoadedProgram;
-  readonly graph: Graph;
-  /** Data that the function closes over: further arguments. */
-  readonly closed: readonly Storage[];
-  readonly structure: Structure;
-  readonly shapes: readonly Shape[];
-  /** Hidden results that are printed when they have been computed. */
-  readonly prints: readonly Print[];
-  /** What it demands of the device: arguments after the user's own, and the last results. */
-  readonly flags: readonly Flag[];
-  /** Device memory for arguments passed as numbers, and the number in it. */
-  readonly scalars: Map<number, { readonly storage: Storage; value: number }>;
-  /** Numbers that must not share memory between calls, since results do. */
-  readonly unshared: ReadonlySet<number>;
-}
-
-type Traced = (...args: unknown[]) => unknown;
-type Leaf = Tensor | number;
-type Rest<T> = T extends [unknown, ...infer R] ? R : never;
 const isLeaf = (value: unknown): value is Leaf =>
   value instanceof Tensor || typeof value === "number";
-const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 
 /**
  * Programs of functions that nobody can call any more give their memory back. The graphs remember
@@ -154,10 +115,10 @@ const forgotten = new FinalizationRegistry<Set<Holding>>((holdings) => {
   for (const holding of holdings) holding.release();
 });
 
-/** What {@linkcode withCall} needs to know of a compiled function. */
 /** How many functions there have been. */
 let functions = 0;
 
+/** What {@linkcode withCall} needs to know of a compiled function. */
 const insides = new WeakMap<object, (args: readonly unknown[]) => Prepared>();
 
 /** A call made ready: the program and its arguments. */
@@ -335,152 +296,6 @@ function scalar(signature: Signature, index: number, value: number): Storage {
     known.value = value;
   }
   return known.storage;
-}
-
-/**
- * Traces a function; where no exact plan fits its budget, once more, with what it allows to be
- * estimated.
- */
-function traceWithin(f: Traced, ...how: Rest<Parameters<typeof trace>>): Signature {
-  let mayEstimate = false;
-  const attempt = (estimates: boolean): Signature => {
-    const record: Traced = (...args) => {
-      const { value, met } = recordSketched(estimates, () => f(...args));
-      mayEstimate = met;
-      return value;
-    };
-    return trace(record, ...how);
-  };
-  try {
-    return attempt(false);
-  } catch (exact) {
-    if (!(exact instanceof BudgetError) || !mayEstimate) throw exact;
-    try {
-      return attempt(true);
-    } catch (estimated) {
-      // Both name what they would take.
-      const isLess = estimated instanceof BudgetError && estimated.least > exact.least;
-      throw isLess ? exact : estimated;
-    }
-  }
-}
-
-/** Runs a function on placeholders, and compiles what it recorded. */
-function trace(
-  f: Traced,
-  leaves: readonly Leaf[],
-  structure: Structure,
-  context: Context,
-  { name, identity, donate, memory, outside }: {
-    readonly name: string;
-    /** Tells functions and their signatures apart. */
-    readonly identity: string;
-    readonly donate: readonly number[];
-    readonly memory: number | undefined;
-    readonly outside: OutsidePlan;
-  },
-): Signature {
-  const parameters = leaves.map((x, i) => parameter(i, avalOf(x)));
-  const args = unflatten(structure, parameters.map((node) => new Tensor(node))) as unknown[];
-  const noted = beginTrace();
-  let recorded: ReturnType<typeof collectChecks>;
-  try {
-    recorded = tracedFor(identity, () => collectChecks(() => withSources(() => f(...args))));
-  } finally {
-    endTrace();
-  }
-  const { value: returned, checks } = recorded;
-  const { leaves: tensors, structure: shape } = flattenResult(returned, name);
-  const prints = printable(noted, parameters);
-  const flags = checks.map(({ flag }, i) => parameter(leaves.length + i, flag));
-  const results: Node[] = [
-    ...tensors.map((x) => x.node),
-    ...prints.map(({ node }) => node),
-    ...checks.map(({ flag }, i) => apply("max", [flags[i]!, flag], {})),
-  ];
-  const graph: Graph = { name, parameters: [...parameters, ...flags], results };
-  const donated = [
-    ...donatedLeaves(structure, donate, name),
-    ...flags.map(({ attributes }) => attributes.index),
-  ];
-  const program = compileGraph(
-    graph,
-    {
-      donate: donated,
-      verify: verifying(),
-      costs: context.costs,
-      outside,
-      ...(memory !== undefined && { memory }),
-    },
-    context.device.target,
-  );
-  printStages(program);
-  forgetNodes();
-  const unshared = new Set(donated);
-  for (const { slot } of program.results) {
-    const role = program.slots[slot]?.role;
-    if (role?.is === "argument") unshared.add(role.index);
-  }
-  return {
-    context,
-    lessons: context.lessons,
-    loaded: new LoadedProgram(context, program),
-    graph,
-    closed: closedLeaves(graph).map((node) => node.attributes.storage),
-    structure: shape,
-    shapes: tensors.map((x) => x.shape),
-    prints,
-    flags: checks.map(({ message }) => makeFlag(`run ${name}`, message)),
-    scalars: new Map(),
-    unshared,
-  };
-}
-
-function avalOf(x: Leaf): Aval {
-  return typeof x === "number" ? { shape: [], dtype: "f32" } : { shape: x.shape, dtype: x.dtype };
-}
-
-function flattenResult(
-  returned: unknown,
-  name: string,
-): { readonly leaves: Tensor[]; readonly structure: Structure } {
-  const fail = (what: string) => {
-    throw new TypeError(
-      `Cannot compile ${name}: it returned ${what}, expected a tensor or a tree of tensors`,
-    );
-  };
-  if (returned instanceof Promise) {
-    returned.catch(() => {});
-    fail("a promise (what is traced cannot wait for values)");
-  }
-  if (returned === null || (typeof returned !== "object" && typeof returned !== "function")) {
-    fail(String(returned));
-  }
-  return flatten(returned, isTensor, `what ${name} returned`);
-}
-
-/** Leaves that belong to donated arguments. */
-function donatedLeaves(
-  structure: Structure,
-  donate: readonly number[],
-  name: string,
-): number[] {
-  if (donate.length === 0) return [];
-  const items = structure.kind === "list" ? structure.items : [];
-  const donated: number[] = [];
-  for (const position of donate) {
-    if (items[position] === undefined) {
-      throw new RangeError(
-        `Cannot compile ${name}: donate is ${showShape(donate)} with ${items.length} arguments, ` +
-          `expected positions of arguments`,
-      );
-    }
-    let first = 0;
-    for (let i = 0; i < position; i++) first += countLeaves(items[i]!);
-    const count = countLeaves(items[position]);
-    for (let i = 0; i < count; i++) donated.push(first + i);
-  }
-  return [...new Set(donated)].sort((a, b) => a - b);
 }
 
 /** The results as the function returned them; what came in as an argument stays its owner's. */
