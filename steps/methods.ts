@@ -51,6 +51,21 @@ export function integratorOf<Y extends Tree>(method: unknown): IntegratorOf<Y> |
   return reversible[method as ReversibleMethod] as IntegratorOf<Y>;
 }
 
+/**
+ * Looks whether there is a method of this name.
+ *
+ * @throws {TypeError} If there is none.
+ */
+export function checkMethod(method: unknown, action: string): void {
+  const names = [...Object.keys(tableaux), ...Object.keys(reversible)];
+  if (typeof method !== "string" || names.includes(method)) return;
+  throw new TypeError(
+    `Cannot ${action}: the method is ${JSON.stringify(method)}, expected one of ${
+      names.join(", ")
+    }, a tableau, or what makes an integrator for a field`,
+  );
+}
+
 /** The error for a way back that inverts where there is no inverse. */
 export function withoutInverse(action: string): TypeError {
   return new TypeError(

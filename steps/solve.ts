@@ -15,7 +15,13 @@ import { solveContinuously, type Solver } from "./continuous.ts";
 import { equally, type SolveBackward, solveEqually } from "./course.ts";
 import { sharesAt, stepsAt, valuesBetween, valuesWithin } from "./dense.ts";
 import type { Field } from "./leapfrog.ts";
-import { integratorOf, type SolveMethod, stepperOf, withoutInverse } from "./methods.ts";
+import {
+  checkMethod,
+  integratorOf,
+  type SolveMethod,
+  stepperOf,
+  withoutInverse,
+} from "./methods.ts";
 import { checkState, checkSteps, type Problem, timeAs } from "./problem.ts";
 import { type Method, tableauOf } from "./runge_kutta.ts";
 import { type Tolerance, toleranceOf } from "./tolerance.ts";
@@ -201,6 +207,7 @@ export function odeSolve<Y extends Tree>(field: Field<Y>, y0: Y, options: OdeOpt
     throw new TypeError(`Cannot ${action}: the field is ${describe(field)}, expected a function`);
   }
   checkState(action, y0);
+  checkMethod(options.method, action);
   if ((steps === undefined) === (tolerance === undefined)) {
     throw new TypeError(
       `Cannot ${action}: there are ${steps === undefined ? "neither" : "both"} steps ${

@@ -125,7 +125,8 @@ Deno.test("what cannot be solved is refused", () => {
   assertThrows(
     () => rg.odeSolve(field, y, { t1: 1, steps: 3, method: "rk5" as "rk4" }),
     TypeError,
-    'the method is "rk5", expected one of euler',
+    'Cannot solve an ODE: the method is "rk5", expected one of euler, midpoint, heun, bs3, rk4, ' +
+      "dopri5, tsit5, asynchronousLeapfrog, reversibleHeun, coupled, a tableau, or what makes",
   );
   for (const options of [{ steps: 3 }, { tolerance: 1e-3 }]) {
     assertThrows(
