@@ -8,6 +8,7 @@
 import { storageBytes } from "../graph/dtype.ts";
 import type { Aval, Node } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
+import { outputsByProduct } from "../kernels/legal.ts";
 import {
   type Footprint,
   footprint,
@@ -62,11 +63,27 @@ export function readInPlace(
   if (perRow(output) && !outputs.every(perRow)) return [];
   const places = placesOf(frame);
   if (placeIn(frame, places, output) === undefined) return [];
+  const others = readBeside(frame, outputs, reads, output);
   return [...reads].filter(([input, used]) => {
+    if (others.has(input)) return false;
     if (input.dtype !== output.dtype || sizeOf(input.shape) !== sizeOf(output.shape)) return false;
     const place = placeIn(frame, places, input);
     return place !== undefined && used.size === 1 && used.has(indexKey(place));
   }).map(([input]) => input);
+}
+
+/** What is read for the outputs of other products: by workgroups that may come later. */
+function readBeside(
+  frame: Frame,
+  outputs: readonly Node[],
+  reads: Footprint["reads"],
+  output: Node,
+): { has(input: Node): boolean } {
+  if (frame.is !== "dot") return new Set();
+  const isInput = (x: Node): boolean => reads.has(x);
+  const products = [...outputsByProduct(outputs, isInput).values()];
+  const beside = products.filter((own) => !own.includes(output)).flat();
+  return footprint(frame, beside, isInput, 1 << 20)!.reads;
 }
 
 /** Regions in the order they run, and for each result the argument whose memory it takes over. */

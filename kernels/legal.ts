@@ -111,6 +111,20 @@ export function productsOf(value: Node, isInput: (node: Node) => boolean): Node<
 }
 
 /**
+ * Outputs of a region by the product that they follow, those that follow none with the first. Each
+ * product is computed with its outputs by workgroups of their own, in no order among them.
+ */
+export function outputsByProduct(
+  outputs: readonly Node[],
+  isInput: (node: Node) => boolean,
+): ReadonlyMap<Node<"dot">, readonly Node[]> {
+  const found = outputs.map((output) => productsOf(output, isInput)[0]);
+  const first = found.find((node) => node !== undefined);
+  if (first === undefined) return new Map();
+  return Map.groupBy(outputs, (_, i) => found[i] ?? first);
+}
+
+/**
  * Steps of all loops that one invocation goes through, at most: a software driver silently ends an
  * invocation after 65 535. The rest is for the short loops around the long ones.
  */

@@ -19,7 +19,7 @@ import {
   substitute,
   variable,
 } from "../index.ts";
-import { productsOf } from "../legal.ts";
+import { outputsByProduct } from "../legal.ts";
 import { type Places, placesOf } from "../region.ts";
 import type { Body, Job } from "../shader.ts";
 import { operandIndices } from "../views.ts";
@@ -45,11 +45,8 @@ export interface Part {
 /** The products of a region, each with the outputs that are computed from it; the first with others. */
 export function partsOf(job: Job): readonly Part[] {
   const { region } = job, { inputs } = region;
-  const found = region.outputs.map((output) => productsOf(output, (x) => inputs.includes(x))[0]);
-  const first = found.find((node) => node !== undefined);
-  if (first === undefined) throw new Error("Cannot write a product: the region has none");
-  const outputs = new Map<Node<"dot">, number[]>();
-  found.forEach((node = first, i) => outputs.set(node, [...outputs.get(node) ?? [], i]));
+  const outputs = outputsByProduct(region.outputs, (x) => inputs.includes(x));
+  if (outputs.size === 0) throw new Error("Cannot write a product: the region has none");
   return [...outputs].map(([node, own]) => {
     const [left, right] = node.inputs as [Node, Node];
     const [batch, m, k] = left.shape as [number, number, number];
@@ -57,8 +54,8 @@ export function partsOf(job: Job): readonly Part[] {
       product: { node, left, right, batch, m, n: right.shape[2]!, k },
       job: {
         ...job,
-        region: { ...region, outputs: own.map((i) => region.outputs[i]!) },
-        outputs: own.map((i) => job.outputs[i]!),
+        region: { ...region, outputs: own },
+        outputs: own.map((output) => job.outputs[region.outputs.indexOf(output)]!),
       },
     };
   });

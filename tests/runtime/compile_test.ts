@@ -37,6 +37,23 @@ Deno.test("compile() keys programs by static values and by the structure of tree
   assertEquals(traced, 3);
 });
 
+Deno.test("a product does not overwrite what the one beside it still reads", async () => {
+  const n = 64,
+    ramp = (from: number): Tensor => {
+      const values = Float32Array.from({ length: n * n }, (_, i) => (i * from) % 7 - 3);
+      return tensor(values, { shape: [n, n] });
+    };
+  const [x, a, b] = [ramp(1), ramp(3), ramp(5)];
+  const both = (c: Tensor): Tensor[] => [x.matmul(b), x.matmul(a).add(c)];
+  const [product, sum] = compile(both)(ramp(2));
+  // Only one of the two can be computed where the donated matrix is: the one that adds it.
+  const donating = compile(both, { donate: [0] });
+  const [first, second] = donating(ramp(2));
+  assertEquals(donating.programs()[0]!.dispatches.length, 1, "side by side");
+  assertEquals(await first!.data(), await product!.data());
+  assertEquals(await second!.data(), await sum!.data());
+});
+
 Deno.test("compile() donates trees, even those that begin with equal zeros", async () => {
   type State = { w: Tensor; m: Tensor; v: Tensor };
   const step = compile(
