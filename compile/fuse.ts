@@ -23,7 +23,7 @@ import {
 } from "../kernels/region.ts";
 import { type Group, Groups } from "./groups.ts";
 import { bytesOf, nearest, readInPlace } from "./order.ts";
-import { chooseStored, costOf, isArgument, isGiven } from "./store.ts";
+import { chooseStored, costOf, fewItems, isArgument, isGiven } from "./store.ts";
 
 /** What fusion comes to. */
 export interface Fused {
@@ -200,9 +200,9 @@ class Fusion {
   private joinNeighbours(): void {
     const share = (a: Group, b: Group): boolean =>
       [...a.reads].some((read) => b.reads.has(read) && sizeOf(read.shape) > 1) &&
-      (a.frame.is !== "dot" || sameMade(a, b));
+      (a.frame.is !== "dot" || (this.areAt(a, b) && this.areAt(b, a)));
     const few = (a: Group, b: Group): boolean =>
-      b.frame.is !== "dot" && itemsOf(b) <= 4096 && (this.areAt(a, b) || this.areAt(b, a));
+      b.frame.is !== "dot" && itemsOf(b) <= fewItems && (this.areAt(a, b) || this.areAt(b, a));
     this.joinWhere(this.groups.all, share);
     const ready = new Map(this.groups.all.map((g) => [g, this.lastBefore(g)?.rank ?? -1]));
     this.joinWhere([...this.groups.all].sort((a, b) => ready.get(a)! - ready.get(b)!), few);
@@ -401,12 +401,6 @@ class Fusion {
     );
     return { frame: group.frame, outputs, inputs: [...group.reads] };
   }
-}
-
-/** True if groups read the same values of others: products then wait for nothing in each other. */
-function sameMade(a: Group, b: Group): boolean {
-  const [x, y] = [a, b].map(({ reads }) => [...reads].filter((read) => !isArgument(read)));
-  return x!.length === y!.length && x!.every((read) => b.reads.has(read));
 }
 
 /** What groups have to have in common to run as one; nothing will do for some. */

@@ -13,6 +13,10 @@ import { isAnchor, type Limits, mostPairs, operationsOf } from "../kernels/legal
 import { footprint, frameOf } from "../kernels/region.ts";
 import { contiguousAlong } from "../kernels/dot/product.ts";
 import { operandIndices } from "../kernels/views.ts";
+import { bytesOf } from "./order.ts";
+
+/** So many elements cost nothing to keep, and leave a device idle while they are made. */
+export const fewItems = 4096;
 
 /** Rough cost of an element-wise primitive against an addition. */
 const costs: { readonly [P in Primitive]?: number } = {
@@ -154,6 +158,10 @@ export function chooseStored(
       if (costBelow(x) >= 8 && sizeOf(node.shape) >= 16 * sizeOf(x.shape)) store(x);
       else if (continuesProduct(x, uses)) store(x);
     } else if (uses.get(node)! > 1 && continuesProduct(node, uses)) store(node);
+    else if (is(node, "add")) {
+      const sum = runningSum(node, isInput, uses);
+      if (sum !== undefined) store(sum);
+    }
     let bound = boundFrom(node, node.inputs.map(boundOf), limits);
     if (fullness(bound, limits) > 1) {
       bound = cutToFit(node, stored, limits, (x) => fullness(boundOf(x), limits));
@@ -195,6 +203,48 @@ function continuesProduct(x: Node, uses: ReadonlyMap<Node, number>): boolean {
     return node.inputs.some((input) => follow(input, depth - 1));
   };
   return isElementwise(x.op) && follow(x, 16);
+}
+
+/**
+ * The operand of a sum that is a sum itself, and smaller than the values it is made of, while the
+ * other operand is made of others: as in the gradient of a weight that is used many times. In memory,
+ * what is added is so as it comes, by the kernel that makes it, instead of waiting for all the rest.
+ */
+function runningSum(
+  { inputs }: Node<"add">,
+  isInput: (node: Node) => boolean,
+  uses: ReadonlyMap<Node, number>,
+): Node | undefined {
+  const isSum = (x: Node): boolean => is(x, "add") && !isInput(x) && uses.get(x) === 1;
+  const [left, right] = inputs.map(withoutReshapes) as [Node, Node];
+  const [sum, rest] = isSum(left) ? [left, right] : [right, left];
+  if (!isSum(sum)) return undefined;
+  const size = sizeOf(sum.shape);
+  if (size <= fewItems) return undefined;
+  const isMade = (x: Node): boolean => !isArgument(x) && sizeOf(x.shape) >= size;
+  const made = readsBelow(sum, isInput).filter(isMade);
+  const isLess = made.reduce((bytes, x) => bytes + bytesOf(x), 0) > bytesOf(sum);
+  return isLess && readsBelow(rest, isInput).some((x) => isMade(x) && !made.includes(x))
+    ? sum
+    : undefined;
+}
+
+/** What is in memory that a value is computed from. */
+function readsBelow(root: Node, isInput: (node: Node) => boolean): Node[] {
+  const reads: Node[] = [], seen = new Set<Node>([root]), stack = [root];
+  while (stack.length > 0) {
+    const node = stack.pop()!;
+    if (isInput(node)) {
+      reads.push(node);
+      continue;
+    }
+    for (const input of node.inputs) {
+      if (seen.has(input)) continue;
+      seen.add(input);
+      stack.push(input);
+    }
+  }
+  return reads;
 }
 
 function boundFrom(node: Node, inputs: readonly Load[], limits: Limits): Load {
