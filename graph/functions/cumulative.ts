@@ -26,6 +26,7 @@ import { dtypes } from "../dtype.ts";
 import type { Node } from "../node.ts";
 import { normalizeAxis } from "../shape.ts";
 import { classify, toFloat, toNumber } from "./elementwise.ts";
+import { logOfSum } from "./numerics.ts";
 
 /** Elements of a block: each takes that many steps. */
 const BLOCK = 16;
@@ -54,7 +55,7 @@ function logSumExpOver(x: Node): Node {
   const largest = unary("stop", reduce("reduceMax", x, axes));
   const shift = where(classify.isFinite(largest), largest, 0);
   const sum = reduce("sum", unary("exp", binary("sub", x, shift)), axes);
-  return binary("add", unary("log", sum), shift);
+  return binary("add", logOfSum(sum), shift);
 }
 
 /** log(exp a + exp b). */
@@ -62,7 +63,7 @@ function logAddExp(a: Node, b: Node): Node {
   const larger = unary("stop", binary("max", a, b));
   const shift = where(classify.isFinite(larger), larger, 0);
   const part = (x: Node): Node => unary("exp", binary("sub", x, shift));
-  return binary("add", unary("log", binary("add", part(a), part(b))), shift);
+  return binary("add", logOfSum(binary("add", part(a), part(b))), shift);
 }
 
 /** Running operations, by name. */

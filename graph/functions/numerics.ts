@@ -55,6 +55,18 @@ export function log1p(operand: Node): Node {
   return where(near, series, unary("log", where(near, 1, add(x, 1))));
 }
 
+/** √x of a sum of squares: where they are all 0, 0 is among its slopes, and is the one that is taken. */
+export function rootOfSum(x: Node): Node {
+  const zero = binary("equal", x, 0);
+  return where(zero, 0, unary("sqrt", where(zero, 1, x)));
+}
+
+/** log x of a sum of exponentials: where they are all 0, it is -∞ and moves with none of them. */
+export function logOfSum(x: Node): Node {
+  const zero = binary("equal", x, 0);
+  return where(zero, -Infinity, unary("log", where(zero, 1, x)));
+}
+
 /** -|x|, whose derivative at 0 is that of x, and whether x > 0. */
 function folded(x: Node): { readonly positive: Node; readonly negative: Node } {
   const positive = less(0, x);

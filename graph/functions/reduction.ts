@@ -12,6 +12,7 @@ import { dtypes, isFloat } from "../dtype.ts";
 import type { Node } from "../node.ts";
 import { normalizeAxes, normalizeAxis, type Shape, showShape, sizeOf } from "../shape.ts";
 import { classify, toBool, toFloat, toNumber } from "./elementwise.ts";
+import { logOfSum, rootOfSum } from "./numerics.ts";
 
 /** One axis, several, or all of them; negative ones count from the end. */
 export type Axes = number | readonly number[] | undefined;
@@ -94,7 +95,7 @@ export function variance(
 
 /** The square root of the variance. */
 export function deviation(operand: Node, axis: Axes, correction: number, keep: boolean): Node {
-  return inF32(operand, (x) => unary("sqrt", variance(x, axis, correction, keep, "std")));
+  return inF32(operand, (x) => rootOfSum(variance(x, axis, correction, keep, "std")));
 }
 
 /** True where any (all) of the elements are not zero. */
@@ -136,10 +137,10 @@ export function logSumExp(operand: Node, axis: Axes, keep: boolean): Node {
   atLeastOne("logSumExp", operand.shape, axes);
   return inF32(operand, (x) => {
     const largest = unary("stop", reduce("reduceMax", x, axes));
-    // ±∞ - ±∞ would be NaN; taking out 0 leaves log 0 = -∞ and log ∞ = ∞.
+    // ±∞ - ±∞ would be NaN; taking out 0 leaves -∞ for a sum of 0 and log ∞ = ∞.
     const shift = where(classify.isFinite(largest), largest, 0);
     const sum = reduce("sum", unary("exp", binary("sub", x, shift)), axes);
-    return settle(binary("add", unary("log", sum), shift), axes, keep);
+    return settle(binary("add", logOfSum(sum), shift), axes, keep);
   });
 }
 
@@ -186,8 +187,8 @@ function normOf(x: Node, order: number, axis: Axes, keep: boolean): Node {
   }
   const powers = order === 2 ? binary("mul", x, x) : binary("pow", size, order);
   const sum = reduce("sum", powers, axes);
+  if (order === 2) return settle(rootOfSum(sum), axes, keep);
   const zero = binary("equal", sum, 0);
-  const safe = where(zero, 1, sum);
-  const root = order === 2 ? unary("sqrt", safe) : binary("pow", safe, 1 / order);
+  const root = binary("pow", where(zero, 1, sum), 1 / order);
   return settle(where(zero, 0, root), axes, keep);
 }

@@ -25,6 +25,7 @@ import { describe } from "../describe.ts";
 import { dtypes } from "../dtype.ts";
 import type { Node } from "../node.ts";
 import { normalizeAxis, showShape, sizeOf } from "../shape.ts";
+import { toBool } from "./elementwise.ts";
 import { fitted, wrapped } from "./indexing.ts";
 
 /** What an update does to what is there. */
@@ -50,6 +51,11 @@ function checkMode(action: string, mode: ScatterMode): void {
   );
 }
 
+/** Truth values joined as 0 and 1: a sum and the largest are "or", a product and the least "and". */
+function asNumbers(x: Node, updates: Node, write: (x: Node, updates: Node) => Node): Node {
+  return toBool(write(cast(x, "i32"), cast(updates, "i32")));
+}
+
 /** x with updates written to (or joined with) its rows: result[index[i]] = updates[i]. */
 export function scatterRows(x: Node, index: Node, updates: Operand, mode: ScatterMode): Node {
   const action = "scatter";
@@ -65,6 +71,9 @@ export function scatterRows(x: Node, index: Node, updates: Operand, mode: Scatte
     [...index.shape, ...row],
     "the indices' shape, then a row's",
   );
+  if (x.dtype === "bool" && mode !== "set") {
+    return asNumbers(x, given, (y, list) => scatterRows(y, index, list, mode));
+  }
   const count = sizeOf(index.shape), width = sizeOf(row);
   if (count === 0 || sizeOf(x.shape) === 0) return x;
   const at = reshape(cast(wrapped(action, index, rows), "i32"), [count]);
@@ -75,7 +84,7 @@ export function scatterRows(x: Node, index: Node, updates: Operand, mode: Scatte
 /** The same on [rows, width] with [count] and [count, width]. */
 function writeRows(x: Node, at: Node, list: Node, mode: ScatterMode): Node {
   const [rows, width] = x.shape as [number, number], count = at.shape[0]!;
-  if (mode === "add" && x.dtype !== "bool") return binary("add", x, scatterAdd(list, at, rows));
+  if (mode === "add") return binary("add", x, scatterAdd(list, at, rows));
   const grid = [rows, count];
   const hit = binary("equal", reshape(at, [1, count]), iota(grid, 0, "i32"));
   if (mode === "set") {
@@ -116,6 +125,9 @@ export function putAlongAxis(
     );
   }
   const given = fitted(action, x, values, index.shape, "the indices' shape");
+  if (x.dtype === "bool" && mode !== "set") {
+    return asNumbers(x, given, (y, list) => putAlongAxis(y, index, list, axis, mode));
+  }
   if (sizeOf(index.shape) === 0) return x;
   const m = index.shape[at]!, others = [...x.shape.keys()].filter((i) => i !== at);
   const order = [...others, at], inverse = order.map((_, i) => order.indexOf(i));

@@ -99,7 +99,7 @@ export abstract class ReductionTensor extends MovementTensor {
     return this.wrap(reductions.variance(this.node, axis, correction, keepDims));
   }
 
-  /** The square root of the variance. */
+  /** The square root of the variance; of equal elements its gradient is 0. */
   std(axis?: AxisSpec, { correction = 0, keepDims = false }: VarianceOptions = {}): Tensor {
     return this.wrap(reductions.deviation(this.node, axis, correction, keepDims));
   }
@@ -135,7 +135,7 @@ export abstract class ReductionTensor extends MovementTensor {
   }
 
   /**
-   * log Σ exp without overflow: -∞ where all elements are, ∞ where any is.
+   * log Σ exp without overflow: -∞ where all elements are, with gradient 0, and ∞ where any is.
    *
    * @throws {RangeError} if there are no elements.
    */

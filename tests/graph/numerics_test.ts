@@ -71,6 +71,25 @@ Deno.test("logSumExp() has softmax as its gradient, masked elements included", a
   await assertValues(grad((x: Tensor) => x.logSumExp())(y), await y.softmax().array(), 1e-6);
 });
 
+Deno.test("sums of exponentials of nothing but -∞ have gradient 0", async () => {
+  const x = tensor([-Infinity, -Infinity, 0, 0]);
+  const first = (y: Tensor): Tensor => y.slice([0, 2]);
+  const cases: [string, (x: Tensor) => Tensor, number[]][] = [
+    ["logSumExp()", (x) => first(x).logSumExp(), [0, 0, 0, 0]],
+    ["logCumSumExp(), part", (x) => x.logCumSumExp().slice(3), [0, 0, 0.5, 0.5]],
+    ["logCumSumExp(), all", (x) => x.logCumSumExp().sum(), [0, 0, 1.5, 0.5]],
+    ["logCumSumExp() of blocks", (x) => x.repeat(20, 0).logCumSumExp().slice(70), [
+      ...[0, 0],
+      ...[20 / 31, 11 / 31],
+    ]],
+  ];
+  for (const [what, f, wanted] of cases) {
+    await assertValues(grad(f)(x), wanted, 1e-6, what);
+    const second = grad((x: Tensor) => grad(f)(x).square().sum())(x);
+    assert((await second.data()).every(Number.isFinite), `${what}, twice`);
+  }
+});
+
 Deno.test("logSoftmax() has finite gradients for large logits", async () => {
   const x = tensor([[1000, 0, -1000]]);
   await assertValues(
@@ -93,7 +112,9 @@ Deno.test("norm() has gradient 0 at 0", async () => {
   await assertValues(grad((x: Tensor) => x.norm())(tensor([3, 4])), [0.6, 0.8], 1e-6);
 });
 
-Deno.test("variance() of equal elements has gradient 0", async () => {
+Deno.test("variance() and std() of equal elements have gradient 0", async () => {
+  await assertValues(grad((x: Tensor) => x.std())(ones([3])), [0, 0, 0]);
+  await assertValues(grad((x: Tensor) => x.std())(tensor([0, 3])), [-0.5, 0.5], 1e-6);
   await assertValues(grad((x: Tensor) => x.variance())(ones([3])), [0, 0, 0]);
   await assertValues(grad((x: Tensor) => x.variance())(tensor([0, 3])), [-1.5, 1.5], 1e-6);
 });

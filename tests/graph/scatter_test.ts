@@ -44,6 +44,18 @@ Deno.test("scatter() joins updates in four ways", async () => {
   }
 });
 
+Deno.test("scatter() joins truth values: add and max are or, mul and min are and", async () => {
+  const x = tensor([true, true, false]), at = whole([0, 2, 0]);
+  const updates = tensor([true, true, false]);
+  for (const mode of ["add", "mul", "min", "max"] as const) {
+    const wanted = mode === "add" || mode === "max" ? [true, true, true] : [false, true, false];
+    for (const y of [x.scatter(at, updates, mode), x.putAlongAxis(at, updates, 0, mode)]) {
+      assertEquals(y.dtype, "bool");
+      assertEquals(await y.array(), wanted, mode);
+    }
+  }
+});
+
 Deno.test("putAlongAxis() is the reverse of takeAlongAxis()", async () => {
   const x = counted([2, 3]), order = whole([[2, 0, 1], [1, 2, 0]]);
   const taken = x.takeAlongAxis(order, 1);
