@@ -14,6 +14,7 @@ import { type Shape, sizeOf } from "../graph/shape.ts";
 import { standingFor } from "../graph/source.ts";
 import { topological } from "../graph/walk.ts";
 import { convolution } from "./convolution.ts";
+import { withoutSpread } from "./transposed.ts";
 import { usesOf, withoutReshapes } from "./store.ts";
 import { longestScatter } from "../kernels/scatter.ts";
 
@@ -87,6 +88,14 @@ function wide({ dtype }: Node): DType {
 }
 
 const lowerings: readonly Lowering[] = [
+  {
+    name: "convolution without spreading",
+    why: "of what is read between the elements of a spread input, nothing but zeros comes",
+    apply: (node) => {
+      if (!is(node, "convolve")) return undefined;
+      return withoutSpread(node, settle);
+    },
+  },
   {
     name: "convolution as a product",
     why: "a product that reads windows needs no kernel of its own, and is as fast",

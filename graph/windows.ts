@@ -94,23 +94,33 @@ export function inputGradient(y: Node<"convolve">, g: Node): Node {
   });
 }
 
-/** The cotangent of a convolution's kernel: the input convolved with g, channels as the batch. */
+/**
+ * The cotangent of a convolution's kernel: the input convolved with g, channels as the batch. Where
+ * the input is spread more than the step would spread g, g with the input: taps from last to first.
+ */
 export function kernelGradient(y: Node<"convolve">, g: Node): Node {
   const [x, w] = y.inputs as [Node, Node];
   const { step, dilation, spread, before } = y.attributes, rank = step.length;
   if (sizeOf(g.shape) === 0 || sizeOf(x.shape) === 0) return fill(0, w.shape, w.dtype);
   const spatial = step.map((_, i) => i + 2);
-  const inputs = permute(x, [0, rank + 2, ...spatial, 1]);
-  const kernels = permute(g, [0, ...spatial, 1, rank + 2]);
-  const result = convolve(inputs, kernels, {
+  const swapped = sizeOf(spread) > sizeOf(step);
+  const channels = (z: Node): Node => permute(z, [0, rank + 2, ...spatial, 1]);
+  const kernels = (z: Node): Node => permute(z, [0, ...spatial, 1, rank + 2]);
+  const taps = (i: number): number => (w.shape[1 + i]! - 1) * dilation[i]!;
+  const wide = (z: Node, by: readonly number[], i: number): number =>
+    extent(z.shape[2 + i]!, by[i]!);
+  const left = step.map((_, i) => swapped ? taps(i) - before[i]! : before[i]!);
+  const result = convolve(channels(swapped ? g : x), kernels(swapped ? x : g), {
     step: dilation,
-    dilation: step,
-    spread,
-    before,
-    after: spatial.map((axis, i) =>
-      (w.shape[1 + i]! - 1) * dilation[i]! + extent(g.shape[axis]!, step[i]!) -
-      extent(x.shape[axis]!, spread[i]!) - before[i]!
-    ),
+    dilation: swapped ? spread : step,
+    spread: swapped ? step : spread,
+    before: left,
+    after: step.map((_, i) => {
+      const [into, by] = [wide(x, spread, i), wide(g, step, i)];
+      return taps(i) + (swapped ? into - by : by - into) - left[i]!;
+    }),
   });
-  return permute(result, [0, ...spatial, 1, rank + 2]);
+  // [g,c,…taps,o], or swapped [g,o,…taps,c].
+  if (!swapped) return permute(result, [0, ...spatial, 1, rank + 2]);
+  return permute(flip(result, spatial), [0, ...spatial, rank + 2, 1]);
 }

@@ -126,7 +126,7 @@ Deno.test("plans that move values away keep them apart, within what may wait out
         }
       },
     ),
-    { seed: seed(), numRuns: 50 },
+    { seed: seed(), numRuns: 100 },
   );
   assert(moved > 10 && both > 2, `${moved} values moved, ${both} plans that also run again`);
 });

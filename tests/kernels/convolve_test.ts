@@ -6,6 +6,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
+import type { Program } from "../../compile/program.ts";
 import * as b from "../../graph/build.ts";
 import type { Graph, Node } from "../../graph/node.ts";
 import { sizeOf } from "../../graph/shape.ts";
@@ -140,6 +141,50 @@ Deno.test("a convolution and its gradients write nothing but their results", asy
   const { program: back } = await runWith(gradients);
   const largest = Math.max(...[x, w, y].map((node) => 4 * sizeOf(node.shape)));
   assert(back.memory.workspace <= largest, `${back.memory.workspace} bytes of workspace`);
+});
+
+/** Operations of all dispatches. */
+const flopsOf = ({ dispatches }: Program): number =>
+  dispatches.reduce((sum, { kernel }) => sum + kernel.flops, 0);
+
+Deno.test("between the elements of a spread input nothing is computed", async () => {
+  const uniform = randomOf(7);
+  const cases = [
+    { taps: 4, step: 2, dilation: 1 },
+    { taps: 3, step: 3, dilation: 1 },
+    { taps: 1, step: 2, dilation: 1 },
+    { taps: 2, step: 2, dilation: 4 },
+  ];
+  for (const { taps, step, dilation } of cases) {
+    const x = leafOf([1, 2, 13, 13, 8], uniform), w = leafOf([1, taps, taps, 8, 4], uniform);
+    const y = b.convolve(x, w, {
+      ...plain(2),
+      step: [step, step],
+      dilation: [dilation, dilation],
+    });
+    const useful = 2 * sizeOf(y.shape) * taps ** 2 * 8;
+    // Forward; the transpose, by way of the input's gradient; and the transpose's own gradients.
+    const g = leafOf(y.shape, uniform), h = leafOf(x.shape, uniform);
+    const [transposed] = pullback([y], [x], [g]);
+    const nodes = [transposed!, ...pullback([transposed!], [g, w], [h])];
+    const expected = evaluate(nodes);
+    for (const [i, node] of nodes.entries()) {
+      const { values, program } = await runWith([node]);
+      assert(flopsOf(program) < 1.5 * useful + 8 * 2 ** 12, `${flopsOf(program)} for ${useful}`);
+      const wrong = firstWrong(values[0]!, expected[i]!.data, "f32", { ulp: 16, absolute: 1e-4 });
+      assertEquals(wrong, undefined, JSON.stringify({ taps, step, dilation }));
+    }
+  }
+});
+
+Deno.test("a tap that is NaN reaches only what it meets", async () => {
+  const uniform = randomOf(8);
+  const x = leafOf([1, 1, 4, 3], uniform);
+  const w = constantOf([NaN, ...new Array<number>(11).fill(1)], [1, 4, 3, 1]);
+  const y = b.convolve(x, w, { step: [1], dilation: [1], spread: [2], before: [3], after: [3] });
+  const { values: [found] } = await runWith([y]);
+  // Place p has tap 0 where p - 3 is even.
+  assertEquals([...found!].map(Number.isNaN), Array.from({ length: 10 }, (_, p) => p % 2 === 1));
 });
 
 Deno.test("the gradient of a wide sliding window is gathered in one dispatch", async () => {
