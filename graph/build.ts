@@ -91,11 +91,16 @@ export function iota(shape: Shape, axis: number, dtype: DType = "i32"): Node {
   return apply("iota", [], { axis }, { shape, dtype });
 }
 
+const none: readonly Node[] = [];
+
 /** The leaf over data: one for each storage (and shape, where it is looked at in several). */
 export function leaf(storage: Storage, shape: Shape): Node {
   const known = storage.leaf;
   if (known !== undefined && sameShape(known.shape, shape)) return known;
-  return storage.leaf = apply("leaf", [], { storage }, { shape, dtype: storage.dtype });
+  // Made for every result of every call, so not by way of the table.
+  const attributes = { storage }, aval = { shape, dtype: storage.dtype };
+  infer.leaf(none, attributes, aval);
+  return storage.leaf = makeNode("leaf", none, shape, storage.dtype, attributes);
 }
 
 /** A fresh placeholder for an argument. */

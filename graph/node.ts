@@ -105,7 +105,7 @@ export function makeNode<P extends Primitive>(
   results?: readonly Aval[],
 ): Node<P> {
   // Leaves are known to their storages instead, so that both die together.
-  if (op === "leaf") return newNode(op, inputs, shape, dtype, attributes, false);
+  if (op === "leaf") return { id: ++nextId, op, inputs, shape, dtype, attributes, traced: false };
   let key = op + "|" + dtype + "|" + shape.join(",") + "|" + attributeKey(attributes) + "|";
   let traced = op === "parameter";
   for (const input of inputs) {

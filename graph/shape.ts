@@ -18,7 +18,7 @@ export function sizeOf(shape: Shape): number {
 
 /** Same rank and same sizes. */
 export function sameShape(a: Shape, b: Shape): boolean {
-  return a.length === b.length && a.every((n, i) => n === b[i]);
+  return a === b || a.length === b.length && a.every((n, i) => n === b[i]);
 }
 
 /** `[2,3]`, for messages and printing. */

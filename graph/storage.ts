@@ -21,6 +21,7 @@ export type MemoryKind =
 /** Where the data of a storage is. */
 export type StorageState =
   | { readonly at: "host"; readonly data: TypedArray }
+  /** On the device this object is the storage's alone: its death is that of the storage. */
   | { readonly at: "device"; readonly handle: object }
   | { readonly at: "gone"; readonly reason: string };
 
@@ -38,8 +39,6 @@ export class Storage {
   leaf?: Node;
   /** Some node has computed with the leaf, so that an unread value may still need the data. */
   used = false;
-  /** What the runtime keeps alive with the storage, to notice its death. */
-  guard?: object | undefined;
 
   /** A storage for `size` elements of `dtype`. */
   constructor(readonly dtype: DType, readonly size: number, state: StorageState) {

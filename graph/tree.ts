@@ -109,6 +109,44 @@ function descend<L>(
   return { kind: "record", keys, items };
 }
 
+/** The leaves of a tree that has this very structure; undefined for any other. */
+export function leavesOf<L>(
+  structure: Structure,
+  tree: unknown,
+  isLeaf: IsLeaf<L>,
+): L[] | undefined {
+  const leaves: L[] = [];
+  return fits(structure, tree, isLeaf, leaves) ? leaves : undefined;
+}
+
+function fits<L>(at: Structure, tree: unknown, isLeaf: IsLeaf<L>, leaves: L[]): boolean {
+  if (isLeaf(tree)) {
+    leaves.push(tree);
+    return at.kind === "leaf";
+  }
+  if (tree === null || typeof tree !== "object") {
+    return at.kind === "static" && Object.is(at.value, tree);
+  }
+  if (Array.isArray(tree)) {
+    if (at.kind !== "list" || at.items.length !== tree.length) return false;
+    // By index, since `every` would pass over holes.
+    for (let i = 0; i < tree.length; i++) {
+      if (!fits(at.items[i]!, tree[i], isLeaf, leaves)) return false;
+    }
+    return true;
+  }
+  const prototype = Object.getPrototypeOf(tree);
+  if (at.kind !== "record" || prototype !== Object.prototype && prototype !== null) return false;
+  const record = tree as Record<string, unknown>, { keys, items } = at;
+  const own = Object.keys(record);
+  const same = (key: string, i: number): boolean => key === keys[i];
+  if (own.length !== keys.length || !own.every(same) && !own.sort().every(same)) return false;
+  for (let i = 0; i < keys.length; i++) {
+    if (!fits(items[i]!, record[keys[i]!], isLeaf, leaves)) return false;
+  }
+  return true;
+}
+
 function reject(name: string, path: Path | undefined, what: string): never {
   throw new TypeError(
     `Cannot flatten ${name}: ${name}${showPath(path)} is ${what}, expected a tensor, a number, ` +

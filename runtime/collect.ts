@@ -4,22 +4,42 @@
  * device memory, finalisers run only between jobs, and a `WeakRef` keeps its target alive to the
  * end of the job that made or read it.
  *
+ * What is watched is not the storage but its {@linkcode Lease} on the memory, which the storage alone
+ * refers to: a step that writes its state over the old one hands the leases on, and nothing has to be
+ * watched anew.
+ *
  * The way out are **tokens**: small objects whose weak references were made in an *earlier* job. A
- * storage holds some, the reservoir forgets its own strong references; the storage is dead if and
- * only if its tokens are. When enough memory was taken since the last look, a collection is
+ * lease holds some, the reservoir forgets its own strong references; the lease is dead if and only if
+ * its tokens are. When enough memory was taken since the last look, a collection is
  * provoked and one token of each storage is read: `undefined` means that the memory can be used
  * again at once, for the queue is ordered. A token that turns out to be alive is spoilt until the
- * job ends (the third fact), so each storage has a few, and who is found alive is asked again ever
+ * job ends (the third fact), so each lease has a few, and who is found alive is asked again ever
  * more seldom. Results of one call that are of about one size share their tokens.
  *
  * @module
  */
-import type { Storage } from "../graph/storage.ts";
+import type { StorageState } from "../graph/storage.ts";
 import type { Block } from "./memory.ts";
 
 type Token = Readonly<Record<never, never>>;
 
-/** Storages that are given up together: some results of one call. */
+/**
+ * The data of one storage on the device: its state there. It goes from a donated storage to the
+ * result in its place.
+ */
+export class Lease {
+  readonly at = "device" satisfies StorageState["at"];
+  /** Alive with it. */
+  tokens: readonly Token[] = [];
+  /** The last run that was given it, and which of its arguments takes the memory, if one does. */
+  run = 0;
+  taker = -1;
+
+  /** Made by the collector alone. */
+  constructor(readonly handle: Block, readonly member: Member) {}
+}
+
+/** Leases that are given up together: some results of one call. */
 interface Cohort {
   readonly members: Set<Member>;
   /** How its tokens are asked; the strong references are with the storages alone. */
@@ -30,9 +50,10 @@ interface Cohort {
   job: number;
 }
 
+/** What is known of a lease by those who must not keep it alive. */
 interface Member {
   readonly block: Block;
-  readonly cohort: Cohort;
+  cohort: Cohort | undefined;
 }
 
 /** Sweeps that pass before a cohort's first, second … question of a job. */
@@ -44,7 +65,7 @@ const leastBound = 256 * 2 ** 20, mostBound = 512 * 2 ** 20;
 /** What a buffer weighs at least: its handle, and what the driver keeps of it. */
 const leastWeight = 4096;
 
-/** Watches storages and gives the memory of dead ones to `release`. */
+/** Watches leases and gives the memory of dead ones back. */
 export class Collector {
   /** Tokens to give out, and how they are asked. */
   readonly #tokens: Token[] = [];
@@ -53,7 +74,6 @@ export class Collector {
   #fresh: Token[] = [];
   #freshRefs: WeakRef<Token>[] = [];
   readonly #cohorts = new Set<Cohort>();
-  readonly #members = new WeakMap<Storage, Member>();
   readonly #finalizers: FinalizationRegistry<Member>;
   #taken = 0;
   #bound = leastBound;
@@ -89,20 +109,36 @@ export class Collector {
     this.#freshRefs = [];
   }
 
-  /** Watches storages that were made together; their memory is released when they are dead. */
-  watch(storages: readonly Storage[], blocks: readonly Block[]): void {
+  /** Leases on blocks that were made together; the memory is given back when they are dead. */
+  watch(blocks: readonly Block[]): Lease[] {
+    const leases = blocks.map((block) => new Lease(block, { block, cohort: undefined }));
+    this.#gather(leases);
+    for (const lease of leases) this.#finalizers.register(lease, lease.member, lease.member);
+    return leases;
+  }
+
+  /** Leases go on to other storages: those that spent tokens in this job get others. */
+  passOn(leases: readonly Lease[]): void {
+    const asked = leases.filter(({ member: { cohort } }) =>
+      cohort!.next > 0 && cohort!.job === this.#job
+    );
+    if (asked.length === 0) return;
+    for (const { member } of asked) this.#leave(member);
+    this.#gather(asked);
+  }
+
+  /** Puts leases into cohorts by size. */
+  #gather(leases: readonly Lease[]): void {
     const groups = new Map<number, { cohort: Cohort; tokens: Token[] }>();
-    storages.forEach((storage, i) => {
-      const block = blocks[i]!;
-      const size = Math.ceil(Math.log2(block.bytes) / 2);
+    for (const lease of leases) {
+      const size = Math.ceil(Math.log2(lease.handle.bytes) / 2);
       let group = groups.get(size);
       if (group === undefined) groups.set(size, group = this.#cohort());
-      const member: Member = { block, cohort: group.cohort };
-      group.cohort.members.add(member);
-      storage.guard = group.tokens;
-      this.#members.set(storage, member);
-      this.#finalizers.register(storage, member, member);
-    });
+      const { cohort, tokens } = group;
+      cohort.members.add(lease.member);
+      lease.member.cohort = cohort;
+      lease.tokens = tokens;
+    }
   }
 
   /** A cohort with its tokens; with none, if none are left: the finaliser works still. */
@@ -120,35 +156,35 @@ export class Collector {
     return { cohort, tokens: this.#tokens.splice(from) };
   }
 
-  /** Stops watching a storage whose memory goes another way. */
-  forget(storage: Storage): void {
-    const member = this.#members.get(storage);
-    if (member === undefined) return;
-    this.#members.delete(storage);
+  /** Stops watching a lease whose memory goes another way. */
+  forget(lease: Lease): void {
+    const { member, tokens } = lease, cohort = this.#leave(member);
+    if (cohort === undefined) return;
     this.#finalizers.unregister(member);
-    const { cohort } = member;
-    if (this.#leave(member) && cohort.next === 0) {
-      // Tokens that nobody asked serve another storage.
-      this.#tokens.push(...storage.guard as Token[]);
+    lease.tokens = [];
+    if (cohort.members.size === 0 && cohort.next === 0) {
+      // Tokens that nobody asked serve another lease.
+      this.#tokens.push(...tokens);
       this.#refs.push(...cohort.refs);
     }
-    storage.guard = undefined;
   }
 
-  /** A finaliser's call: the storage is dead, which a sweep may have noticed before. */
+  /** A finaliser's call: the lease is dead, which a sweep may have noticed before. */
   #bury(member: Member): void {
-    if (!member.cohort.members.has(member)) return;
-    this.#leave(member);
-    this.giveBack(member.block);
+    if (this.#leave(member) !== undefined) this.giveBack(member.block);
   }
 
-  /** True for the last one. */
-  #leave(member: Member): boolean {
-    const { members } = member.cohort;
-    return members.delete(member) && members.size === 0 && this.#cohorts.delete(member.cohort);
+  /** The cohort that a member left, if it was in one. */
+  #leave(member: Member): Cohort | undefined {
+    const { cohort } = member;
+    if (cohort === undefined) return undefined;
+    member.cohort = undefined;
+    cohort.members.delete(member);
+    if (cohort.members.size === 0) this.#cohorts.delete(cohort);
+    return cohort;
   }
 
-  /** Notes that memory is about to be taken, and looks for dead storages when it is time. */
+  /** Notes that memory is about to be taken, and looks for dead leases when it is time. */
   noteTaken(bytes: number): void {
     this.#taken += weigh(bytes);
     if (this.#taken >= this.#bound) this.sweep();
@@ -194,6 +230,7 @@ export class Collector {
         if (!dead) survivors += bytes;
         else {
           this.#finalizers.unregister(member);
+          member.cohort = undefined;
           this.counts.blocks++;
           this.counts.bytes += bytes;
           this.giveBack(member.block);

@@ -10,14 +10,22 @@ import type { OutsidePlan, Program } from "../compile/program.ts";
 import { fill, leaf } from "../graph/build.ts";
 import { describe } from "../graph/describe.ts";
 import { is } from "../graph/node.ts";
+import { sameShape } from "../graph/shape.ts";
 import { insideTransform } from "../graph/scope.ts";
 import { Storage } from "../graph/storage.ts";
 import { Tensor } from "../graph/tensor.ts";
 import type { Tree } from "../graph/transforms.ts";
 import { isTensor } from "../graph/transforms/trace.ts";
-import { flatten, type Static, type Structure, structureKey, unflatten } from "../graph/tree.ts";
+import {
+  flatten,
+  leavesOf,
+  type Static,
+  type Structure,
+  structureKey,
+  unflatten,
+} from "../graph/tree.ts";
 import { parseBytes } from "./bytes.ts";
-import { type Context, context } from "./context.ts";
+import { type Context, context, currentContext } from "./context.ts";
 import { explain, type ExplainOptions } from "./explain.ts";
 import { type Measured, measuredBy } from "./flags.ts";
 import type { Holding } from "./memory.ts";
@@ -170,6 +178,9 @@ export function compile<A extends readonly unknown[], R>(
   const signatures = new Map<string, Signature>(), number = ++functions;
   const holdings = new Set<Holding>();
 
+  /** Of the last call: the next one has most likely the same. */
+  let recent: Signature | undefined;
+
   const prepare = (args: readonly unknown[]): Prepared => {
     const owner = context(`run ${name}`);
     const { leaves, structure } = flatten(args, isLeaf, name);
@@ -180,8 +191,7 @@ export function compile<A extends readonly unknown[], R>(
     let key = structureKey(structure);
     for (const x of leaves) key += typeof x === "number" ? ";" : ";" + x.dtype + x.shape.join();
     let signature = signatures.get(key);
-    const isUsable = signature?.context === owner && signature.lessons === owner.lessons;
-    if (signature === undefined || !isUsable) {
+    if (signature === undefined || !isUsable(signature, owner)) {
       if (signature?.context === owner) signature.loaded.dispose();
       signature = traceWithin(f as unknown as Traced, leaves, structure, owner, {
         name,
@@ -193,15 +203,17 @@ export function compile<A extends readonly unknown[], R>(
       signatures.set(key, signature);
       holdings.add(signature.loaded.holding);
     }
-    const storages = leaves.map((x, i) =>
-      typeof x === "number" ? scalar(signature, i, x) : storageOf(x)
-    );
-    storages.push(...signature.flags.map((flag) => flag.storage), ...signature.closed);
-    const finish = (results: readonly Storage[]) => treeOf(signature, results, storages);
-    return { signature, storages, finish };
+    recent = signature;
+    const storages = storagesOf(signature, leaves)!;
+    return { signature, storages, finish: (results) => treeOf(signature, results) };
   };
 
   const compiled = (...args: unknown[]): unknown => {
+    if (recent !== undefined && !insideTransform() && isUsable(recent, currentContext())) {
+      const leaves = leavesOf(recent.given, args, isLeaf);
+      const storages = leaves && storagesOf(recent, leaves);
+      if (storages !== undefined) return treeOf(recent, recent.loaded.run(storages));
+    }
     const { leaves, structure } = flatten(args, isLeaf, name);
     if (insideTransform() || leaves.some((x) => isTensor(x) && x.node.traced)) {
       // Inside another trace, or a function being differentiated, it is simply part of it.
@@ -222,6 +234,7 @@ export function compile<A extends readonly unknown[], R>(
     dispose: () => {
       for (const { loaded } of signatures.values()) loaded.dispose();
       signatures.clear();
+      recent = undefined;
       holdings.clear();
     },
   };
@@ -274,9 +287,32 @@ function asTensor(x: Leaf): Tensor {
   return typeof x === "number" ? new Tensor(fill(x)) : x;
 }
 
-function storageOf({ node }: Tensor): Storage {
-  if (!is(node, "leaf")) throw new Error("Cannot run: a tensor has no data, expected a leaf");
-  return node.attributes.storage;
+function isUsable(signature: Signature, owner: Context | undefined): boolean {
+  return signature.context === owner && signature.lessons === owner.lessons;
+}
+
+/**
+ * The arguments of a program, its own and those it closes over; undefined where leaves are no
+ * tensors with data, or numbers, of the signature.
+ */
+function storagesOf(signature: Signature, leaves: readonly Leaf[]): Storage[] | undefined {
+  const { avals, flags, closed } = signature;
+  const storages = new Array<Storage>(leaves.length);
+  for (let i = 0; i < leaves.length; i++) {
+    const x = leaves[i]!, aval = avals[i];
+    if (typeof x === "number") {
+      if (aval !== undefined) return undefined;
+      storages[i] = scalar(signature, i, x);
+      continue;
+    }
+    if (aval?.dtype !== x.dtype || !sameShape(aval.shape, x.shape)) return undefined;
+    const { node } = x;
+    if (!is(node, "leaf")) return undefined;
+    storages[i] = node.attributes.storage;
+  }
+  for (const { storage } of flags) storages.push(storage);
+  for (const storage of closed) storages.push(storage);
+  return storages;
 }
 
 /** A number as data on the device, in memory that every call writes anew. */
@@ -299,23 +335,13 @@ function scalar(signature: Signature, index: number, value: number): Storage {
 }
 
 /** The results as the function returned them; what came in as an argument stays its owner's. */
-function treeOf(
-  signature: Signature,
-  results: readonly Storage[],
-  given: readonly Storage[],
-): unknown {
-  const { shapes, structure, prints, flags, context } = signature;
+function treeOf(signature: Signature, results: readonly Storage[]): unknown {
+  const { shapes, structure, prints, flags, context, loaded: { owned } } = signature;
   prints.forEach((print, i) =>
     context.prints.push({ ...print, storage: results[shapes.length + i]! })
   );
   const first = results.length - flags.length;
   flags.forEach((flag, i) => context.checks.note(flag, results[first + i]!));
-  const seen = new Set<Storage>(given);
-  const tensors = shapes.map((shape, i) => {
-    const storage = results[i]!;
-    const owns = !seen.has(storage);
-    seen.add(storage);
-    return new Tensor(leaf(storage, shape), owns);
-  });
+  const tensors = shapes.map((shape, i) => new Tensor(leaf(results[i]!, shape), owned[i]));
   return unflatten(structure, tensors);
 }

@@ -9,11 +9,11 @@ import { lessonsLearned } from "../checkpoint/arena.ts";
 import { type CostModel, measured, modelled, rooflines } from "../checkpoint/cost.ts";
 import type { Storage } from "../graph/storage.ts";
 import { Flags } from "./flags.ts";
-import { Collector } from "./collect.ts";
+import { Collector, Lease } from "./collect.ts";
 import type { PendingPrint } from "./debug.ts";
 import type { Device } from "./device.ts";
 import { Line } from "./line.ts";
-import { Block, Ledger } from "./memory.ts";
+import { type Block, Ledger } from "./memory.ts";
 import { OutsideCounts } from "./outside.ts";
 import { Pipelines } from "./pipelines.ts";
 
@@ -54,11 +54,11 @@ export class Context {
     return `${lessonsLearned()} ${this.device.tuning.version}`;
   }
 
-  /** The block that a storage on this device owns. */
-  blockOf(storage: Storage, action: string): Block {
+  /** What a storage on this device has of its memory. */
+  leaseOf(storage: Storage, action: string): Lease {
     const { state } = storage;
-    if (state.at === "device" && state.handle instanceof Block) {
-      if (state.handle.ledger === this.ledger) return state.handle;
+    if (state instanceof Lease) {
+      if (state.handle.ledger === this.ledger) return state;
       throw new Error(
         `Cannot ${action}: the tensor was on a device that is shut down, expected one made since`,
       );
@@ -69,27 +69,29 @@ export class Context {
     );
   }
 
-  /** Gives storages that were made together the blocks that hold their data. */
-  adopt(storages: readonly Storage[], blocks: readonly Block[]): void {
-    storages.forEach((storage, i) => storage.state = { at: "device", handle: blocks[i]! });
-    this.collector.watch(storages, blocks);
+  /** The block that a storage on this device owns. */
+  blockOf(storage: Storage, action: string): Block {
+    return this.leaseOf(storage, action).handle;
   }
 
-  /** Takes a storage's data away, for a reason; the block is the caller's now. */
-  take(storage: Storage, action: string, reason: string): Block {
-    const block = this.blockOf(storage, action);
-    this.collector.forget(storage);
-    storage.state = { at: "gone", reason };
-    return block;
+  /** Gives storages that were made together the blocks that hold their data. */
+  adopt(storages: readonly Storage[], blocks: readonly Block[]): void {
+    const leases = this.collector.watch(blocks);
+    storages.forEach((storage, i) => storage.state = leases[i]!);
   }
 
   /** Gives a storage's memory back. */
   release(storage: Storage, reason: string): void {
     const { state } = storage;
     if (state.at === "gone") return;
-    if (state.at === "device" && (state.handle as Block).ledger === this.ledger) {
-      this.ledger.release(this.take(storage, "release", reason));
-    } else storage.state = { at: "gone", reason };
+    storage.state = { at: "gone", reason };
+    if (state instanceof Lease && state.handle.ledger === this.ledger) this.end(state);
+  }
+
+  /** Gives the memory of a lease back that no storage has any more. */
+  end(lease: Lease): void {
+    this.collector.forget(lease);
+    this.ledger.release(lease.handle);
   }
 }
 

@@ -22,14 +22,20 @@ export interface UniformPart {
   readonly size: number;
 }
 
+/** A bind group, and what it binds. */
+interface Group {
+  readonly blocks: readonly Block[];
+  readonly gpu: GPUBindGroup;
+}
+
 /** A dispatch with everything but its buffers. */
 export class LoadedDispatch {
   /** Of its kernel, compiled. */
   readonly pipeline: Pipeline;
-  /** The blocks and the bind group of the last run: in a steady state also those of the next. */
-  #last: { readonly blocks: readonly Block[]; readonly group: GPUBindGroup } | undefined;
-  /** Groups by the blocks they bind: results and arguments take turns. */
-  readonly #groups = new Map<string, GPUBindGroup>();
+  /** Of its kernel. */
+  readonly workgroups: readonly [number, number, number];
+  /** The one used last is the first: results and arguments take turns. */
+  readonly #groups: Group[] = [];
 
   /** Compiles its kernel. */
   constructor(
@@ -40,6 +46,7 @@ export class LoadedDispatch {
   ) {
     const { kernel, slots } = dispatch;
     this.pipeline = context.pipelines.of(kernel);
+    this.workgroups = kernel.workgroups;
     if (slots.length !== kernel.access.length) {
       throw new DeviceError(
         `Cannot load ${kernel.label}: ${slots.length} buffers, expected ${kernel.access.length}`,
@@ -49,28 +56,19 @@ export class LoadedDispatch {
 
   /** The bind group for the blocks of a run, which are by slot, and the program's uniforms. */
   group(blocks: readonly Block[], uniforms: Block | undefined): GPUBindGroup {
-    const { slots } = this.dispatch, last = this.#last;
-    if (last !== undefined) {
-      let i = 0;
-      while (i < slots.length && blocks[slots[i]!] === last.blocks[i]) i++;
-      if (i === slots.length) return last.group;
-    }
-    const bound = slots.map((slot) => blocks[slot]!);
-    const key = bound.map((block) => block.id).join();
-    let group = this.#groups.get(key);
-    if (group === undefined) {
-      group = this.#make(bound, uniforms);
-      if (this.#groups.size >= groupsKept) {
-        const [oldest] = this.#groups.keys();
-        this.#groups.delete(oldest!);
-      }
-      this.#groups.set(key, group);
-    }
-    this.#last = { blocks: bound, group };
-    return group;
+    const { slots } = this.dispatch, groups = this.#groups;
+    const known = groups.findIndex((group) =>
+      slots.every((slot, i) => blocks[slot] === group.blocks[i])
+    );
+    const [group] = known < 0
+      ? [this.#make(slots.map((slot) => blocks[slot]!), uniforms)]
+      : groups.splice(known, 1);
+    groups.unshift(group!);
+    if (groups.length > groupsKept) groups.pop();
+    return group!.gpu;
   }
 
-  #make(blocks: readonly Block[], uniforms: Block | undefined): GPUBindGroup {
+  #make(blocks: readonly Block[], uniforms: Block | undefined): Group {
     const entries: GPUBindGroupEntry[] = blocks.map((block, binding) => ({
       binding,
       resource: { buffer: block.gpu },
@@ -82,6 +80,40 @@ export class LoadedDispatch {
       });
     }
     const { label } = this.dispatch.kernel, { layout } = this.pipeline;
-    return this.context.device.gpu.createBindGroup({ label, layout, entries });
+    return { blocks, gpu: this.context.device.gpu.createBindGroup({ label, layout, entries }) };
+  }
+}
+
+/** The bind groups of all dispatches for the blocks of the run at hand. */
+export class Bindings {
+  readonly #groups: GPUBindGroup[] = [];
+  /** The dispatches that bind a slot. */
+  readonly #users: number[][] = [];
+  #blocks: readonly Block[] = [];
+
+  /** Groups of dispatches that share the program's uniforms. */
+  constructor(
+    private readonly dispatches: readonly LoadedDispatch[],
+    private readonly uniforms: Block | undefined,
+  ) {
+    dispatches.forEach(({ dispatch }, number) => {
+      for (const slot of new Set(dispatch.slots)) (this.#users[slot] ??= []).push(number);
+    });
+  }
+
+  /** By dispatch: only those that bind something else than in the last run are looked for. */
+  of(blocks: readonly Block[]): readonly GPUBindGroup[] {
+    const last = this.#blocks;
+    if (blocks === last) return this.#groups;
+    const stale = new Set<number>();
+    for (let slot = 0; slot < blocks.length; slot++) {
+      if (blocks[slot] === last[slot]) continue;
+      for (const number of this.#users[slot] ?? []) stale.add(number);
+    }
+    for (const number of stale) {
+      this.#groups[number] = this.dispatches[number]!.group(blocks, this.uniforms);
+    }
+    this.#blocks = blocks;
+    return this.#groups;
   }
 }

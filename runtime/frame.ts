@@ -4,6 +4,7 @@
  * @module
  */
 import type { MemoryPlan, Program } from "../compile/program.ts";
+import type { Lease } from "./collect.ts";
 import type { Block } from "./memory.ts";
 
 /** What one run works on. */
@@ -14,8 +15,8 @@ export interface Frame {
   readonly blocks: Block[];
   /** Copies to make before the first dispatch: whoever still needs the original keeps it. */
   readonly copies: { readonly from: Block; readonly to: Block }[];
-  /** Donated blocks by argument, until a result takes them over. */
-  readonly donated: Map<number, Block>;
+  /** By argument: what was donated and not copied, until the results take it over. */
+  readonly leases: (Lease | undefined)[];
 }
 
 /**

@@ -7,18 +7,18 @@
  * @module
  */
 import type { CostModel } from "../checkpoint/cost.ts";
-import { dtypes } from "../graph/dtype.ts";
-import { showShape, sizeOf } from "../graph/shape.ts";
-import { Storage } from "../graph/storage.ts";
+import { showShape } from "../graph/shape.ts";
+import type { Storage } from "../graph/storage.ts";
 import { type Dispatch, type OutsidePlan, type Program, uniformsOf } from "../compile/program.ts";
-import { type Course, isSteered, played } from "../compile/script.ts";
+import { type Course, isSteered, played, type Script } from "../compile/script.ts";
 import type { Context } from "./context.ts";
-import { LoadedDispatch } from "./dispatch.ts";
+import { Bindings, LoadedDispatch } from "./dispatch.ts";
 import { DeviceError } from "./errors.ts";
+import { Exchange } from "./exchange.ts";
 import { counted, type Frame, predicted, type RunMemory } from "./frame.ts";
 import { type Block, Holding } from "./memory.ts";
 import type { Pipeline } from "./pipelines.ts";
-import { place, write } from "./queue.ts";
+import { write } from "./queue.ts";
 import { Scratch } from "./scratch.ts";
 import { coursesOf, steer } from "./steer.ts";
 
@@ -40,13 +40,16 @@ export class LoadedProgram {
   readonly holding = new Holding();
   readonly #dispatches: readonly LoadedDispatch[];
   readonly #uniforms: Block | undefined;
+  readonly #bindings: Bindings;
+  /** What a run dispatches, if that is settled and goes out in one submit. */
+  readonly #course: readonly number[] | undefined;
+  readonly #workspaceSlots: readonly number[];
+  /** What it keeps of these between runs. */
   readonly #workspace = new Map<number, Block>();
   readonly #keep: boolean;
   /** Whether the course of a run is decided while it runs, so that it is a task in the line. */
   readonly isSteered: boolean;
-  readonly #isDonated: readonly boolean[];
-  /** For each result the argument whose kind of memory it continues, or -1. */
-  readonly #heirs: readonly number[];
+  readonly #exchange: Exchange;
   /** What its regions were expected to cost when it was compiled. */
   readonly costs: CostModel;
   /** Seconds of each dispatch, where the program was profiled. */
@@ -66,8 +69,11 @@ export class LoadedProgram {
     this.costs = context.costs;
     this.#keep = keepWorkspace;
     this.isSteered = isSteered(program.script);
-    this.#isDonated = program.arguments.map((_, i) => program.donated.includes(i));
-    this.#heirs = heirs(program);
+    this.#exchange = new Exchange(context, program);
+    this.#course = this.isSteered ? undefined : shortCourse(program.script);
+    this.#workspaceSlots = program.slots.flatMap(({ role }, slot) =>
+      role.is === "workspace" ? [slot] : []
+    );
     const { offsets, bytes: end } = uniformsOf(program.dispatches);
     this.#dispatches = program.dispatches.map((dispatch, i) => {
       const { kernel, expression, source } = dispatch;
@@ -85,11 +91,11 @@ export class LoadedProgram {
       this.#uniforms = this.holding.take(ledger, end, "workspace", "uniform");
       write(context, this.#uniforms, words);
     }
-    if (keepWorkspace) {
-      this.#takeWorkspace(
-        this.#workspace,
-        (bytes) => this.holding.take(ledger, bytes, "activations"),
-      );
+    this.#bindings = new Bindings(this.#dispatches, this.#uniforms);
+    if (!keepWorkspace) return;
+    for (const slot of this.#workspaceSlots) {
+      const { bytes } = program.slots[slot]!;
+      this.#workspace.set(slot, this.holding.take(ledger, bytes, "activations"));
     }
   }
 
@@ -114,12 +120,6 @@ export class LoadedProgram {
     }
   }
 
-  #takeWorkspace(into: Map<number, Block>, take: (bytes: number) => Block): void {
-    this.program.slots.forEach(({ role, bytes }, slot) => {
-      if (role.is === "workspace") into.set(slot, take(bytes));
-    });
-  }
-
   /**
    * Runs the program. Donated arguments are gone afterwards.
    *
@@ -135,7 +135,7 @@ export class LoadedProgram {
     }
     const frame = this.begin(args);
     if (this.#dispatches.length > 0 || frame.copies.length > 0) {
-      line.pass(() => this.#submit(frame, played(this.program.script)));
+      line.pass(() => this.#submit(frame, this.#course?.values() ?? played(this.program.script)));
     }
     return this.end(args, frame);
   }
@@ -202,77 +202,18 @@ export class LoadedProgram {
 
   /** First part of a run: the memory it works on. */
   begin(args: readonly Storage[]): Frame {
-    const { context, program } = this;
-    const action = `run ${program.name}`;
+    const { context, program: { name, slots } } = this;
+    const action = `run ${name}`;
     if (this.#disposed) {
       throw new Error(`Cannot ${action}: it was disposed of, expected one that was not`);
     }
     context.device.errors.throwIfLost();
-    this.#checkArguments(args, action);
-    // Fails before anything changed hands.
-    const given = args.map((storage) =>
-      storage.size > 0 ? place(context, [storage], action)[0] : undefined
-    );
-    const { ledger } = context;
-    const leased = this.#keep ? this.#workspace : new Map<number, Block>();
-    if (!this.#keep) this.#takeWorkspace(leased, (bytes) => ledger.take(bytes, "activations"));
-    // Of arguments that are the same, all of them given up, the last takes the memory.
-    const takers = new Map<Storage, number>();
-    args.forEach((storage, i) => {
-      takers.set(storage, this.#isDonated[i] && takers.get(storage) !== -1 ? i : -1);
-    });
-    const frame: Frame = { given, blocks: [], copies: [], donated: new Map() };
-    program.slots.forEach(({ role, bytes }, slot) => {
-      if (role.is === "workspace") frame.blocks[slot] = leased.get(slot)!;
-      else if (role.is === "result") frame.blocks[slot] = ledger.take(bytes, "results");
-      else if (bytes > 0 && !this.#isDonated[role.index]) {
-        frame.blocks[slot] = given[role.index]!;
-      } else if (bytes > 0) {
-        const storage = args[role.index]!;
-        const isShared = takers.get(storage) !== role.index;
-        const block = this.#receive(storage, isShared, action, frame);
-        frame.blocks[slot] = block;
-        frame.donated.set(role.index, block);
-      }
-    });
+    const frame = this.#exchange.take(args, action);
+    for (const slot of this.#workspaceSlots) {
+      frame.blocks[slot] = this.#workspace.get(slot) ??
+        context.ledger.take(slots[slot]!.bytes, "activations");
+    }
     return frame;
-  }
-
-  /**
-   * The block of a donated argument, or a copy where someone may still need the original: an
-   * unread value computed from it, another argument (trees begin with equal zeros in many places),
-   * or a result that shares its memory.
-   */
-  #receive(storage: Storage, isShared: boolean, action: string, frame: Frame): Block {
-    const { context } = this;
-    const from = context.blockOf(storage, action);
-    const reason = `it was donated to ${this.program.name}`;
-    if (!isShared && !storage.used && from.owners === 1) {
-      return context.take(storage, action, reason);
-    }
-    const to = context.ledger.take(from.bytes, storage.kind);
-    frame.copies.push({ from, to });
-    if (!isShared && !storage.used) context.release(storage, reason);
-    return to;
-  }
-
-  #checkArguments(args: readonly Storage[], action: string): void {
-    const expected = this.program.arguments;
-    if (args.length !== expected.length) {
-      throw new TypeError(
-        `Cannot ${action}: ${args.length} arguments, expected ${expected.length}`,
-      );
-    }
-    for (let i = 0; i < args.length; i++) {
-      const { dtype, size } = args[i]!, wanted = expected[i]!;
-      if (dtype !== wanted.dtype || size !== sizeOf(wanted.shape)) {
-        throw new TypeError(
-          `Cannot ${action}: argument ${i} is ${size} × ${dtype}, expected ${wanted.dtype}${
-            showShape(wanted.shape)
-          }`,
-        );
-      }
-    }
   }
 
   /** Second part of a run: what must be copied first. */
@@ -289,17 +230,18 @@ export class LoadedProgram {
     dispatches: Iterator<number>,
     most: number,
   ): boolean {
-    let pipeline: Pipeline | undefined;
+    const groups = this.#bindings.of(blocks);
+    let last = -1, pipeline: Pipeline | undefined;
     for (let i = 0; i < most; i++) {
       const next = dispatches.next();
       if (next.done) return false;
-      const loaded = this.#dispatches[next.value]!;
+      const number = next.value, loaded = this.#dispatches[number]!;
       if (loaded.pipeline !== pipeline) {
         pipeline = loaded.pipeline;
         pass.setPipeline(pipeline.gpu);
       }
-      pass.setBindGroup(0, loaded.group(blocks, this.#uniforms));
-      const { workgroups } = loaded.dispatch.kernel;
+      if (number !== last) pass.setBindGroup(0, groups[last = number]!);
+      const { workgroups } = loaded;
       pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
     }
     return true;
@@ -307,43 +249,17 @@ export class LoadedProgram {
 
   /** Last part of a run: the results take over their blocks. */
   end(args: readonly Storage[], frame: Frame): Storage[] {
-    const { context, program } = this;
-    const { blocks, donated } = frame;
     this.#last = frame;
-    const bySlot = new Map<number, Storage>();
-    const fresh: Storage[] = [], taken: Block[] = [];
-    const results = program.results.map(({ dtype, shape, slot }, i) => {
-      const size = sizeOf(shape);
-      if (slot < 0) {
-        return new Storage(dtype, size, { at: "host", data: new dtypes[dtype].array(0) });
-      }
-      const known = bySlot.get(slot);
-      if (known?.dtype === dtype && known.size === size) return known;
-      const block = blocks[slot]!;
-      const role = program.slots[slot]!.role;
-      if (role.is === "argument" && !this.#isDonated[role.index]) {
-        const argument = args[role.index]!;
-        if (argument.dtype === dtype && argument.size === size) return argument;
-        context.ledger.retain(block);
-      } else if (known !== undefined) context.ledger.retain(block);
-      else if (role.is === "argument") donated.delete(role.index);
-      const storage = new Storage(dtype, size, { at: "device", handle: block });
-      const heir = this.#heirs[i]!;
-      storage.kind = heir < 0 ? "results" : args[heir]!.kind;
-      context.ledger.relabel(block, storage.kind);
-      bySlot.set(slot, storage);
-      fresh.push(storage);
-      taken.push(block);
-      return storage;
-    });
-    context.adopt(fresh, taken);
-    for (const block of donated.values()) context.ledger.release(block);
+    const results = this.#exchange.give(args, frame);
     if (!this.#keep) {
-      program.slots.forEach(({ role }, slot) => {
-        if (role.is === "workspace") context.ledger.release(blocks[slot]!);
-      });
+      for (const slot of this.#workspaceSlots) this.context.ledger.release(frame.blocks[slot]!);
     }
     return results;
+  }
+
+  /** For each result whether its storage is new in every run. */
+  get owned(): readonly boolean[] {
+    return this.#exchange.owned;
   }
 
   /** Bytes that the last run had to take; undefined before the first. */
@@ -364,29 +280,13 @@ export class LoadedProgram {
   }
 }
 
-/**
- * For each result the donated argument that it replaces: the one whose memory it took over, else
- * the next one of its shape and dtype. What was counted as parameters stays so from step to step.
- */
-function heirs({ results, slots, arguments: args, donated }: Program): number[] {
-  const free = new Set(donated);
-  const found = results.map(({ slot }) => {
-    const role = slots[slot]?.role;
-    if (role?.is !== "argument") return -1;
-    free.delete(role.index);
-    return role.index;
-  });
-  return found.map((index, i) => {
-    if (index >= 0) return index;
-    const { dtype, shape } = results[i]!;
-    for (const candidate of free) {
-      const aval = args[candidate]!;
-      if (aval.dtype !== dtype || showShape(aval.shape) !== showShape(shape)) continue;
-      free.delete(candidate);
-      return candidate;
-    }
-    return -1;
-  });
+function shortCourse(script: Script): number[] | undefined {
+  const course: number[] = [];
+  for (const dispatch of played(script)) {
+    if (course.length === dispatchesASubmit) return undefined;
+    course.push(dispatch);
+  }
+  return course;
 }
 
 function* watched(course: Course, watch: (dispatch: number) => void): Generator<number> {

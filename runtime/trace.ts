@@ -32,6 +32,11 @@ export interface Signature {
   readonly graph: Graph;
   /** Data that the function closes over: further arguments. */
   readonly closed: readonly Storage[];
+  /** Of the arguments. */
+  readonly given: Structure;
+  /** Of the tensors in them; undefined for numbers. */
+  readonly avals: readonly (Aval | undefined)[];
+  /** Of what it returns. */
   readonly structure: Structure;
   readonly shapes: readonly Shape[];
   /** Hidden results that are printed when they have been computed. */
@@ -140,6 +145,8 @@ function trace(
     loaded: new LoadedProgram(context, program),
     graph,
     closed: closedLeaves(graph).map((node) => node.attributes.storage),
+    given: structure,
+    avals: leaves.map((x) => typeof x === "number" ? undefined : avalOf(x)),
     structure: shape,
     shapes: tensors.map((x) => x.shape),
     prints,

@@ -6,10 +6,12 @@ import {
   difference,
   flatten,
   leafPaths,
+  leavesOf,
   mapTree,
   structureKey,
   unflatten,
 } from "../../graph/tree.ts";
+import "../seed.ts";
 
 /** Stands for a tensor: the module knows none. */
 class Leaf {
@@ -129,4 +131,54 @@ Deno.test("flatten() and unflatten() are inverse", () => {
     }),
     { seed: 11 },
   );
+});
+
+Deno.test("leavesOf() takes leaves in flatten()'s order, from trees of the same structure alone", () => {
+  const { structure } = flatten({ b: [leaf(1), 2, undefined], a: leaf(3) }, isLeaf);
+  const found = (tree: unknown) => leavesOf(structure, tree, isLeaf)?.map(({ value }) => value);
+  assertEquals(found({ b: [leaf(4), 2, undefined], a: leaf(5) }), [5, 4]);
+  assertEquals(found(Object.assign(Object.create(null), { a: leaf(6), b: [leaf(7), 2, ,] })), [
+    6,
+    7,
+  ]);
+  const others = [
+    leaf(1),
+    null,
+    2,
+    [],
+    { a: leaf(1) },
+    { a: leaf(1), c: [leaf(1), 2, undefined] },
+    { a: leaf(1), b: [leaf(1), 2, undefined], c: undefined },
+    { a: leaf(1), b: [leaf(1), 2] },
+    { a: leaf(1), b: [leaf(1), "2", undefined] },
+    { a: leaf(1), b: [leaf(1), leaf(2), undefined] },
+    { a: leaf(1), b: [1, 2, undefined] },
+    { a: leaf(1), b: { 0: leaf(1), 1: 2, 2: undefined } },
+    { a: [leaf(1)], b: [leaf(1), 2, undefined] },
+    new (class {
+      a = leaf(1);
+      b = [leaf(1), 2, undefined];
+    })(),
+  ];
+  for (const other of others) assertEquals(found(other), undefined);
+});
+
+Deno.test("leavesOf() and structureKey() agree on which trees fit", () => {
+  const { tree } = fc.letrec<{ tree: unknown; list: unknown; record: unknown }>((tie) => ({
+    tree: fc.oneof(
+      { maxDepth: 2 },
+      fc.integer().map(leaf),
+      fc.constantFrom(0, -0, NaN, "x", null, undefined, true),
+      tie("list"),
+      tie("record"),
+    ),
+    list: fc.array(tie("tree"), { maxLength: 2 }),
+    record: fc.dictionary(fc.constantFrom("a", "b", "__proto__"), tie("tree"), { maxKeys: 2 }),
+  }));
+  fc.assert(fc.property(tree, tree, (a, b) => {
+    const from = flatten(a, isLeaf), to = flatten(b, isLeaf);
+    const fit = structureKey(from.structure) === structureKey(to.structure);
+    assertEquals(leavesOf(from.structure, b, isLeaf), fit ? to.leaves : undefined);
+    assertEquals(leavesOf(to.structure, b, isLeaf), to.leaves);
+  }));
 });

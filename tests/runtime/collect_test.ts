@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { assert, assertEquals } from "@std/assert";
 import type { Storage } from "../../graph/storage.ts";
 import { LoadedProgram } from "../../runtime/loaded.ts";
@@ -97,5 +99,62 @@ Deno.test("Collector bounds a loop that awaits, and one that donates sweeps noth
   let state = storageOf(new Float32Array(MiB / 4));
   for (let i = 0; i < 600; i++) [state] = donating.run([state]) as [Storage];
   assertEquals(context.collector.counts.sweeps, sweeps);
+  await close(context);
+});
+
+/** Two states that are written in place, whose memory outweighs nothing. */
+function twoStates() {
+  const aval = { shape: [4], dtype: "f32" } as const;
+  return programOf({
+    name: "two states",
+    arguments: [aval, aval],
+    donated: [0, 1],
+    slots: [0, 1].map((index) => ({ bytes: bytesOf(4), role: { is: "argument", index } })),
+    dispatches: [0, 1].map((slot) => [affineKernel(4, 2, 1, true), slot]),
+    results: [0, 1].map((slot) => ({ ...aval, slot })),
+  });
+}
+
+Deno.test("Collector notices within a job that state died which steps had handed on", async () => {
+  const context = await openContext();
+  const step = new LoadedProgram(context, twoStates());
+  const { collector } = context;
+  // In functions of their own, so that nothing stays on the stack.
+  let states: Storage[] | undefined = step.run([storageOf([1, 1, 1, 1]), storageOf([2, 2, 2, 2])]);
+  await read(context, states);
+  const before = collector.counts.blocks;
+  const live = () => {
+    // Each sweep finds them alive, and spends a token on that.
+    for (let i = 0; i < 2; i++) collector.sweep();
+    assertEquals(collector.counts.blocks, before);
+    states = step.run(states!);
+  };
+  live();
+  states = undefined;
+  collector.sweep();
+  assertEquals(collector.counts.blocks, before + 2);
+  await close(context);
+});
+
+Deno.test("Collector gives back each state that died, though they were made together", async () => {
+  setFlagsFromString("--expose-gc");
+  const gc = runInNewContext("gc") as () => void;
+  const context = await openContext();
+  const step = new LoadedProgram(context, twoStates());
+  const idle = () => context.ledger.report().kinds.idle.live;
+  let states: (Storage | undefined)[] = step.run([
+    storageOf([1, 1, 1, 1]),
+    storageOf([2, 2, 2, 2]),
+  ]);
+  for (let i = 0; i < 10; i++) states = step.run(states as Storage[]);
+  await read(context, states as Storage[]);
+  const before = idle();
+  states[0] = undefined;
+  for (let i = 0; i < 20 && idle() === before; i++) {
+    gc();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  assertEquals(idle() - before, bytesOf(4));
+  assertEquals((await read(context, [states[1]!]))[0], new Float32Array(4).fill(2 ** 11 * 3 - 1));
   await close(context);
 });

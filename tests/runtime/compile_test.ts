@@ -54,6 +54,42 @@ Deno.test("a product does not overwrite what the one beside it still reads", asy
   assertEquals(await second!.data(), await sum!.data());
 });
 
+Deno.test("compile() finds the program of each call, whatever the call before was", async () => {
+  let traced = 0;
+  type Pair = { a: Tensor; b: Tensor };
+  const f = compile((x: Pair, y: Tensor, how?: string) => {
+    traced++;
+    const difference = x.a.sub(x.b).add(y);
+    return how === "twice" ? difference.mul(2) : difference;
+  }, { name: "f" });
+  const [one, two] = [tensor([1, 1]), tensor([2, 3])];
+  const call = async (programs: number, expected: number[], ...args: Parameters<typeof f>) => {
+    assertEquals(await f(...args).array(), expected);
+    assertEquals(traced, programs);
+  };
+  for (let i = 0; i < 2; i++) {
+    const most = (first: number) => i === 0 ? first : 6;
+    await call(most(1), [1, 2], { a: two, b: one }, 0);
+    await call(most(1), [-1, -2], { b: two, a: one }, 0);
+    await call(most(2), [1, 2], { a: two, b: one }, tensor(0));
+    await call(most(3), [2, 3], { a: two, b: one }, one);
+    await call(most(4), [2, 4], { a: two, b: one }, 0, "twice");
+    await call(
+      most(5),
+      [0, 0],
+      { a: two.cast("i32"), b: one.cast("i32") },
+      tensor([-1, -2], { dtype: "i32" }),
+    );
+    await call(most(6), [5], { a: tensor([5]), b: tensor([1]) }, 1);
+  }
+  const gone = tensor([7]);
+  gone.dispose();
+  assertThrows(() => f({ a: gone, b: one }, 0), Error, "Tensor f32[1] was disposed of");
+  f.dispose();
+  await call(7, [1, 2], { a: two, b: one }, 0);
+  f.dispose();
+});
+
 Deno.test("compile() donates trees, even those that begin with equal zeros", async () => {
   type State = { w: Tensor; m: Tensor; v: Tensor };
   const step = compile(
