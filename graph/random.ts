@@ -15,7 +15,7 @@ import { checkOptions } from "./describe.ts";
 import { type DType, dtypes } from "./dtype.ts";
 import { clip, toFloat } from "./functions/elementwise.ts";
 import { inverseErf, normalFromTail } from "./functions/numerics.ts";
-import { multiplyWide, threefry } from "./functions/threefry.ts";
+import { multiplyWide, threefry, threefryOf, type Words } from "./functions/threefry.ts";
 import { tensor } from "./create.ts";
 import { nodeOf } from "./methods/base.ts";
 import { is, type Node } from "./node.ts";
@@ -105,7 +105,19 @@ export function key(seed: number): Key {
       `Cannot make a key: the seed is ${seed}, expected a whole number from 0 to 2^53 - 1`,
     );
   }
-  return tensor(new Uint32Array([Math.floor(seed / WORD), seed % WORD]));
+  return known([Math.floor(seed / WORD), seed % WORD]);
+}
+
+/**
+ * The words of keys that follow from numbers alone. New keys from such are the host's to compute: a
+ * kernel for each would take a driver longer than all that is drawn from it.
+ */
+const knownWords = new WeakMap<Node, Words>();
+
+function known(words: Words): Key {
+  const key = tensor(Uint32Array.from(words));
+  knownWords.set(key.node, words);
+  return key;
 }
 
 /** Throws unless the dtype is one of those that a distribution has. */
@@ -171,6 +183,10 @@ export function split(key: Key, count: number = 2): Key[] {
   if (!Number.isInteger(count) || count < 1) {
     throw new RangeError(`Cannot split a key: into ${count}, expected a positive whole number`);
   }
+  const host = knownWords.get(key.node);
+  if (host !== undefined) {
+    return Array.from({ length: count }, (_, i) => known(threefryOf(host, [0, i])));
+  }
   const [x, y] = pairs("split a key", key, [count]);
   return Array.from({ length: count }, (_, i) => keyOf(slice(x, [i], [1]), slice(y, [i], [1])));
 }
@@ -190,6 +206,8 @@ export function foldIn(key: Key, data: TensorLike): Key {
         `Cannot fold into a key: the data is ${data}, expected a whole number from 0 to 2^32 - 1`,
       );
     }
+    const host = knownWords.get(key.node);
+    if (host !== undefined) return known(threefryOf(host, [0, data]));
     index = fill(data, [], "u32");
   } else {
     const { node } = data;

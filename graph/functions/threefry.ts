@@ -45,6 +45,24 @@ export function threefry(
   return [x, y];
 }
 
+/** Two words, on the host. */
+export type Words = readonly [number, number];
+
+/** The same of numbers, on the host. */
+export function threefryOf(key: Words, counter: Words): Words {
+  const schedule = [key[0], key[1], key[0] ^ key[1] ^ PARITY];
+  let x = counter[0] + schedule[0]! | 0, y = counter[1] + schedule[1]! | 0;
+  for (let group = 0; group < GROUPS; group++) {
+    for (const places of rotations[group % 2]!) {
+      x = x + y | 0;
+      y = (y << places | y >>> 32 - places) ^ x;
+    }
+    x = x + schedule[(group + 1) % 3]! | 0;
+    y = y + schedule[(group + 2) % 3]! + group + 1 | 0;
+  }
+  return [x >>> 0, y >>> 0];
+}
+
 /** The upper word of the 64-bit product of a word and a constant, and the lower one. */
 export function multiplyWide(a: Node, constant: number): { high: Node; low: Node } {
   const mask = word(0xffff), half = word(16);

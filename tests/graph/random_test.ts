@@ -60,6 +60,23 @@ Deno.test("key(), bits(), split() and foldIn() give the same as JAX", async () =
   assertEquals(await random.key(2 ** 32 + 5).array(), [1, 5]);
 });
 
+Deno.test("keys that follow from numbers alone are made without the device, and are the same", async () => {
+  const draw = sequence(SEED);
+  for (let i = 0; i < 20; i++) {
+    const key = random.key(Math.floor(draw() * 2 ** 53)), data = Math.floor(draw() * 2 ** 32);
+    const other = tensor(await key.data());
+    const own = [random.foldIn(key, data), ...random.split(key, 4)];
+    const traced = [random.foldIn(other, data), ...random.split(other, 4)];
+    for (const [j, key] of own.entries()) {
+      assertEquals([key.node.op, traced[j]!.node.op], ["leaf", "concatenate"]);
+      assertEquals(await key.array(), await traced[j]!.array());
+      const further = random.foldIn(key, j);
+      assertEquals(further.node.op, "leaf");
+      assertEquals(await further.array(), await random.foldIn(traced[j]!, j).array());
+    }
+  }
+});
+
 Deno.test("a position's number does not depend on how the shape is folded", async () => {
   const key = random.key(SEED);
   const flat = await numbers(random.uniform(key, [12]));
