@@ -7,9 +7,9 @@
  *
  * @module
  */
-import { onesLike, zeros } from "../graph/create.ts";
+import { onesLike, tensor, zeros } from "../graph/create.ts";
 import { dtypes, isFloat, type TypedArray } from "../graph/dtype.ts";
-import { key as keyOf, normal } from "../graph/random.ts";
+import { key as keyOf } from "../graph/random.ts";
 import { readAll, Tensor } from "../graph/tensor.ts";
 import { jvp, type MapLeaves, valueAndGrad } from "../graph/transforms.ts";
 import { flatten, unflatten } from "../graph/tree.ts";
@@ -20,7 +20,7 @@ import { type Optimizer, sgd } from "../optim/optimizer.ts";
 import { leaves, named, type Tree } from "../optim/tree.ts";
 import { compile } from "../runtime/compile.ts";
 import { renderDiagnosis } from "./diagnosis_page.ts";
-import { localLipschitz, spectralNormOf } from "./lipschitz.ts";
+import { lipschitzOf, noise, type Place, spectralNormOf } from "./lipschitz.ts";
 import { judge, type Verdict } from "./verdicts.ts";
 
 /** What a model is given, and what it should answer. */
@@ -241,7 +241,7 @@ export async function diagnose(
       if (!isFunction[i]) return null;
       const x = passed[i]!;
       const along = (v: Tensor): Tensor => jvp((x: Tensor) => stage.apply(x, how(i)), [x], [v])[1];
-      const tangent = normal(keyOf(seed), x.shape).cast(x.dtype);
+      const tangent = tensor(noise(x.size, seed), { shape: x.shape }).cast(x.dtype);
       return { ones: along(onesLike(x)), other: along(tangent), tangent };
     });
     return { value, passed, arriving, own, updated: after.params, slopes };
@@ -277,14 +277,14 @@ export async function diagnose(
           ...slope === undefined ? {} : { lipschitz: slope },
         };
       }),
-      parameters: await inTurn(paths, async (path, i): Promise<ParameterDiagnosis> => ({
+      parameters: paths.map((path, i): ParameterDiagnosis => ({
         path,
         shape: own[i]!.shape,
         norm: norm(before[i]!),
         gradient: norm(gradients[i]!),
         update: norm(updated[i]!, before[i]!),
         ...lipschitz && own[i]!.rank > 1 && isFloat(own[i]!.dtype)
-          ? { spectralNorm: await spectralNormOf(own[i]!, { steps, seed }) }
+          ? { spectralNorm: spectralNormOf(before[i]!, own[i]!.shape.at(-1)!, { steps, seed }) }
           : {},
       })),
       ...stretch === undefined ? {} : { lipschitz: stretch.all },
@@ -302,16 +302,6 @@ async function toHost<T>(tree: T): Promise<MapLeaves<T, Tensor, TypedArray>> {
   return unflatten(structure, await readAll(leaves)) as MapLeaves<T, Tensor, TypedArray>;
 }
 
-/** Results of a function that takes turns: one program at a time on the device. */
-async function inTurn<A, B>(
-  items: readonly A[],
-  f: (item: A, i: number) => Promise<B>,
-): Promise<B[]> {
-  const results: B[] = [];
-  for (const [i, item] of items.entries()) results.push(await f(item, i));
-  return results;
-}
-
 /** Lipschitz constants of the layers at their inputs, and of the whole. */
 async function stretches(
   model: Layer | StatefulLayer,
@@ -322,23 +312,25 @@ async function stretches(
   steps: number,
 ): Promise<{ layers: (number | undefined)[]; all: { whole: number; product: number } }> {
   const stages = stagesOf(model, params, state);
-  const layers: (number | undefined)[] = [];
-  for (const [i, stage] of stages.entries()) {
-    const x = passed[i]!;
-    const known = isFloat(x.dtype) && isFloat(passed[i + 1]!.dtype);
-    layers.push(
-      known ? (await localLipschitz((x) => stage.apply(x, how(i)), x, { steps })).value : undefined,
-    );
-  }
+  const known = stages.map((_, i) => isFloat(passed[i]!.dtype) && isFloat(passed[i + 1]!.dtype));
   // Where tokens come in, what follows the embedding is the first to have a slope.
-  const first = Math.max(0, layers.findIndex((value) => value !== undefined));
-  const whole = await localLipschitz(
-    (x) => stages.slice(first).reduce((x, stage, i) => stage.apply(x, how(first + i)), x),
-    passed[first]!,
-    { steps },
-  );
-  const product = layers.reduce((product: number, value) => product * (value ?? 1), 1);
-  return { layers, all: { whole: whole.value, product } };
+  const first = Math.max(0, known.indexOf(true));
+  const places = stages.map(({ apply }, i): Place => ({
+    f: (x) => apply(x, how(i)),
+    x: passed[i]!,
+  }));
+  const whole: Place = {
+    f: (x) => places.slice(first).reduce((x, { f }) => f(x), x),
+    x: passed[first]!,
+  };
+  const found = await lipschitzOf([whole, ...places.filter((_, i) => known[i])], { steps });
+  const values = found.map(({ value }) => value);
+  const [all, ...each] = values as [number, ...number[]];
+  const layers = known.map((is) => is ? each.shift() : undefined);
+  return {
+    layers,
+    all: { whole: all, product: values.slice(1).reduce((product, value) => product * value, 1) },
+  };
 }
 
 /** The findings with their ways of being shown. */

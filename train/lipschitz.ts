@@ -3,18 +3,16 @@
  * is its Lipschitz constant there. J is never built: Lanczos' iteration on JᵀJ needs products with
  * J (forward mode) and Jᵀ (the way back) alone, as the power iteration does, and keeps what that
  * throws away: the tridiagonal matrix whose largest eigenvalue converges much faster (Golub and
- * Van Loan, Matrix Computations, chapter 10).
+ * Van Loan, Matrix Computations, chapter 10). The products are the device's, those of several
+ * functions in one program; the few sums between them are the host's, in float64.
  *
  * @module
  */
-import { zeros } from "../graph/create.ts";
-import { isFloat } from "../graph/dtype.ts";
-import { where } from "../graph/operations.ts";
-import { key as keyOf, normal } from "../graph/random.ts";
-import { scan } from "../graph/scan.ts";
-import { sizeOf } from "../graph/shape.ts";
+import { tensor } from "../graph/create.ts";
+import { isFloat, type TypedArray } from "../graph/dtype.ts";
 import { readAll, type Tensor } from "../graph/tensor.ts";
 import { jvp, vjp } from "../graph/transforms.ts";
+import { Generator } from "../data/shuffle.ts";
 import { compile } from "../runtime/compile.ts";
 
 /** How long to iterate. */
@@ -55,89 +53,142 @@ export interface Lipschitz {
 export async function localLipschitz(
   f: (x: Tensor) => Tensor,
   x: Tensor,
-  { steps = 24, seed = 0 }: LipschitzOptions = {},
+  options?: LipschitzOptions,
 ): Promise<Lipschitz> {
+  return (await lipschitzOf([{ f, x }], options))[0]!;
+}
+
+/** A function, and where to look at it. */
+export interface Place {
+  readonly f: (x: Tensor) => Tensor;
+  readonly x: Tensor;
+}
+
+/** As {@linkcode localLipschitz}, of several functions, which one program looks at. */
+export async function lipschitzOf(
+  places: readonly Place[],
+  { steps = 24, seed = 0 }: LipschitzOptions = {},
+): Promise<Lipschitz[]> {
   const action = "find a Lipschitz constant";
   if (!Number.isSafeInteger(steps) || steps < 1) {
     throw new RangeError(`Cannot ${action}: steps is ${steps}, expected a positive integer`);
   }
-  if (!isFloat(x.dtype)) {
-    throw new TypeError(`Cannot ${action}: the point is ${x}, expected floats`);
+  const points = places.map(({ x }) => x);
+  const integers = points.find(({ dtype }) => !isFloat(dtype));
+  if (integers !== undefined) {
+    throw new TypeError(`Cannot ${action}: the point is ${integers}, expected floats`);
   }
-  if (x.size === 0) return { value: 0, samples: [] };
-  const apart = await treatsApart(f, x);
-  const rows = apart ? x.shape[0]! : 1;
-  const run = compile((x: Tensor) => lanczos(f, x, rows, steps, seed), { name: action });
+  const run = compile(
+    (points: readonly Tensor[], tangents: readonly Tensor[]) =>
+      places.map(({ f }, i) => {
+        const x = points[i]!, [, pull] = vjp(f, x);
+        const [, along] = jvp(f, [x], [tangents[i]!.cast(x.dtype)]);
+        return pull(along)[0].cast("f32");
+      }),
+    { name: action },
+  );
+  /** JᵀJ·v of every function. */
+  const product = (vectors: readonly Float32Array<ArrayBuffer>[]): Promise<TypedArray[]> =>
+    readAll(run(points, vectors.map((v, i) => tensor(v, { shape: points[i]!.shape }))));
   try {
-    const [diagonal, beside] = await readAll(run(x));
-    const values = Array.from({ length: rows }, (_, row) => {
-      const of = (data: ArrayLike<number>) =>
-        Array.from({ length: steps }, (_, i) => data[i * rows + row]!);
-      return Math.sqrt(Math.max(0, largestEigenvalue(of(diagonal!), of(beside!))));
+    const starts = points.map(({ size }) => noise(size, seed));
+    const rows = await rowsApart(product, starts, points.map(({ shape }) => shape[0] ?? 1));
+    const iterations = starts.map((start, i) =>
+      cut(start, rows[i]!).map((part) => new Lanczos(part))
+    );
+    for (let step = 0; step < steps; step++) {
+      const products = await product(
+        iterations.map((parts) => Float32Array.from(parts.flatMap(({ vector }) => [...vector]))),
+      );
+      iterations.forEach((parts, i) =>
+        cut(products[i]!, parts.length).forEach((part, row) => parts[row]!.advance(part))
+      );
+    }
+    return iterations.map((parts) => {
+      const samples = parts.map(({ value }) => value);
+      return { value: samples.reduce((a, b) => a > b || Number.isNaN(a) ? a : b, 0), samples };
     });
-    const value = values.reduce((a, b) => a > b || Number.isNaN(a) ? a : b);
-    return { value, samples: values };
   } finally {
     run.dispose();
   }
 }
 
-/** Whether a tangent of the first sample is felt by no other. */
-async function treatsApart(f: (x: Tensor) => Tensor, x: Tensor): Promise<boolean> {
-  const rows = x.shape[0] ?? 1;
-  if (x.rank === 0 || rows === 1) return false;
-  const feel = compile((x: Tensor) => {
-    const tangent = normal(keyOf(1), [1, ...x.shape.slice(1)]).cast(x.dtype);
-    return jvp(f, [x], [tangent.pad(x.shape.map((_, i) => [0, i === 0 ? rows - 1 : 0]))])[1];
-  }, { name: "see whether samples are mixed" });
-  try {
-    const felt = feel(x), own = felt.size / rows;
-    if (felt.shape[0] !== rows) return false;
-    return (await felt.data()).subarray(own).every((t) => t === 0);
-  } finally {
-    feel.dispose();
+/** Numbers between -1 and 1. */
+export function noise(size: number, seed: number): Float32Array<ArrayBuffer> {
+  const generator = new Generator(seed);
+  return Float32Array.from({ length: size }, () => generator.next() / 2 ** 31 - 1);
+}
+
+/** The values in so many parts of equal length; none where there are no values. */
+function cut<A extends TypedArray>(values: A, parts: number): A[] {
+  const width = values.length / parts;
+  if (values.length === 0) return [];
+  return Array.from({ length: parts }, (_, i) => values.subarray(i * width, (i + 1) * width) as A);
+}
+
+/**
+ * How many rows each function treats apart: those of its first axis, or 1 where it mixes them. What
+ * is treated apart scales apart, to the bit where scales are powers of two (and numbers not so small
+ * that devices may take them for 0).
+ */
+async function rowsApart(
+  product: (vectors: readonly Float32Array<ArrayBuffer>[]) => Promise<TypedArray[]>,
+  vectors: readonly Float32Array<ArrayBuffer>[],
+  rows: readonly number[],
+): Promise<number[]> {
+  const generator = new Generator(0);
+  const scales = rows.map((n) =>
+    Array.from({ length: n }, () => (generator.below(2) * 2 - 1) * 2 ** generator.below(4))
+  );
+  const scaled = (values: TypedArray, i: number): Float32Array<ArrayBuffer> => {
+    const width = values.length / rows[i]!;
+    return Float32Array.from(values, (x, j) => x * scales[i]![Math.floor(j / width)]!);
+  };
+  const expected = (await product(vectors)).map(scaled);
+  const found = await product(vectors.map(scaled));
+  const differs = (x: number, y: number): boolean => Math.abs(x - y) > 1e-36;
+  return rows.map((n, i) => expected[i]!.some((x, j) => differs(x, found[i]![j]!)) ? 1 : n);
+}
+
+/** Lanczos' iteration on a symmetric matrix that is known by its products with vectors. */
+class Lanczos {
+  /** Of the tridiagonal matrix. */
+  readonly #diagonal: number[] = [];
+  readonly #beside: number[] = [];
+  #last: Float64Array;
+  /** What to multiply next. */
+  vector: Float64Array;
+
+  constructor(start: ArrayLike<number>) {
+    const length = Math.sqrt(inner(start, start));
+    this.#last = new Float64Array(start.length);
+    this.vector = Float64Array.from(start, (x) => x / length);
+  }
+
+  /** Goes on with the product of the matrix and the vector. */
+  advance(product: ArrayLike<number>): void {
+    const v = this.vector, last = this.#last, beta = this.#beside.at(-1) ?? 0;
+    const w = Float64Array.from(product, (x, i) => x - beta * last[i]!);
+    const alpha = inner(w, v);
+    const rest = w.map((x, i) => x - alpha * v[i]!), length = Math.sqrt(inner(rest, rest));
+    // What rounding left of nothing is no direction.
+    const next = length <= 1e-6 * Math.abs(alpha) ? 0 : length;
+    this.#diagonal.push(alpha);
+    this.#beside.push(next);
+    this.#last = v;
+    this.vector = next === 0 ? rest.fill(0) : rest.map((x) => x / next);
+  }
+
+  /** The root of the largest eigenvalue. */
+  get value(): number {
+    return Math.sqrt(Math.max(0, largestEigenvalue(this.#diagonal, this.#beside)));
   }
 }
 
-/** Diagonal and off-diagonal of the tridiagonal matrices, [steps, rows] each. */
-function lanczos(
-  f: (x: Tensor) => Tensor,
-  x: Tensor,
-  rows: number,
-  steps: number,
-  seed: number,
-): readonly [Tensor, Tensor] {
-  const [, pull] = vjp(f, x);
-  /** JᵀJ v of every row, f32 [rows, elements]. */
-  const product = (v: Tensor): Tensor => {
-    const tangent = v.reshape(x.shape).cast(x.dtype);
-    const [pulled] = pull(jvp(f, [x], [tangent])[1]);
-    return pulled.cast("f32").reshape(rows, -1);
-  };
-  const inner = (a: Tensor, b: Tensor): Tensor => a.mul(b).sum(1, { keepDims: true });
-  const unit = (v: Tensor, length: Tensor): Tensor => {
-    const none = length.equal(0);
-    return where(none, 0, v.div(where(none, 1, length)));
-  };
-  const body = ({ last, v, beta }: Record<"last" | "v" | "beta", Tensor>) => {
-    const w = product(v).sub(last.mul(beta));
-    const alpha = inner(w, v), rest = w.sub(v.mul(alpha));
-    const length = inner(rest, rest).sqrt();
-    // What rounding left of nothing is no direction.
-    const next = where(length.lessEqual(alpha.abs().mul(1e-6)), 0, length);
-    return [
-      { last: v, v: unit(rest, next), beta: next },
-      { alpha: alpha.reshape(rows), beta: next.reshape(rows) },
-    ] as const;
-  };
-  const start = normal(keyOf(seed), [rows, x.size / rows]);
-  const begin = {
-    last: zeros(start.shape),
-    v: unit(start, inner(start, start).sqrt()),
-    beta: zeros([rows, 1]),
-  };
-  const [, { alpha, beta }] = scan(body, begin, null, { length: steps, name: "lanczos" });
-  return [alpha, beta];
+function inner(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
+  return sum;
 }
 
 /**
@@ -173,9 +224,24 @@ export function largestEigenvalue(
   return (low + high) / 2;
 }
 
-/** The largest singular value of a weight; all axes but the last are taken together as rows. */
-export function spectralNormOf(weight: Tensor, options?: LipschitzOptions): Promise<number> {
-  const matrix = weight.cast("f32").reshape(-1, weight.shape.at(-1)!);
-  const point = zeros([1, sizeOf(matrix.shape.slice(0, 1))]);
-  return localLipschitz((x) => x.matmul(matrix), point, options).then(({ value }) => value);
+/**
+ * The largest singular value of a weight, which is on the host anyway where its norm is taken; all
+ * axes but the last, of `columns`, are taken together as rows.
+ */
+export function spectralNormOf(
+  weight: ArrayLike<number>,
+  columns: number,
+  { steps = 24, seed = 0 }: LipschitzOptions = {},
+): number {
+  const iteration = new Lanczos(noise(columns, seed));
+  for (let step = 0; step < steps; step++) {
+    const v = iteration.vector, product = new Float64Array(columns);
+    for (let at = 0; at < weight.length; at += columns) {
+      let along = 0;
+      for (let j = 0; j < columns; j++) along += weight[at + j]! * v[j]!;
+      for (let j = 0; j < columns; j++) product[j]! += weight[at + j]! * along;
+    }
+    iteration.advance(product);
+  }
+  return iteration.value;
 }

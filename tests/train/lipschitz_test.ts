@@ -1,5 +1,5 @@
-import { assert, assertAlmostEquals, assertRejects } from "@std/assert";
-import { arange, linspace, tensor } from "../../graph/create.ts";
+import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
+import { arange, linspace, tensor, zeros } from "../../graph/create.ts";
 import { concatenate } from "../../graph/operations.ts";
 import * as random from "../../graph/random.ts";
 import { readAll, type Tensor } from "../../graph/tensor.ts";
@@ -109,6 +109,11 @@ Deno.test("localLipschitz() takes samples that are mixed as one vector", async (
   const { value, samples } = await localLipschitz((x) => x.add(x.sum(0)), x);
   assertAlmostEquals(value, 4, 1e-3);
   assert(samples.length === 1);
+  // Nothing of the first sample goes to the others, only to it.
+  const later = (x: Tensor) => concatenate([x.slice([0, 1]).add(x.slice([2, 3])), x.slice([1, 3])]);
+  const golden = (1 + Math.sqrt(5)) / 2;
+  assertAlmostEquals((await localLipschitz(later, x)).value, golden, 1e-5);
+  assertEquals(await localLipschitz((x) => x.exp(), zeros([0, 3])), { value: 0, samples: [] });
   await assertRejects(() => localLipschitz((x) => x, arange(3)), TypeError, "expected floats");
   await assertRejects(() => localLipschitz((x) => x, x, { steps: 0 }), RangeError, "steps is 0");
 });
