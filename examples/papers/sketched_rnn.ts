@@ -70,7 +70,8 @@ export const sketchedRnn: Experiment = {
     const iterations = Math.max(5, Math.round(10_000 * scale)), done = kept.get("course ");
     const courses: { variant: Variant; course: Course }[] = [];
     for (const variant of variantsOf(150, 21)) {
-      let course = done.get(variant.name) as Course | undefined;
+      const name = `${variant.name}, ${iterations} iterations`;
+      let course = done.get(name) as Course | undefined;
       if (course === undefined) {
         const { chain, clipByGlobalNorm, fromTransformation, scaleByAdam, scaleByRate } = rg.optim;
         const optimizer = fromTransformation(
@@ -89,7 +90,7 @@ export const sketchedRnn: Experiment = {
           plan,
           (text) => progress(`${variant.name}: ${text}`),
         );
-        await kept.put(`course ${variant.name}`, course);
+        await kept.put(`course ${name}`, course);
       }
       courses.push({ variant, course });
     }
