@@ -7,6 +7,7 @@
  * @module
  */
 import { arange } from "../graph/create.ts";
+import { describe } from "../graph/describe.ts";
 import { dtypes, isFloat } from "../graph/dtype.ts";
 import { where } from "../graph/operations.ts";
 import { sameShape } from "../graph/shape.ts";
@@ -38,6 +39,15 @@ const reductions: { readonly [R in LossReduction]: (losses: Tensor) => Tensor } 
   none: (losses) => losses,
 };
 
+/** What becomes of losses, or an error that names the loss. */
+function reduceBy(action: string, reduction: LossReduction): (losses: Tensor) => Tensor {
+  if (Object.hasOwn(reductions, reduction)) return reductions[reduction];
+  const expected = Object.keys(reductions).map((name) => `"${name}"`).join(" or ");
+  throw new RangeError(
+    `Cannot ${action}: reduction is ${describe(reduction)}, expected ${expected}`,
+  );
+}
+
 /**
  * -log of the probability that softmax gives the label.
  *
@@ -48,7 +58,7 @@ const reductions: { readonly [R in LossReduction]: (losses: Tensor) => Tensor } 
  * @returns A scalar, or [...] for the reduction "none".
  *
  * @throws {TypeError} If shapes or dtypes do not fit.
- * @throws {RangeError} If `labelSmoothing` is not in [0, 1].
+ * @throws {RangeError} If `labelSmoothing` is not in [0, 1], or there is no such reduction.
  *
  * @example Usage
  * ```ts
@@ -67,12 +77,13 @@ export function crossEntropy(
   labels: Tensor,
   { reduction = "mean", labelSmoothing = 0 }: CrossEntropyOptions = {},
 ): Tensor {
+  const action = "take the cross-entropy", reduce = reduceBy(action, reduction);
   if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) {
     throw new RangeError(
-      `Cannot take the cross-entropy: labelSmoothing is ${labelSmoothing}, expected one in [0, 1]`,
+      `Cannot ${action}: labelSmoothing is ${labelSmoothing}, expected one in [0, 1]`,
     );
   }
-  checkLabels("take the cross-entropy", logits, labels);
+  checkLabels(action, logits, labels);
   const log = logits.cast("f32").logSoftmax(-1);
   const spread = labelSmoothing / logits.shape.at(-1)!;
   let losses: Tensor;
@@ -85,21 +96,35 @@ export function crossEntropy(
     // A class that is ruled out has log probability -∞, and 0·∞ would be NaN.
     losses = where(target.equal(0), 0, log.mul(target)).sum(-1).neg();
   }
-  return reductions[reduction](losses);
+  return reduce(losses);
 }
 
-/** Mean squared error over all elements; for the reduction "none" the squares themselves. */
+/**
+ * Mean squared error over all elements; for the reduction "none" the squares themselves.
+ *
+ * @param output Floats of any shape.
+ * @param target What they should be, of the same shape: floats, or integers.
+ * @param options The reduction.
+ *
+ * @throws {TypeError} If shapes or dtypes do not fit.
+ * @throws {RangeError} If there is no such reduction.
+ */
 export function mse(
   output: Tensor,
   target: Tensor,
   { reduction = "mean" }: LossOptions = {},
 ): Tensor {
+  const action = "take the squared error", reduce = reduceBy(action, reduction);
+  const given = `the output is ${output} and the target ${target}`;
   if (!sameShape(output.shape, target.shape)) {
+    throw new TypeError(`Cannot ${action}: ${given}, expected equal shapes`);
+  }
+  if (!isFloat(output.dtype) || target.dtype === "bool") {
     throw new TypeError(
-      `Cannot take the squared error: the output is ${output} and the target ${target}, expected equal shapes`,
+      `Cannot ${action}: ${given}, expected an output of floats and a target of floats or integers`,
     );
   }
-  return reductions[reduction](output.cast("f32").sub(target.cast("f32")).square());
+  return reduce(output.cast("f32").sub(target.cast("f32")).square());
 }
 
 /**
@@ -110,15 +135,17 @@ export function mse(
  * @param options The reduction.
  *
  * @throws {TypeError} If shapes or dtypes do not fit.
+ * @throws {RangeError} If there is no such reduction.
  */
 export function accuracy(
   logits: Tensor,
   labels: Tensor,
   { reduction = "mean" }: LossOptions = {},
 ): Tensor {
-  checkLabels("take the accuracy", logits, labels);
+  const action = "take the accuracy", reduce = reduceBy(action, reduction);
+  checkLabels(action, logits, labels);
   const label = isFloat(labels.dtype) ? labels.argmax(-1) : labels.cast("i32");
-  return reductions[reduction](logits.argmax(-1).equal(label).cast("f32"));
+  return reduce(logits.argmax(-1).equal(label).cast("f32"));
 }
 
 /** [..., classes], true at the label. */

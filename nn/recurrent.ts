@@ -38,7 +38,10 @@ export interface Cell<P extends Tree = Tree, S extends Tree = Tree> {
   init(key: Tensor): P;
   /**
    * The state before the first step. The dtype is that of the projected inputs; a cell that sums in
-   * f32, say, need not follow it.
+   * f32, say, need not follow it. Whoever steps by hand names it, too: from a state in f32, all that
+   * follows of inputs in f16 is computed in f32.
+   *
+   * @param dtype The dtype. @default {"f32"}
    */
   initState(batch: Shape, dtype?: DType): S;
   /** What the steps need of the inputs, for any number of them at once: [..., inputs]. */

@@ -45,21 +45,22 @@ function compared(
 const apart = (a: number, b: number): number => Math.abs(a - b);
 const byPart = (a: number, b: number): number => Math.abs(b / a - 1);
 
-/** The largest slopes. */
+/** Activations, and their largest slopes as published. */
+export const steepest: readonly (readonly [string, (x: rg.Tensor) => rg.Tensor, number])[] = [
+  ["ReLU", rg.nn.relu, 1],
+  ["tanh", rg.nn.tanh, 1],
+  ["softplus", rg.nn.softplus, 1],
+  ["sigmoid", rg.nn.sigmoid, 0.25],
+  ["SiLU", rg.nn.silu, 1.09984],
+  ["GELU", rg.nn.gelu, 1.128904],
+  ["SELU", rg.nn.selu, 1.7581],
+];
+
+/** The largest slopes, measured. */
 async function lipschitz(): Promise<Figures> {
-  const { nn } = rg;
-  const published: readonly (readonly [string, (x: rg.Tensor) => rg.Tensor, number])[] = [
-    ["ReLU", nn.relu, 1],
-    ["tanh", nn.tanh, 1],
-    ["softplus", nn.softplus, 1],
-    ["sigmoid", nn.sigmoid, 0.25],
-    ["SiLU", nn.silu, 1.09984],
-    ["GELU", nn.gelu, 1.128904],
-    ["SELU", nn.selu, 1.7581],
-  ];
   const count = 2001, points = rg.linspace(-12, 12, count).reshape(count, 1);
   const rows: [string, number, number][] = [];
-  for (const [name, f, slope] of published) {
+  for (const [name, f, slope] of steepest) {
     rows.push([name, slope, (await rg.train.localLipschitz(f, points, { steps: 2 })).value]);
   }
   const half = await rg.train.localLipschitz((x) => x.softmax(-1), rg.tensor([[5, 5, -30]]));

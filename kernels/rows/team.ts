@@ -63,6 +63,12 @@ export function writeTeam(job: Job, team: Team): Body {
   const { lanes, together, abreast } = team;
   const width: Width = team.vector ? 4 : 1;
   const staggered = isStaggered(team, cols);
+  if (staggered && !(team.shuffle && lanes === 8 && abreast === 4)) {
+    throw new Error(
+      `Cannot write rows of ${cols} in vectors: a team of ${lanes} lanes has ${abreast} abreast, ` +
+        "expected four rows, and the 8 lanes of a subgroup",
+    );
+  }
   const names = Array.from({ length: abreast }, (_, q) => q === 0 ? "r" : `r${q}`);
   // By how much the vector with a row's first element begins before it.
   const late = names.map((_, q) => staggered ? q * cols % 4 : 0);

@@ -104,12 +104,26 @@ Deno.test("losses refuse what does not fit", () => {
     "labelSmoothing is 2",
   );
   assertThrows(() => mse(x, tensor([1, 2])), TypeError, "expected equal shapes");
+  const flags = tensor([[true, false], [true, true]]), counts = labels(1, 2, 3, 4).reshape(2, 2);
+  for (const [output, target] of [[counts, x], [flags, x], [x, flags]] as const) {
+    assertThrows(() => mse(output, target), TypeError, "expected an output of floats and a target");
+  }
+  const reduction = "avg" as "mean";
+  const wrong = 'reduction is "avg", expected "mean" or "sum" or "none"';
+  assertThrows(
+    () => mse(x, x, { reduction }),
+    RangeError,
+    `Cannot take the squared error: ${wrong}`,
+  );
+  assertThrows(() => crossEntropy(x, x, { reduction }), RangeError, wrong);
+  assertThrows(() => accuracy(x, x, { reduction }), RangeError, wrong);
 });
 
 Deno.test("mse() is the mean of squares", async () => {
   const a = tensor([[1, 2], [3, 4]]), b = tensor([[1, 0], [0, 0]]);
   await assertValues(mse(a, b), 29 / 4);
   await assertValues(mse(a, b, { reduction: "none" }), [[0, 4], [9, 16]]);
+  await assertValues(mse(a, labels(1, 0, 0, 0).reshape(2, 2)), 29 / 4);
 });
 
 Deno.test("accuracy() compares the largest logit with the label", async () => {
