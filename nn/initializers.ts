@@ -10,6 +10,7 @@
  * @module
  */
 import { arange, eye, zeros as zerosOf } from "../graph/create.ts";
+import { describe } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import { foldIn, normal as drawNormal, truncatedNormal } from "../graph/random.ts";
 import { uniform as drawUniform } from "../graph/random.ts";
@@ -67,9 +68,24 @@ const fanBy: { readonly [M in FanMode]: (fans: Fans) => number } = {
 /** Standard deviation of the standard normal distribution cut off at ±2. */
 const CUT_DEVIATION = 0.87962566103423978;
 
-/** The initialiser with mean 0 and variance scale / fan. */
+/**
+ * The initialiser with mean 0 and variance scale / fan.
+ *
+ * @throws {RangeError} If an option is out of its range.
+ */
 export function varianceScaling(options: VarianceScalingOptions = {}): Initializer {
   const { scale = 1, mode = "in", distribution = "normal" } = options;
+  const fail = (name: string, value: unknown, expected: string): never => {
+    const shown = typeof value === "number" ? value : describe(value);
+    throw new RangeError(
+      `Cannot make an initialiser: ${name} is ${shown}, expected ${expected}`,
+    );
+  };
+  if (!(scale >= 0 && scale < Infinity)) fail("scale", scale, "a number >= 0");
+  if (!Object.hasOwn(fanBy, mode)) fail("mode", mode, '"in", "out" or "average"');
+  if (distribution !== "normal" && distribution !== "uniform") {
+    fail("distribution", distribution, '"normal" or "uniform"');
+  }
   return (key, shape) => {
     const deviation = Math.sqrt(scale / Math.max(1, fanBy[mode](fansOf(shape))));
     if (distribution === "normal") {

@@ -66,5 +66,8 @@ export interface AdadeltaOptions extends AdadeltaMeans, AdaptiveOptions {}
  * ```
  */
 export function adadelta(options: AdadeltaOptions = {}): ComposedOptimizer {
-  return descend("adadelta", [scaleByAdadelta(options)], options.rate ?? 1, options);
+  return descend("adadelta", [scaleByAdadelta(options)], options.rate ?? 1, options, [
+    "rho",
+    "epsilon",
+  ]);
 }

@@ -53,5 +53,8 @@ export interface AdagradOptions extends AdagradSums, AdaptiveOptions {}
  * ```
  */
 export function adagrad(options: AdagradOptions = {}): ComposedOptimizer {
-  return descend("adagrad", [scaleByAdagrad(options)], options.rate ?? 1e-2, options);
+  return descend("adagrad", [scaleByAdagrad(options)], options.rate ?? 1e-2, options, [
+    "initial",
+    "epsilon",
+  ]);
 }

@@ -63,5 +63,9 @@ export interface AdamaxOptions extends AdamaxMoments, AdaptiveOptions {}
  * ```
  */
 export function adamax(options: AdamaxOptions = {}): ComposedOptimizer {
-  return descend("adamax", [scaleByAdamax(options)], options.rate ?? 2e-3, options);
+  return descend("adamax", [scaleByAdamax(options)], options.rate ?? 2e-3, options, [
+    "beta1",
+    "beta2",
+    "epsilon",
+  ]);
 }

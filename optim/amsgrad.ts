@@ -8,7 +8,12 @@
 import { zerosLike } from "../graph/create.ts";
 import { checkNumber } from "./check.ts";
 import { type AdamOptions, type ComposedOptimizer, descend } from "./optimizer.ts";
-import { type AdamMoments, correction, type Transformation } from "./transformation.ts";
+import {
+  type AdamMoments,
+  adamMoments,
+  correction,
+  type Transformation,
+} from "./transformation.ts";
 import { map, type Tree } from "./tree.ts";
 
 /**
@@ -55,5 +60,5 @@ export function scaleByAmsgrad(
  * ```
  */
 export function amsgrad(options: AdamOptions = {}): ComposedOptimizer {
-  return descend("amsgrad", [scaleByAmsgrad(options)], options.rate ?? 1e-3, options);
+  return descend("amsgrad", [scaleByAmsgrad(options)], options.rate ?? 1e-3, options, adamMoments);
 }

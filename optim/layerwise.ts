@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkNumber, checkRate } from "./check.ts";
@@ -19,6 +20,7 @@ import {
 import type { Rate } from "./rate.ts";
 import {
   type AdamMoments,
+  adamMoments,
   addDecayedWeights,
   chain,
   scaleByAdam,
@@ -113,6 +115,8 @@ export interface LarsOptions {
  */
 export function lars(options: LarsOptions): ComposedOptimizer {
   const { rate, momentum = 0.9, weightDecay = 0, coefficient = 1e-3, applies } = options;
+  const known = ["rate", "momentum", "weightDecay", "coefficient", "applies"];
+  checkNames(options, known, "make lars");
   checkRate("lars", rate);
   checkNumber("lars", "weightDecay", weightDecay, 0);
   checkNumber("lars", "coefficient", coefficient, 0);
@@ -147,6 +151,7 @@ export interface LambOptions extends AdamMoments, Pick<AdaptiveOptions, "rate"> 
  */
 export function lamb(options: LambOptions = {}): ComposedOptimizer {
   const { rate = 1e-3, weightDecay = 0.01, epsilon = 1e-6, applies } = options;
+  checkNames(options, ["rate", "weightDecay", "applies", ...adamMoments], "make lamb");
   checkNumber("lamb", "weightDecay", weightDecay, 0);
   const chosen = applies === undefined ? {} : { applies };
   const direction = [

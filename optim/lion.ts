@@ -55,5 +55,5 @@ export interface LionOptions extends LionMoments, AdaptiveOptions {}
  * ```
  */
 export function lion(options: LionOptions = {}): ComposedOptimizer {
-  return descend("lion", [scaleByLion(options)], options.rate ?? 1e-4, options);
+  return descend("lion", [scaleByLion(options)], options.rate ?? 1e-4, options, ["beta1", "beta2"]);
 }

@@ -82,5 +82,10 @@ export interface NadamOptions extends NadamMoments, AdaptiveOptions {}
  * ```
  */
 export function nadam(options: NadamOptions = {}): ComposedOptimizer {
-  return descend("nadam", [scaleByNadam(options)], options.rate ?? 2e-3, options);
+  return descend("nadam", [scaleByNadam(options)], options.rate ?? 2e-3, options, [
+    "beta1",
+    "beta2",
+    "epsilon",
+    "momentumDecay",
+  ]);
 }

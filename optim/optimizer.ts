@@ -6,12 +6,14 @@
  * @module
  */
 import { tensor } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkNumber, checkRate } from "./check.ts";
 import type { Rate } from "./rate.ts";
 import {
   type AdamMoments,
+  adamMoments,
   addDecayedWeights,
   chain,
   checkTransformation,
@@ -119,17 +121,24 @@ export interface AdaptiveOptions extends DescentOptions {
   rate?: Rate;
 }
 
+const descentNames = ["rate", "weightDecay", "decoupledDecay", "applies"];
+
 /**
- * The optimizer that goes along a direction: L2 penalty, direction, decoupled decay, rate.
+ * The optimizer that goes along a direction: L2 penalty, direction, decoupled decay, rate. Where
+ * `own` names the options that the direction has, others are refused.
  *
  * @throws {RangeError} If a number is out of its range; `name` is what could not be made.
+ * @throws {TypeError} If there is an option that nobody reads.
  */
 export function descend(
   name: string,
   direction: readonly Transformation[],
   rate: Rate,
-  { weightDecay = 0, decoupledDecay = 0, ...decay }: DescentOptions,
+  options: DescentOptions,
+  own?: readonly string[],
 ): ComposedOptimizer {
+  if (own !== undefined) checkNames(options, [...descentNames, ...own], `make ${name}`);
+  const { weightDecay = 0, decoupledDecay = 0, ...decay } = options;
   checkRate(name, rate);
   checkNumber(name, "weightDecay", weightDecay, 0);
   checkNumber(name, "decoupledDecay", decoupledDecay, 0);
@@ -168,8 +177,13 @@ export interface SgdOptions extends DescentOptions {
  */
 export function sgd(options: SgdOptions): ComposedOptimizer {
   const { rate, momentum = 0, nesterov = false, dampening = 0 } = options;
+  if (nesterov && momentum === 0) {
+    throw new RangeError(
+      "Cannot make sgd: nesterov is true and momentum 0, expected a positive momentum",
+    );
+  }
   const direction = momentum === 0 ? [] : [trace(momentum, { nesterov, dampening })];
-  return descend("sgd", direction, rate, options);
+  return descend("sgd", direction, rate, options, ["momentum", "nesterov", "dampening"]);
 }
 
 /** Options for {@linkcode adam}. */
@@ -191,7 +205,7 @@ export interface AdamOptions extends AdamMoments, DescentOptions {
  * ```
  */
 export function adam(options: AdamOptions = {}): ComposedOptimizer {
-  return descend("adam", [scaleByAdam(options)], options.rate ?? 1e-3, options);
+  return descend("adam", [scaleByAdam(options)], options.rate ?? 1e-3, options, adamMoments);
 }
 
 /** Options for {@linkcode adamw}. */
@@ -219,6 +233,7 @@ export interface AdamWOptions extends AdamMoments, DecayOptions {
  */
 export function adamw(options: AdamWOptions = {}): ComposedOptimizer {
   const { rate = 1e-3, weightDecay = 0.01, applies } = options;
+  checkNames(options, ["rate", "weightDecay", "applies", ...adamMoments], "make adamw");
   checkNumber("adamw", "weightDecay", weightDecay, 0);
   return descend("adamw", [scaleByAdam(options)], rate, {
     decoupledDecay: weightDecay,

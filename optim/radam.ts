@@ -104,5 +104,9 @@ export interface RadamOptions extends RadamMoments, AdaptiveOptions {}
  * ```
  */
 export function radam(options: RadamOptions = {}): ComposedOptimizer {
-  return descend("radam", [scaleByRadam(options)], options.rate ?? 1e-3, options);
+  return descend("radam", [scaleByRadam(options)], options.rate ?? 1e-3, options, [
+    "beta1",
+    "beta2",
+    "epsilon",
+  ]);
 }

@@ -64,6 +64,7 @@ export function exponential(
         "alpha given, expected one",
     );
   }
+  checkNumber("an exponential rate", "rate", rate, 0);
   checkNumber("an exponential rate", "decay", decay ?? 1, Number.MIN_VALUE);
   checkNumber("an exponential rate", "alpha", alpha ?? 0, 0);
   checkNumber("an exponential rate", "steps", steps, Number.MIN_VALUE);
@@ -106,6 +107,7 @@ export interface InverseOptions {
  * @throws {RangeError} If `alpha` is negative.
  */
 export function inverse(rate: number, { alpha }: InverseOptions): Schedule {
+  checkNumber("an inverse rate", "rate", rate, 0);
   checkNumber("an inverse rate", "alpha", alpha, 0);
   return (step) => step.mul(alpha).add(1).reciprocal().mul(rate);
 }
@@ -169,6 +171,8 @@ export function cosine(
   rate: number,
   { steps, end = 0, restarts = 0 }: CosineOptions,
 ): Schedule {
+  checkNumber("a cosine rate", "rate", rate, 0);
+  checkNumber("a cosine rate", "end", end, 0);
   checkNumber("a cosine rate", "steps", steps, Number.MIN_VALUE);
   checkCount("a cosine rate", "restarts", restarts, 0);
   if (restarts > 0) checkCount("a cosine rate with restarts", "steps", steps);
@@ -196,6 +200,8 @@ export interface WarmupOptions {
  * @throws {RangeError} If `steps` is not positive.
  */
 export function warmup({ steps, then, from = 0 }: WarmupOptions): Schedule {
+  checkRate("a warm-up", then);
+  checkNumber("a warm-up", "from", from, 0);
   checkNumber("a warm-up", "steps", steps, Number.MIN_VALUE);
   return (step) => {
     const done = step.minimum(steps).div(steps);

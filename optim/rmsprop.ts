@@ -77,5 +77,5 @@ export interface RmspropOptions extends RmsMeans, AdaptiveOptions {
 export function rmsprop(options: RmspropOptions = {}): ComposedOptimizer {
   const { rate = 1e-2, momentum = 0 } = options;
   const direction = [scaleByRms(options), ...momentum === 0 ? [] : [trace(momentum)]];
-  return descend("rmsprop", direction, rate, options);
+  return descend("rmsprop", direction, rate, options, ["alpha", "epsilon", "centered", "momentum"]);
 }

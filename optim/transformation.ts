@@ -135,6 +135,9 @@ export interface AdamMoments {
   biasCorrection?: boolean;
 }
 
+/** Names of Adam's own options. */
+export const adamMoments: readonly string[] = ["beta1", "beta2", "epsilon", "biasCorrection"];
+
 /**
  * The mean of gradients over the root of the mean of their squares, both decaying (Kingma and Ba
  * 2015).

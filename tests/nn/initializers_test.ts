@@ -12,6 +12,10 @@ Deno.test("fansOf() reads inputs and outputs off the last axes", () => {
   assertEquals(nn.fansOf([3, 5]), { in: 3, out: 5 });
   assertEquals(nn.fansOf([2, 2, 3, 5]), { in: 12, out: 20 });
   assertThrows(() => nn.fansOf([3]), TypeError, "the shape is [3]");
+  assertThrows(() => nn.varianceScaling({ scale: -1 }), RangeError, "scale is -1");
+  assertThrows(() => nn.varianceScaling({ mode: "fan" as "in" }), RangeError, 'mode is "fan"');
+  const distribution = "flat" as "normal";
+  assertThrows(() => nn.varianceScaling({ distribution }), RangeError, 'distribution is "flat"');
 });
 
 const cases: [string, nn.Initializer, number, "normal" | "uniform"][] = [

@@ -29,6 +29,7 @@ import {
 } from "../../optim/transformation.ts";
 import { leaves } from "../../optim/tree.ts";
 import { assertValues, installHost } from "../graph/host.ts";
+import * as optim from "../../optim/mod.ts";
 import { torch } from "./problem.ts";
 
 installHost();
@@ -245,6 +246,11 @@ Deno.test("optimizers refuse numbers out of range", () => {
   assertThrows(() => clipByGlobalNorm(-1), RangeError, "limit is -1");
   assertThrows(() => sgd({} as never), TypeError, "Cannot make sgd: rate is undefined");
   assertThrows(
+    () => sgd({ rate: 1, nesterov: true }),
+    RangeError,
+    "nesterov is true and momentum 0",
+  );
+  assertThrows(
     () => adam({ rate: "1e-3" as never }),
     TypeError,
     'Cannot make adam: rate is "1e-3"',
@@ -283,4 +289,38 @@ Deno.test("whole numbers are not updated by fractions, unless a group leaves the
   const careful = groups((path) => path, { w: sgd({ rate: 0.5 }), n: null });
   const { n, w } = careful.update(careful.init(params), gradient).params;
   assertEquals([await w.array(), await n.array()], [[0.5, 1.5], [1, 2]]);
+});
+
+Deno.test("optimizers take all their options, and refuse those that nobody would read", () => {
+  const { adadelta, adagrad, adam, adamax, adamw, amsgrad, lamb, lars, lion } = optim;
+  const { nadam, radam, rmsprop, sgd } = optim;
+  const applies = (p: Tensor) => p.rank > 1;
+  const decay = { rate: 0.1, weightDecay: 0.1, applies };
+  const both = { ...decay, decoupledDecay: 0.1 };
+  const betas = { beta1: 0.8, beta2: 0.9 }, moments = { ...betas, epsilon: 1e-6 };
+  const all = [
+    [sgd, { ...both, momentum: 0.5, nesterov: true, dampening: 0 }],
+    [adam, { ...both, ...moments, biasCorrection: false }],
+    [adamw, { ...decay, ...moments, biasCorrection: false }],
+    [amsgrad, { ...both, ...moments, biasCorrection: true }],
+    [adamax, { ...both, ...moments }],
+    [nadam, { ...both, ...moments, momentumDecay: 0.01 }],
+    [radam, { ...both, ...moments }],
+    [adagrad, { ...both, initial: 0.1, epsilon: 1e-6 }],
+    [adadelta, { ...both, rho: 0.8, epsilon: 1e-6 }],
+    [rmsprop, { ...both, alpha: 0.8, epsilon: 1e-6, centered: true, momentum: 0.5 }],
+    [lion, { ...both, ...betas }],
+    [lars, { ...decay, momentum: 0.5, coefficient: 0.01 }],
+    [lamb, { ...decay, ...moments, biasCorrection: false }],
+  ] as const;
+  for (const [make, options] of all) {
+    const any = make as (options: object) => unknown;
+    any(options);
+    // PyTorch's name for a rate.
+    assertThrows(
+      () => any({ ...options, lr: 0.1 }),
+      TypeError,
+      `Cannot make ${make.name}: there is an option lr, expected `,
+    );
+  }
 });

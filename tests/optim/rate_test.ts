@@ -79,6 +79,12 @@ Deno.test("schedules refuse lengths that are not positive", () => {
   assertThrows(() => exponential(1, { decay: 0 }), RangeError, "decay is 0");
   assertThrows(() => stepDecay(1, { every: 0 }), RangeError, "every is 0");
   assertThrows(() => inverse(1, { alpha: -1 }), RangeError, "alpha is -1");
+  assertThrows(() => inverse(NaN, { alpha: 1 }), RangeError, "rate is NaN");
+  assertThrows(() => stepDecay(NaN, { every: 1 }), RangeError, "rate is NaN");
+  assertThrows(() => cosine(-1, { steps: 3 }), RangeError, "rate is -1");
+  assertThrows(() => cosine(1, { steps: 3, end: NaN }), RangeError, "end is NaN");
+  assertThrows(() => warmup({ steps: 3, then: NaN }), RangeError, "rate is NaN");
+  assertThrows(() => warmup({ steps: 3, then: 1, from: -1 }), RangeError, "from is -1");
   assertThrows(() => cosine(1, { steps: 2.5, restarts: 1 }), RangeError, "steps is 2.5");
   assertThrows(() => join([1, 2], []), RangeError, "0 boundaries for 2 rates");
   assertThrows(
