@@ -6,118 +6,30 @@
  *
  * @module
  */
-import type { Dataset } from "../data/dataset.ts";
 import { expectWritable } from "../data/durable.ts";
 import { tensor } from "../graph/create.ts";
 import { is } from "../graph/node.ts";
 import type { MemoryKind } from "../graph/storage.ts";
 import { readAll, Tensor } from "../graph/tensor.ts";
-import type { Plateau } from "../optim/plateau.ts";
 import { leaves, map, type Tree } from "../optim/tree.ts";
 import { memory } from "../runtime/init.ts";
 import { Evaluator } from "./evaluate.ts";
+import type { FitOptions, FitResult, MemorySample, Stop } from "./fit_options.ts";
 import { showLoss, showSeconds, showShare } from "./format.ts";
-import { Interrupt, type StopSignal } from "./interrupt.ts";
+import { Interrupt } from "./interrupt.ts";
 import { Pauses } from "./pauses.ts";
-import { Progress, type ProgressSink, standardOutput } from "./progress.ts";
-import {
-  type Best,
-  curveOf,
-  type EpochRecord,
-  isBetter,
-  meanOf,
-  type RunRecord,
-  type Settings,
-} from "./record.ts";
+import { Progress, standardOutput } from "./progress.ts";
+import { curveOf, isBetter, meanOf, type RunRecord, type Settings } from "./record.ts";
 import { loadRun, type Model, modelOf, saveModel, saveRun } from "./saved.ts";
 import {
   compileStep,
   emptyMetrics,
-  type Improvement,
   initialState,
   type Pace,
   paceOf,
-  type Task,
   type TrainState,
   type TrainStep,
 } from "./task.ts";
-
-/** How to train. */
-export interface FitOptions<P extends Tree = Tree> extends Task<P> {
-  /** How parameters are improved; with `plateau`, by the optimizer for the rate of the epoch. */
-  optimizer: Improvement;
-  /** What is trained on. */
-  train: Dataset;
-  /** What decides which parameters are the best. */
-  validation: Dataset;
-  /** Passes over the training set. */
-  epochs: number;
-  /** Samples in a step. @default {128} */
-  batch?: number;
-  /** Seed of parameters, order and dropout. @default {0} */
-  seed?: number;
-  /**
-   * Ends training after so many epochs in a row that were no better than the best.
-   *
-   * @default {never}
-   */
-  patience?: number;
-  /** A rate that falls where the validation loss stops getting better. @default {none} */
-  plateau?: Plateau;
-  /**
-   * Steps that go to the device as one program. It ends cleanly between those only.
-   *
-   * @default {50 where an epoch has 1000 steps or more, else 1}
-   */
-  stepsPerSubmit?: number;
-  /**
-   * Folder for `model.safetensors`, the best parameters, and `state.safetensors`, everything that a
-   * resumed run needs.
-   */
-  out?: string;
-  /** Go on with the state in `out`. @default {false} */
-  resume?: boolean;
-  /** What must be the same when the run is resumed, besides seed and batch. @default {{}} */
-  settings?: Settings;
-  /** Where progress is told, or null for nowhere. @default {standard output} */
-  sink?: ProgressSink | null;
-  /** End cleanly at SIGINT and SIGTERM. @default {true} */
-  signals?: boolean;
-  /** Ends training as a signal does. */
-  abort?: AbortSignal;
-}
-
-/** What training brought. */
-export interface FitResult<P extends Tree = Tree> {
-  /** The parameters of the best epoch; before the first is finished, the latest. */
-  readonly params: P;
-  /** The running statistics that belong to them. */
-  readonly statistics: Tree;
-  /** The best epoch, if one was finished. */
-  readonly best: Best | null;
-  /** What every epoch brought, those before resuming included. */
-  readonly history: readonly EpochRecord[];
-  /** Seconds of training, those before resuming included. */
-  readonly seconds: number;
-  /** Device memory while training, sampled. */
-  readonly memory: readonly MemorySample[];
-  /** What ended it before its time, if anything did. */
-  readonly stopped: Stop | undefined;
-  /** The step, for profiling, and arguments to call it with; the state is donated. */
-  readonly step: TrainStep<P>;
-  readonly args: readonly [state: TrainState<P>, order: Tensor];
-}
-
-/** What ends training before its time. */
-export type Stop = StopSignal | "abort" | "patience";
-
-/** Device memory at a moment. */
-export interface MemorySample {
-  /** Since this process began to train. */
-  readonly seconds: number;
-  readonly live: number;
-  readonly peak: number;
-}
 
 /**
  * Trains a model.

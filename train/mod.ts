@@ -14,9 +14,10 @@ export {
   type ParameterDiagnosis,
 } from "./diagnose.ts";
 export { evaluate } from "./evaluate.ts";
+export type { FitOptions, FitResult, MemorySample, Stop } from "./fit_options.ts";
 export { exitCodes, type StopSignal } from "./interrupt.ts";
 export { type Lipschitz, type LipschitzOptions, localLipschitz } from "./lipschitz.ts";
-export { fit, type FitOptions, type FitResult, type MemorySample, type Stop } from "./loop.ts";
+export { fit } from "./loop.ts";
 export { card, type Cell, grid, page, type Row, table } from "./page.ts";
 export type { ProgressSink } from "./progress.ts";
 export type { Best, EpochRecord, Settings } from "./record.ts";

@@ -10,7 +10,7 @@ import { Generator } from "../../data/shuffle.ts";
 import { tensor } from "../../graph/create.ts";
 import * as nn from "../../nn/mod.ts";
 import { adam } from "../../optim/optimizer.ts";
-import type { FitOptions } from "../../train/loop.ts";
+import type { FitOptions } from "../../train/fit_options.ts";
 import type { ProgressSink } from "../../train/progress.ts";
 
 /** Points of three classes. */
