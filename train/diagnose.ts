@@ -302,7 +302,7 @@ async function toHost<T>(tree: T): Promise<MapLeaves<T, Tensor, TypedArray>> {
   return unflatten(structure, await readAll(leaves)) as MapLeaves<T, Tensor, TypedArray>;
 }
 
-/** Lipschitz constants of the layers at their inputs, and of the whole. */
+/** Lipschitz constants of the layers at their inputs, and of the whole, if anything has a slope. */
 async function stretches(
   model: Layer | StatefulLayer,
   params: Tree,
@@ -310,13 +310,16 @@ async function stretches(
   passed: readonly Tensor[],
   how: (i: number) => ApplyOptions,
   steps: number,
-): Promise<{ layers: (number | undefined)[]; all: { whole: number; product: number } }> {
+): Promise<
+  { layers: (number | undefined)[]; all: { whole: number; product: number } } | undefined
+> {
   const stages = stagesOf(model, params, state);
   const known = stages.map((_, i) => isFloat(passed[i]!.dtype) && isFloat(passed[i + 1]!.dtype));
   // Where tokens come in, what follows the embedding is the first to have a slope.
-  const first = Math.max(0, known.indexOf(true));
-  const places = stages.map(({ apply }, i): Place => ({
-    f: (x) => apply(x, how(i)),
+  const first = known.indexOf(true);
+  if (first < 0) return undefined;
+  const places = stages.map((stage, i): Place => ({
+    f: (x) => stage.apply(x, how(i)),
     x: passed[i]!,
   }));
   const whole: Place = {

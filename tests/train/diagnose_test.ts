@@ -131,6 +131,9 @@ Deno.test("diagnose() takes models with state, tokens, and any loss", async () =
   const gpt = await diagnose(nn.gpt(sizes), { x: tokens, y: tokens }, { lipschitz: false });
   assertEquals(gpt.layers.map(({ path }) => path), ["tokens", "blocks.0", "norm"]);
   assertAlmostEquals(gpt.loss, Math.log(7), 0.1);
+  const table = await diagnose(nn.embedding(7, 3), { x: tokens });
+  assertEquals([table.lipschitz, table.layers[0]!.lipschitz], [undefined, undefined]);
+  assert(table.parameters[0]!.spectralNorm! > 0);
   const bad = { x: zeros([0, 4]) };
   await assertRejects(
     () => diagnose(stateful, bad),
