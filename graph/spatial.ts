@@ -1,5 +1,5 @@
 /**
- * Convolution, pooling and resizing of tensors with a batch axis, one to three (or more) spatial
+ * Convolution, pooling, resizing and sampling of tensors with a batch axis, one to three (or more) spatial
  * axes, and channels: [batch, …spatial, channels], which is fastest here, or with
  * `channels: "first"` [batch, channels, …spatial], as in PyTorch.
  *
@@ -7,6 +7,7 @@
  */
 import * as convolution from "./functions/convolution.ts";
 import * as pooling from "./functions/pooling.ts";
+import * as sampling from "./functions/sampling.ts";
 import * as upsampling from "./functions/upsampling.ts";
 import { nodeOf } from "./methods/base.ts";
 import { Tensor } from "./tensor.ts";
@@ -109,6 +110,35 @@ export interface UpsampleOptions {
   /**
    * For "linear": the first and last elements keep their places; else elements are cells, whose
    * borders do.
+   *
+   * @default {false}
+   */
+  readonly alignCorners?: boolean;
+  /**
+   * Where the channels are.
+   *
+   * @default {"last"}
+   */
+  readonly channels?: Channels;
+}
+
+/** Options of `gridSample`. */
+export interface GridSampleOptions {
+  /**
+   * The nearest element, or a weighed sum of those around: two along each axis (bilinear for
+   * images), or four (bicubic).
+   *
+   * @default {"linear"}
+   */
+  readonly method?: "nearest" | "linear" | "cubic";
+  /**
+   * What lies outside of the input: zeros, its outermost elements, or its mirror image.
+   *
+   * @default {"zeros"}
+   */
+  readonly outside?: "zeros" | "border" | "reflection";
+  /**
+   * Whether -1 and 1 are the middles of the first and last elements, or their outer borders.
    *
    * @default {false}
    */
@@ -272,4 +302,38 @@ export function upsample(
 ): Tensor {
   const geometry = { scale, size, method, alignCorners, channels };
   return new Tensor(upsampling.upsample(nodeOf(input), geometry));
+}
+
+/**
+ * The input [batch, …n, c] read at places between its elements: a grid [batch, …m, axes] gives for
+ * each result its place in the input, from -1 to 1 along each axis and the last axis (x) first, as
+ * in PyTorch; the result is [batch, …m, c]. With a grid that is learned or computed this is a spatial
+ * transformer (Jaderberg et al. 2015), a warp by an optical flow, a deformed image. It has gradients
+ * by the input and by the grid; "nearest" by the input only.
+ *
+ * @throws {TypeError} if shapes do not fit each other, or there is no such method.
+ * @throws {RangeError} if the input has no elements along an axis.
+ *
+ * @example
+ * ```ts
+ * import * as rg from "@retrograd/retrograd";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await rg.init({ software: "allow" });
+ * const x = rg.tensor([[0, 1], [2, 3]]).reshape(1, 2, 2, 1);
+ * const grid = rg.tensor([[0, 0], [1, -1]]).reshape(1, 2, 2);
+ * const y = rg.gridSample(x, grid, { alignCorners: true });
+ * assertEquals(await y.flatten().array(), [1.5, 1]);
+ * ```
+ */
+export function gridSample(
+  input: Tensor,
+  grid: Tensor,
+  { method = "linear", outside = "zeros", alignCorners = false, channels = "last" }:
+    GridSampleOptions = {},
+): Tensor {
+  const geometry = { method, outside, alignCorners, channels };
+  return new Tensor(
+    sampling.gridSample(nodeOf(input, "gridSample"), nodeOf(grid, "gridSample"), geometry),
+  );
 }

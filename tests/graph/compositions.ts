@@ -13,6 +13,7 @@ import { einsum } from "../../graph/functions/einsum.ts";
 import { indexBy } from "../../graph/functions/indexing.ts";
 import { argsort, searchSorted, sort, topK } from "../../graph/functions/ordering.ts";
 import { averagePool, maxPool } from "../../graph/functions/pooling.ts";
+import { gridSample } from "../../graph/functions/sampling.ts";
 import { putAlongAxis, type ScatterMode, scatterRows } from "../../graph/functions/scatter.ts";
 import * as triangle from "../../graph/functions/triangle.ts";
 import { upsample } from "../../graph/functions/upsampling.ts";
@@ -251,6 +252,18 @@ export const compositions: { readonly [name: string]: readonly Case[] } = {
         ...{ ...geometry, stride: [2, 1], padding: "same", countPadding: false },
       })),
   }],
+  gridSample: (["nearest", "linear", "cubic"] as const).flatMap((method) =>
+    (["zeros", "border", "reflection"] as const).map((outside, i) => ({
+      operands: [
+        { shape: i === 1 ? [2, 3, 5] : [2, 3, 4, 2] },
+        { shape: i === 1 ? [2, 4, 1] : [2, 5, 2], draw: (u) => 2.6 * u() - 1.3 },
+      ],
+      build: (x, at) =>
+        square(gridSample(x!, at!, {
+          ...{ method, outside, alignCorners: i > 0, channels: "last" },
+        })),
+    } satisfies Case))
+  ),
   upsample: [
     ...(["nearest", "linear"] as const).map((method) => ({
       operands: [{ shape: [2, 3, 4, 2] }],

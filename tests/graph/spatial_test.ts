@@ -4,6 +4,7 @@ import {
   averagePool,
   conv,
   convTranspose,
+  gridSample,
   maxPool,
   type Padding,
   upsample,
@@ -238,4 +239,79 @@ Deno.test("per-example gradients of a convolution are those of each example", as
     [0, 1, 2].map((i) => grad((w: Tensor) => loss(w, images.slice(i)))(w).data()),
   );
   await assertValues(all, each.flatMap((g) => [...g]), 1e-5);
+});
+
+/** Linear sampling by the definition: the place itself is held or mirrored, not what is around it. */
+function sampledLine(
+  x: readonly number[],
+  g: number,
+  outside: "zeros" | "border" | "reflection",
+  corners: boolean,
+): number {
+  const n = x.length, [low, high] = corners ? [0, n - 1] : [-0.5, n - 0.5];
+  let p = corners ? (g + 1) / 2 * (n - 1) : ((g + 1) * n - 1) / 2;
+  if (outside === "reflection") {
+    while (high > low && (p < low || p > high)) p = p < low ? 2 * low - p : 2 * high - p;
+    if (high === low) p = low;
+  }
+  if (outside !== "zeros") p = Math.min(n - 1, Math.max(0, p));
+  const first = Math.floor(p), at = (i: number) => i < 0 || i >= n ? 0 : x[i]!;
+  return at(first) * (first + 1 - p) + at(first + 1) * (p - first);
+}
+
+Deno.test("gridSample() follows the definition, far outside too", async () => {
+  const places = [-7.3, -1.9, -1.2, -1, -0.4, 0, 0.3, 0.95, 1, 1.1, 2.6, 9.7];
+  for (const n of [1, 2, 5]) {
+    const line = Array.from({ length: n }, (_, i) => (i * i + 1) % 7 - 2);
+    for (const outside of ["zeros", "border", "reflection"] as const) {
+      for (const alignCorners of [false, true]) {
+        const y = gridSample(tensor(line).reshape(1, n, 1), tensor(places).reshape(1, -1, 1), {
+          ...{ outside, alignCorners },
+        });
+        await assertValues(
+          y.flatten(),
+          places.map((g) => sampledLine(line, g, outside, alignCorners)),
+          1e-5,
+          `${n}, ${outside}, ${alignCorners}`,
+        );
+      }
+    }
+  }
+});
+
+Deno.test("gridSample() takes x before y, any places, channels first, f16", async () => {
+  const x = arange(6, { dtype: "f32" }).reshape(1, 2, 3, 1);
+  const grid = tensor([[-1, -1], [1, -1], [0, 1], [1, 0]]).reshape(1, 2, 2, 2);
+  const wanted = [0, 2, 4, 3.5];
+  const y = gridSample(x, grid, { alignCorners: true });
+  assertEquals(y.shape, [1, 2, 2, 1]);
+  await assertValues(y.flatten(), wanted, 1e-6);
+  const first = gridSample(x.moveAxis(-1, 1), grid, { alignCorners: true, channels: "first" });
+  assertEquals(first.shape, [1, 1, 2, 2]);
+  await assertValues(first.flatten(), wanted, 1e-6);
+  const half = gridSample(x.cast("f16"), grid, { alignCorners: true });
+  assertEquals(half.dtype, "f16");
+  await assertValues(half.flatten(), wanted, 1e-3);
+  for (const method of ["nearest", "linear", "cubic"] as const) {
+    // On elements every method gives these.
+    const corners = grid.slice(null, 0).reshape(1, 2, 2);
+    const at = gridSample(x, corners, { alignCorners: true, method });
+    await assertValues(at.flatten(), [0, 2], 1e-5, method);
+    assertEquals(gridSample(x, zeros([1, 0, 2]), { method }).shape, [1, 0, 1]);
+    const far = tensor([[Infinity, -Infinity]]).reshape(1, 1, 2);
+    await assertValues(gridSample(x, far, { method }).flatten(), [0]);
+    await assertValues(gridSample(x, far, { method, outside: "border" }).flatten(), [2]);
+  }
+});
+
+Deno.test("gridSample() refuses what does not fit, in words", () => {
+  const x = zeros([2, 4, 5, 1]);
+  const throws = (f: () => unknown, message: string): void => {
+    assertThrows(f, Error, message);
+  };
+  throws(() => gridSample(x, zeros([2, 3, 3])), "the grid is [2,3,3] for an input of [2,4,5,1]");
+  throws(() => gridSample(x, zeros([1, 3, 2])), "expected [2, …places, 2]");
+  throws(() => gridSample(x, zeros([2, 1, 2]), { method: "bilinear" as "linear" }), "method is");
+  throws(() => gridSample(x, zeros([2, 1, 2]), { outside: "x" as "zeros" }), "outside is");
+  throws(() => gridSample(zeros([2, 0, 5, 1]), zeros([2, 1, 2])), "at least one element");
 });

@@ -6,12 +6,15 @@
 import { ones, tensor, zeros } from "../../graph/create.ts";
 import { determinant } from "../../graph/linalg.ts";
 import { einsum, stack, where } from "../../graph/operations.ts";
-import { averagePool, conv, convTranspose, maxPool } from "../../graph/spatial.ts";
+import { averagePool, conv, convTranspose, gridSample, maxPool } from "../../graph/spatial.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import type { Call, Operator } from "./call.ts";
 import { alongAxis } from "./elementwise.ts";
 import { resize } from "./resize.ts";
 import { elementTypes, Unsupported, type Value, valueOf } from "./values.ts";
+
+/** What methods of sampling are called there. */
+const samplings = { bilinear: "linear", nearest: "nearest", bicubic: "cubic" } as const;
 
 type Pair = [before: number, after: number];
 
@@ -252,6 +255,13 @@ export const network: { readonly [name: string]: Operator } = {
   },
   GlobalAveragePool: globally((x, axes) => x.mean(axes, { keepDims: true })),
   GlobalMaxPool: globally((x, axes) => x.max(axes, { keepDims: true })),
+  GridSample: (call) =>
+    call.like(gridSample(call.x(), call.x(1), {
+      method: samplings[call.text("mode", "bilinear") as keyof typeof samplings],
+      outside: call.text("padding_mode", "zeros") as "zeros" | "border" | "reflection",
+      alignCorners: call.int("align_corners", 0) === 1,
+      channels: "first",
+    })),
   Resize: resize,
   Upsample: resize,
   Det: (call) => call.like(determinant(call.x())),
