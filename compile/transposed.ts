@@ -2,8 +2,8 @@
  * Convolutions of an input that is spread out (those transposed, and gradients by the input of those
  * with a stride) as convolutions of the input itself. A place of the result meets only every
  * `spread`-th tap, the others fall on zeros; which ones depends on the place modulo `spread`, its
- * phase. All phases read the same window of the input, so they are channels of one convolution,
- * which then take their places side by side (Shi et al., Real-time single image and video
+ * phase. Phases that have as many taps read the same window of the input, so they are channels of one
+ * convolution, and then take their places side by side (Shi et al., Real-time single image and video
  * super-resolution using an efficient sub-pixel convolutional neural network, 2016). Terms are
  * added in the order that they had between zeros.
  *
@@ -61,7 +61,25 @@ function axisOf(attributes: Convolution, i: number, k: number, length: number): 
   return { ...same, taps: k, places: length, apart: 1, phases: 1, first: 0 };
 }
 
-/** By a convolution of what is less spread, which `settle` lowers; undefined if there is none. */
+/** Some of an axis's phases, those that have as many taps: c, c + spread … for each c from `from`. */
+interface Phases {
+  readonly taps: number;
+  readonly from: number;
+  readonly count: number;
+}
+
+/**
+ * Phases by the number of their taps, those that begin with later taps first. Were they filled up
+ * with zeros, an element that is not finite would reach places that it does not meet.
+ */
+function phasesOf({ phases, taps }: Axis, k: number): Phases[] {
+  const missing = taps * phases - k, full = phases - missing;
+  const less = { taps: taps - 1, from: full, count: missing };
+  const all = { taps, from: 0, count: full };
+  return missing === 0 ? [all] : [less, all];
+}
+
+/** By convolutions of what is less spread, which `settle` lowers; undefined if there are none. */
 export function withoutSpread(
   { inputs, attributes, shape }: Node<"convolve">,
   settle: (convolution: Node) => Node,
@@ -75,47 +93,66 @@ export function withoutSpread(
     return undefined;
   }
   const list = (f: (axis: Axis, i: number) => number): number[] => axes.map(f);
-  if (axes.some(({ places }) => places === 0)) return build.fill(0, shape, x.dtype);
-  // [g,…k,c,o] to [g,…taps,c,…phases,o], the last phase having tap 0.
-  const none = [0, 0], missing = list((a, i) => a.taps * a.phases - w.shape[1 + i]!);
-  const filled = build.pad(w, w.shape.map(() => 0), [0, ...missing, ...none]);
+  const places = list(({ places }) => places), lead = shape.slice(0, 2), none = [0, 0];
+  if (places.includes(0)) return build.fill(0, shape, x.dtype);
+  // [g,…(taps, phases),c,o]
+  const filled = build.pad(w, w.shape.map(() => 0), [
+    ...[0, ...list(({ taps, phases }, i) => taps * phases - w.shape[1 + i]!), 0, 0],
+  ]);
   const cut = build.reshape(filled, [
     w.shape[0]!,
     ...axes.flatMap(({ taps, phases }) => [taps, phases]),
     ...w.shape.slice(-2),
   ]);
-  const turned = build.flip(cut, spatial.map((i) => 2 + 2 * i));
-  const kernel = build.permute(turned, [
-    ...[0, ...spatial.map((i) => 1 + 2 * i), 1 + 2 * rank],
-    ...[...spatial.map((i) => 2 + 2 * i), 2 + 2 * rank],
-  ]);
-  const phases = list((a) => a.phases), all = sizeOf(phases) * outputs;
-  const taps = list((a) => a.taps);
-  const dense = settle(build.convolve(
-    x,
-    build.reshape(kernel, [w.shape[0]!, ...taps, w.shape.at(-2)!, all]),
-    {
-      step: list((a) => a.step),
-      dilation: list((a) => a.dilation),
-      spread: list((a) => a.spread),
-      before: list((a) => a.before),
-      after: list((a, i) => {
-        const reach = (a.places - 1) * a.step + (a.taps - 1) * a.dilation + 1;
-        return reach - (x.shape[2 + i]! - 1) * a.spread - 1 - a.before;
+  /** Places and these phases of every axis, the last phase having the first tap. */
+  const some = (chosen: readonly Phases[]): Node => {
+    const counts = chosen.map(({ count }) => count), taps = chosen.map(({ taps }) => taps);
+    const result = [...lead, ...places, ...counts, outputs];
+    if (taps.includes(0)) return build.fill(0, result, x.dtype);
+    const own = build.slice(cut, [0, ...chosen.flatMap(({ from }) => [0, from]), 0, 0], [
+      w.shape[0]!,
+      ...chosen.flatMap(({ taps, count }) => [taps, count]),
+      ...w.shape.slice(-2),
+    ]);
+    const turned = build.flip(own, spatial.map((i) => 2 + 2 * i));
+    const kernel = build.permute(turned, [
+      ...[0, ...spatial.map((i) => 1 + 2 * i), 1 + 2 * rank],
+      ...[...spatial.map((i) => 2 + 2 * i), 2 + 2 * rank],
+    ]);
+    const all = build.reshape(kernel, [
+      ...[w.shape[0]!, ...taps, w.shape.at(-2)!, sizeOf(counts) * outputs],
+    ]);
+    const dense = settle(build.convolve(x, all, {
+      step: list(({ step }) => step),
+      dilation: list(({ dilation }) => dilation),
+      spread: list(({ spread }) => spread),
+      before: list(({ before }) => before),
+      after: list(({ step, dilation, spread, before, places }, i) => {
+        const reach = (places - 1) * step + (taps[i]! - 1) * dilation + 1;
+        return reach - (x.shape[2 + i]! - 1) * spread - 1 - before;
       }),
-    },
-  ));
-  // [g,b,…places,…phases·o] to [g,b,…(places, apart),o]
-  const lead = shape.slice(0, 2), places = list((a) => a.places);
-  const apart = build.permute(build.reshape(dense, [...lead, ...places, ...phases, outputs]), [
+    }));
+    return build.reshape(dense, result);
+  };
+  /** And all those of the axes that are not chosen yet. */
+  const every = (...chosen: readonly Phases[]): Node => {
+    const i = chosen.length;
+    if (i === rank) return some(chosen);
+    const parts = phasesOf(axes[i]!, w.shape[1 + i]!).map((own) => every(...chosen, own));
+    return build.concatenate(parts, 2 + rank + i);
+  };
+  // [g,b,…(places, apart),o]
+  const beside = build.permute(every(), [
     ...[0, 1, ...spatial.flatMap((i) => [2 + i, 2 + rank + i]), 2 + 2 * rank],
   ]);
-  const between = axes.flatMap((a) => [0, a.apart - a.phases]);
-  const spread = build.pad(apart, apart.shape.map(() => 0), [...none, ...between, 0]);
-  const flat = build.reshape(spread, [...lead, ...list((a) => a.places * a.apart), outputs]);
+  const between = axes.flatMap(({ apart, phases }) => [0, apart - phases]);
+  const spread = build.pad(beside, beside.shape.map(() => 0), [...none, ...between, 0]);
+  const flat = build.reshape(spread, [
+    ...[...lead, ...list(({ places, apart }) => places * apart), outputs],
+  ]);
   return padOrCut(
     flat,
-    [...none, ...list((a) => a.first), 0],
-    [...none, ...list((a, i) => sizes[i]! - a.first - a.places * a.apart), 0],
+    [...none, ...list(({ first }) => first), 0],
+    [...none, ...list(({ first, places, apart }, i) => sizes[i]! - first - places * apart), 0],
   );
 }

@@ -177,7 +177,7 @@ Deno.test("between the elements of a spread input nothing is computed", async ()
   }
 });
 
-Deno.test("a tap that is NaN reaches only what it meets", async () => {
+Deno.test("a tap or an element that is NaN reaches only what it meets", async () => {
   const uniform = randomOf(8);
   const x = leafOf([1, 1, 4, 3], uniform);
   const w = constantOf([NaN, ...new Array<number>(11).fill(1)], [1, 4, 3, 1]);
@@ -185,6 +185,17 @@ Deno.test("a tap that is NaN reaches only what it meets", async () => {
   const { values: [found] } = await runWith([y]);
   // Place p has tap 0 where p - 3 is even.
   assertEquals([...found!].map(Number.isNaN), Array.from({ length: 10 }, (_, p) => p % 2 === 1));
+  // Element 1 meets the three taps of places 2, 3 and 4.
+  const ones = constantOf([1, 1, 1], [1, 3, 1, 1]), line = constantOf([1, NaN, 1, 1], [1, 1, 4, 1]);
+  const z = b.convolve(line, ones, {
+    step: [1],
+    dilation: [1],
+    spread: [2],
+    before: [2],
+    after: [2],
+  });
+  const { values: [sums] } = await runWith([z]);
+  assertEquals([...sums!], [1, 1, NaN, NaN, NaN, 1, 2, 1, 1]);
 });
 
 Deno.test("the gradient of a wide sliding window is gathered in one dispatch", async () => {
