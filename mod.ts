@@ -76,6 +76,8 @@ export type {
   MemoryPlan,
   Offer,
   OutsidePlan,
+  Probe,
+  ProbeRun,
   Program,
   Result,
   Slot,

@@ -100,11 +100,15 @@ export class Bodies {
     });
     const loops = [this.fastest.get(region)!];
     for (const room of spread([...rooms].sort((a, b) => b - a), mostRooms)) {
-      loops.push(this.#prepare(region, (program) => {
+      const within = (program: Program): Program => {
         if (ownBytes(program) <= room) return program;
         const all = program.alternatives();
         return all.find((other) => ownBytes(other) <= room) ?? all.at(-1)!;
-      }));
+      };
+      const loop = this.#prepare(region, within);
+      loops.push(loop);
+      // In one, a step back may take more at once than in two.
+      if (loop.isAtOnce) loops.push(this.#prepare(region, within, false));
     }
     return undominated(loops.map((loop) => ({
       loop,
@@ -114,7 +118,11 @@ export class Bodies {
   }
 
   /** A loop, with other programs than the fastest for its bodies. */
-  #prepare(region: Region, pick: (fastest: Program) => Program = (fastest) => fastest) {
+  #prepare(
+    region: Region,
+    pick: (fastest: Program) => Program = (fastest) => fastest,
+    atOnce?: boolean,
+  ): PreparedLoop {
     const { frame, outputs } = region;
     if (frame.is !== "loop") throw new Error("Cannot prepare a region that is no loop");
     const { loop } = frame, { replay } = loop.attributes;
@@ -124,6 +132,7 @@ export class Bodies {
       return prepareLoop(loop, outputs, steps, this.target);
     }
     const forward = (of: Node<"loop">) => compileLoop(of, compile);
-    return prepareBack(loop, outputs, steps.steps, forward, compile, this.target);
+    const options = { forward, compile, ...(atOnce !== undefined && { atOnce }) };
+    return prepareBack(loop, outputs, steps.steps, this.target, options);
   }
 }

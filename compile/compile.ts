@@ -172,6 +172,7 @@ function compileSimple(
       partial: (wanted) => partial(steps, wanted.map((i) => roots[i]!)),
       memory,
       outside: outsideOf([laid, ...loops.values()]),
+      probes: [...loops.values()].flatMap((loop) => loop.probes),
       ...(options.memory !== undefined && { budget: options.memory }),
       steps: () =>
         steps.map(({ region, first, count }, i) => {

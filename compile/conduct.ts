@@ -9,15 +9,16 @@ import type { Errand } from "./errands.ts";
 import type { Snapshots } from "./snapshots.ts";
 import type { Move } from "./script.ts";
 
+/** What moves the working state, its cotangents, or both. */
+export type MoverName = "advance" | "invert" | "pull" | "undo";
+
 /** What can run at a place of the working state, by number; slots are those of snapshots. */
 export interface Repertoire {
   /** For each mover its step, and the place where that ends. */
-  readonly moved: readonly { readonly part: number; readonly to: number }[];
+  readonly moved: { readonly [M in MoverName]?: { readonly part: number; readonly to: number } };
   /** For each slot. */
   readonly saved: readonly (number | undefined)[];
   readonly restored: readonly number[];
-  /** For each round of the cotangents. */
-  readonly pulled: readonly number[];
   /** For each slot: the snapshot compared with the working state. */
   readonly compared: readonly number[];
   /** The initial state compared with the working state, where it is held in no slot. */
@@ -31,26 +32,26 @@ export interface Repertoire {
   readonly away: readonly (((slots: readonly number[]) => Move[]) | undefined)[];
 }
 
-/** The movers: the steps of the loop, and their inverse. */
-const advancing = 0, inverting = 1;
-
 /**
- * The parts that actions run, in order, and errands in between; the first pull is of `round`. What
- * was recorded is looked at before the next action is asked for.
+ * The parts that actions run, in order, and errands in between, beginning at a place. What was
+ * recorded is looked at before the next action is asked for. Where one program inverts and pulls, it
+ * runs for both.
  */
 export function* conduct(
   actions: Iterable<Action>,
-  round: number,
+  first: number,
   repertoires: readonly Repertoire[],
   { held, slots }: Pick<Snapshots, "held" | "slots">,
   look?: Errand,
 ): Generator<number | Errand, void, undefined> {
-  let place = 0;
+  let place = first;
   // The steps that snapshots are of, and the one that the working state is of if it was inverted.
   const kept = new Map(held.map(({ slot, step }) => [slot, step]));
   let inverted = -1;
+  // The step that was inverted where that happens as it is pulled.
+  let undoing = -1;
   const here = (): Repertoire => repertoires[place]!;
-  const move = function* (mover: number): Generator<number, void, undefined> {
+  const move = function* (mover: MoverName): Generator<number, void, undefined> {
     const { part, to } = here().moved[mover]!;
     yield part;
     place = to;
@@ -63,15 +64,20 @@ export function* conduct(
         if (action.tape && here().begun !== undefined) yield here().begun!;
         for (let step = action.from; step < action.to; step++) {
           const { recorded } = here();
-          yield* move(advancing);
+          yield* move("advance");
           if (action.tape && recorded !== undefined) yield recorded;
         }
         if (action.tape && look !== undefined) yield look;
         inverted = -1;
         break;
       case "invert":
+        if (here().moved.undo !== undefined) {
+          undoing = demandOne(action.from, action.to);
+          inverted = action.to;
+          break;
+        }
         for (let step = action.from; step > action.to; step--) {
-          yield* move(inverting);
+          yield* move("invert");
           const { mended } = here();
           if (action.tape && mended !== undefined) yield mended;
         }
@@ -100,8 +106,12 @@ export function* conduct(
         yield ({ outside }) => outside.flush();
         break;
       case "pull":
-        yield here().pulled[round]!;
-        round = (round + 1) % here().pulled.length;
+        if (here().moved.undo === undefined) yield* move("pull");
+        else {
+          demandOne(undoing + 1, action.step);
+          yield* move("undo");
+          undoing = -1;
+        }
         break;
       case "drop":
         if (kept.get(action.slot) === inverted) yield here().compared[action.slot]!;
@@ -116,4 +126,13 @@ export function* conduct(
   }
   const { ended } = here();
   if (inverted === 0 && slots === 0 && ended !== undefined) yield ended;
+}
+
+/** The step between two states, which has to be one: it is inverted and pulled at once. */
+function demandOne(from: number, to: number): number {
+  if (from - to === 1) return to;
+  throw new Error(
+    `Cannot undo the steps from ${from} to ${to} at once, expected a schedule that pulls each step ` +
+      "as it inverts it",
+  );
 }

@@ -12,7 +12,7 @@ import { sizeOf } from "../graph/shape.ts";
 import { copyKernel, fillKernel, placeKernel, type Row, setKernel } from "../kernels/copy.ts";
 import { bytesOf } from "./order.ts";
 import { withoutReshapes } from "./store.ts";
-import { type Dispatch, type OutsidePlan, runAgain, type Target } from "./program.ts";
+import { type Dispatch, type OutsidePlan, type Probe, runAgain, type Target } from "./program.ts";
 import { outsideOf, type Recording, type When } from "../graph/loops/replay.ts";
 import { Asked, runErrands } from "./errands.ts";
 import { inverseMover, type Stage } from "./movers.ts";
@@ -61,6 +61,10 @@ export interface PreparedLoop {
   readonly again: number;
   /** What it keeps outside of the device, and loops in its body do. */
   readonly outside: OutsidePlan;
+  /** What would make it faster if it were known to have the same bits, bodies included. */
+  readonly probes: readonly Probe[];
+  /** Of a way back: inverse and pull of a step are one program. */
+  readonly isAtOnce?: boolean;
   /** States that go to a store outside of the device or come back, how often, and the bytes of one. */
   readonly transfers?: { readonly times: OutsidePlan; readonly bytes: number };
   /** What it does: its steps, and what it does for a way back besides. */
@@ -229,6 +233,11 @@ class Forward implements PreparedLoop {
   /** See {@linkcode PreparedLoop}. */
   get outside(): OutsidePlan {
     return this.steps.program.outside;
+  }
+
+  /** See {@linkcode PreparedLoop}. */
+  get probes(): readonly Probe[] {
+    return this.steps.program.probes;
   }
 
   /** See {@linkcode PreparedLoop}. */

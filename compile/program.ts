@@ -157,6 +157,8 @@ export interface Program {
   alternatives(): readonly Program[];
   /** Bytes against time: {@linkcode alternatives} in figures. */
   sweep(): Offer[];
+  /** What would make it faster if it were known to have the same bits. */
+  readonly probes: readonly Probe[];
   /** Sketches and the like: what way backs read that the user allowed to be something else. */
   readonly holds: readonly Hold[];
   /** What is alive in device memory while it runs, as an SVG picture that stands alone. */
@@ -209,6 +211,38 @@ export function uniformsOf(
   return { offsets, bytes };
 }
 
+/** A program that runs in a probe. */
+export interface ProbeRun {
+  /** What runs. */
+  readonly program: Program;
+  /** The numbers of its arguments. */
+  readonly from: readonly number[];
+}
+
+/**
+ * Ways of computing the same, of which it has to be seen whether they have the same bits: on the
+ * device, from the same values. Values have numbers: those given, then the results of each run.
+ */
+export interface Probe {
+  /** Names what runs; of one key, one probe is enough. */
+  readonly key: string;
+  /** What it is about, in messages. */
+  readonly name: string;
+  /** Samples to begin with. Where one counts, it is a whole number that is made for each sample. */
+  readonly given: readonly (Aval & { readonly counts?: (sample: number) => number })[];
+  /** What runs in turn, and the numbers of the results that are compared with the first way's. */
+  readonly ways: readonly {
+    readonly runs: readonly ProbeRun[];
+    readonly results: readonly number[];
+  }[];
+}
+
+/** Knows what came of probes on a device. */
+export interface Probes {
+  /** Whether all ways had the same bits; undefined if it was not tried yet. */
+  same(key: string): boolean | undefined;
+}
+
 /** What compilation must know of a device, without having one. */
 export interface Target {
   /** Storage buffers per stage. */
@@ -225,4 +259,6 @@ export interface Target {
   readonly maxWorkgroupBytes?: number;
   /** What was measured on this adapter. */
   readonly tuning?: Tuning;
+  /** What was tried on this device; without it, nothing is that would have to be tried. */
+  readonly probes?: Probes;
 }

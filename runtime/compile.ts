@@ -138,7 +138,9 @@ export interface Prepared {
 
 /**
  * Compiles a function of trees of tensors. It must be pure but for what it records: it is run once
- * for each signature (twice where a `sketch` turns out to be needed), and never again.
+ * for each signature (twice where a `sketch` turns out to be needed), and again only where what a
+ * run found out makes for a better program: a tape that was too small, or a step of a loop that may
+ * be undone in one kernel.
  *
  * @throws {TypeError} on a call, if an argument is no tree of tensors, if the function is
  * asynchronous, or if it returns anything but tensors.
@@ -288,7 +290,8 @@ function asTensor(x: Leaf): Tensor {
 }
 
 function isUsable(signature: Signature, owner: Context | undefined): boolean {
-  return signature.context === owner && signature.lessons === owner.lessons;
+  return signature.context === owner && signature.lessons === owner.lessons &&
+    !signature.loaded.isOutdated;
 }
 
 /**

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { type DType, dtypes, storageBytes, type TypedArray } from "../graph/dtype.ts";
+import { storageBytes } from "../graph/dtype.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { compareKernel } from "../kernels/copy.ts";
 import type { Kernel } from "../kernels/kernel.ts";
@@ -16,6 +16,7 @@ import type { Context } from "./context.ts";
 import type { Block } from "./memory.ts";
 import type { Pipeline } from "./pipelines.ts";
 import { finish, readBlock, write } from "./queue.ts";
+import { sampleOf } from "./samples.ts";
 
 /** A way on the device. */
 export interface Entrant {
@@ -203,21 +204,4 @@ export class Contest {
     }
     return times;
   }
-}
-
-/**
- * Values to compute with: floats between 1/4 and 1, whose sums tell one order from another and
- * of which roots and logarithms are finite; small whole numbers, which will do as indices.
- */
-function sampleOf(dtype: DType, size: number, seed: number): TypedArray {
-  const data = new dtypes[dtype].array(storageBytes(dtype, size) / dtypes[dtype].bytes);
-  let state = 0x9e3779b9 ^ seed;
-  for (let i = 0; i < size; i++) {
-    state = Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x6d2b79f5 | 0;
-    const bits = (state ^ (state >>> 13)) >>> 0;
-    data[i] = dtypes[dtype].float
-      ? 0.25 + 0.75 * (bits / 2 ** 32)
-      : bits % (dtype === "bool" ? 2 : 8);
-  }
-  return data;
 }

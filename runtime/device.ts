@@ -8,6 +8,7 @@
 import type { Target } from "../compile/program.ts";
 import { type Choices, driverVersion, type Identity, loadChoices } from "./choices.ts";
 import { DeviceError, DeviceLostError, ErrorLog } from "./errors.ts";
+import { Verdicts } from "./verdicts.ts";
 
 /** Whether an adapter that computes on the CPU may be used. */
 export type SoftwarePolicy = "allow" | "require" | "refuse";
@@ -101,6 +102,8 @@ export interface Device {
   readonly target: Target;
   /** What was measured on this adapter. */
   readonly tuning: Choices;
+  /** What came of probes on it. */
+  readonly probes: Verdicts;
   readonly identity: Identity;
   /** What was asked for, to compare a second `init` with. */
   readonly options: Required<InitOptions>;
@@ -193,12 +196,13 @@ export async function openDevice(options: Required<InitOptions>): Promise<Device
   });
   const granted = [...gpu.features as Iterable<string>].sort();
   const identity = await identityOf(name, info);
-  const tuning = await loadChoices(options.tuning, identity);
+  const tuning = await loadChoices(options.tuning, identity), probes = new Verdicts();
   return {
     gpu,
     errors,
     options,
     tuning,
+    probes,
     identity,
     info: {
       name,
@@ -217,6 +221,7 @@ export async function openDevice(options: Required<InitOptions>): Promise<Device
       shuffle: granted.includes("subgroups") && await probeShuffle(gpu),
       maxWorkgroupBytes: limits.maxComputeWorkgroupStorageSize,
       tuning,
+      probes,
     },
   };
 }

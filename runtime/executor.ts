@@ -14,8 +14,9 @@ import type { Storage } from "../graph/storage.ts";
 import { topological } from "../graph/walk.ts";
 import type { Context } from "./context.ts";
 import { printStages, showValue, verifying } from "./debug.ts";
-import { LoadedProgram } from "./loaded.ts";
+import type { LoadedProgram } from "./loaded.ts";
 import { read } from "./queue.ts";
+import { load } from "./probes.ts";
 
 /** Programs kept for expressions that come again. */
 const programsKept = 256;
@@ -43,7 +44,11 @@ export class DeviceExecutor implements Executor {
     if (wanted.length > 0) {
       const { key: structure, leaves } = structureOf(wanted);
       const key = `${this.context.lessons} ${structure}`;
-      const known = this.#programs.get(key);
+      let known = this.#programs.get(key);
+      if (known?.isOutdated) {
+        known.dispose();
+        known = undefined;
+      }
       if (known !== undefined) this.#hits++;
       const loaded = known ?? this.#compile(wanted);
       this.#keep(key, loaded);
@@ -59,7 +64,7 @@ export class DeviceExecutor implements Executor {
     const graph: Graph = { name: nameOf(nodes), parameters: [], results: nodes };
     const program = compileGraph(graph, { verify: verifying() }, this.context.device.target);
     printStages(program);
-    return new LoadedProgram(this.context, program, { keepWorkspace: false });
+    return load(this.context, program, { keepWorkspace: false });
   }
 
   /** Remembers a program as the one used last, and forgets the one not used for longest. */

@@ -120,6 +120,11 @@ export class LoadedProgram {
     }
   }
 
+  /** True if what it would be faster with was tried since, and had the same bits. */
+  get isOutdated(): boolean {
+    return this.program.probes.some(({ key }) => this.context.device.probes.same(key));
+  }
+
   /**
    * Runs the program. Donated arguments are gone afterwards.
    *

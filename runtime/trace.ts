@@ -21,7 +21,8 @@ import { countLeaves, flatten, type Structure, unflatten } from "../graph/tree.t
 import type { Context } from "./context.ts";
 import { beginTrace, endTrace, type Print, printable, printStages, verifying } from "./debug.ts";
 import { type Flag, makeFlag } from "./flags.ts";
-import { LoadedProgram } from "./loaded.ts";
+import type { LoadedProgram } from "./loaded.ts";
+import { load } from "./probes.ts";
 
 /** One signature: its program, and how results become a tree again. */
 export interface Signature {
@@ -142,7 +143,7 @@ function trace(
   return {
     context,
     lessons: context.lessons,
-    loaded: new LoadedProgram(context, program),
+    loaded: load(context, program),
     graph,
     closed: closedLeaves(graph).map((node) => node.attributes.storage),
     given: structure,

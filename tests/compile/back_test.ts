@@ -4,11 +4,13 @@
  *
  * @module
  */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { published } from "../../bench/memory/revolve.ts";
+import { type Action, invert, pull } from "../../checkpoint/schedule.ts";
 import { online, reverse, revolve } from "../../checkpoint/strategy.ts";
 import { compileGraph } from "../../compile/compile.ts";
-import type { Program } from "../../compile/program.ts";
+import { conduct, type Repertoire } from "../../compile/conduct.ts";
+import type { Program, Target } from "../../compile/program.ts";
 import { played } from "../../compile/script.ts";
 import { parameter } from "../../graph/build.ts";
 import { collectChecks } from "../../graph/check.ts";
@@ -110,4 +112,81 @@ Deno.test("programs and memory do not grow with the length, nor does compiling",
     assertEquals(long!.program.memory, short!.program.memory);
     assert(long!.time < 1000, `compiling 200 000 steps took ${long!.time} ms`);
   }
+});
+
+/** The gradient through pendulums: a step is element-wise, and so is its inverse. */
+function pendulums(length: number, backward: Backward, probes?: Target["probes"]): Program {
+  const start = parameter(0, { shape: [64], dtype: "f32" });
+  type Motion = { x: Tensor; v: Tensor };
+  const step = ({ x, v }: Motion): [Motion, null] => {
+    const next = v.sub(x.sin().mul(0.125));
+    return [{ x: x.add(next.mul(0.125)), v: next }, null];
+  };
+  const loss = (x: Tensor): Tensor =>
+    scan(step, { x, v: x.mul(0) }, null, { length, backward })[0].x.sum();
+  const { value: [value, dx], checks } = collectChecks(() => valueAndGrad(loss)(new Tensor(start)));
+  const results = [value.node, dx.node, ...checks.map(({ flag }) => flag)];
+  const graph = { name: "pendulums", parameters: [start], results };
+  return compileGraph(graph, { verify: true }, { ...target, ...(probes && { probes }) });
+}
+
+Deno.test("inverse and pull of pendulums are one dispatch, where they were seen to have the same bits", () => {
+  const inverse = ({ x, v }: { x: Tensor; v: Tensor }) => {
+    const before = x.sub(v.mul(0.125));
+    return { x: before, v: v.add(before.sin().mul(0.125)) };
+  };
+  const runs = (program: Program): number => [...played(program.script)].length;
+  for (const exact of [false, "grid"] as const) {
+    const leaf = reverse({ inverse, exact });
+    for (const backward of [leaf, revolve({ snapshots: 3, segment: 6, leaf })]) {
+      const [short, long] = [20, 21].map((length) => {
+        const [plain, same, differs, unknown] = [undefined, true, false, null].map((answer) =>
+          pendulums(
+            length,
+            backward,
+            answer === undefined ? answer : { same: () => answer ?? undefined },
+          )
+        );
+        // One less in each step, and there is no counter of pulls to begin with.
+        assertEquals(runs(plain!) - runs(same!), length + 1);
+        assert(same!.memory.peak <= plain!.memory.peak);
+        assertEquals(same!.probes, []);
+        for (const apart of [differs!, unknown!]) {
+          assertEquals(runs(apart), runs(plain!));
+          assertEquals(apart.memory, plain!.memory);
+          assertEquals(apart.probes.length, 1);
+        }
+        assertEquals(plain!.probes, []);
+        assert(same!.print("regions").includes("one program: 1 dispatch in place of 2"));
+        assert(differs!.print("regions").includes("other bits on this device"));
+        assert(unknown!.print("regions").includes("once it was seen to have the same bits"));
+        return same!;
+      });
+      // Forward a step, back a step, and nothing besides.
+      if (backward === leaf) assertEquals(runs(long!) - runs(short!), 2);
+    }
+  }
+  // With a tape, the state is put right between the two.
+  const taped = pendulums(20, reverse({ inverse, exact: "tape" }), { same: () => true });
+  assertEquals(taped.probes, []);
+  assert(!taped.print("regions").includes("one program"));
+});
+
+Deno.test("who inverts and pulls in one refuses a schedule that does them apart", () => {
+  const place: Repertoire = {
+    moved: { advance: { part: 0, to: 0 }, undo: { part: 1, to: 0 } },
+    saved: [],
+    restored: [],
+    compared: [],
+    ended: undefined,
+    begun: undefined,
+    recorded: undefined,
+    mended: undefined,
+    away: [],
+  };
+  const play = (...actions: Action[]) => [...conduct(actions, 0, [place], { held: [], slots: 1 })];
+  assertEquals(play(invert(2, 1), pull(1), invert(1, 0), pull(0)), [1, 1]);
+  assertThrows(() => play(pull(1)), Error, "Cannot undo");
+  assertThrows(() => play(invert(3, 1), pull(1)), Error, "Cannot undo the steps from 3 to 1");
+  assertThrows(() => play(invert(2, 1), pull(0)), Error, "Cannot undo the steps from 2 to 0");
 });

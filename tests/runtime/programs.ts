@@ -81,6 +81,7 @@ export function programOf(
     slots,
     partial: () => [],
     holds: [],
+    probes: [],
     outside: { host: 0, disk: 0 },
     script: parts.dispatches.map((_, i) => i),
     dispatches,
