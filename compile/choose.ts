@@ -84,11 +84,70 @@ function* halves(from: number, to: number): Generator<number, void, undefined> {
   for (let n = from; n >= to; n >>= 1) yield n;
 }
 
-/** About what a plan's tape takes, if it has one. */
-function bytesOfTape({ parts: { tape } }: SchedulePlan, state: readonly Node[], length: number) {
-  if (tape === undefined) return 0;
-  const { elements, segment, headerWords } = tapeShapeOf(state, tape.segment(length), length);
-  return elements * segment * tape.sizes.bits / 8 + 4 * headerWords;
+/** Numbers from one down to another, by a quarter each time, the small ones all. */
+function counts(from: number, to: number): number[] {
+  const all: number[] = [];
+  for (let n = from; n >= to; n = Math.min(n - 1, Math.ceil(0.75 * n))) all.push(n);
+  return all;
+}
+
+/** By how much plans have to differ in time to be worth a try, as a part of it. */
+const worthwhile = 0.04;
+
+/** A plan in numbers. */
+interface Sketch {
+  /** Steps that lie between two snapshots and are gone back over by tape, if they are. */
+  readonly segment?: number;
+  readonly snapshots: number;
+  /** About what it holds. */
+  readonly bytes: number;
+  /** About what it runs besides what every plan does, in steps. */
+  readonly time: number;
+}
+
+/** Snapshots by themselves, and as many steps run again as they ask for. */
+function revolving(length: number, bytes: number): Sketch[] {
+  const kept: Sketch[] = [];
+  for (const snapshots of counts(length >> 1, 1)) {
+    const time = leastAdvances(length, snapshots);
+    if (time > mostAgain * length) break;
+    // Of those that take about the same the smallest. Forward once, and a pull is about three steps.
+    const last = kept.at(-2)?.time ?? -Infinity;
+    if (time - last < worthwhile * (4 * length + time)) kept.pop();
+    kept.push({ snapshots, bytes: snapshots * bytes, time });
+  }
+  return kept;
+}
+
+/** Segments that go back by tape under an outer schedule, where snapshots by themselves are not as good. */
+function nested(
+  length: number,
+  bytes: number,
+  tapeOf: (segment: number) => number,
+  others: readonly Sketch[],
+): Sketch[] {
+  const all = counts(length >> 1, 2).flatMap((segment) => {
+    const segments = Math.ceil(length / segment), tape = tapeOf(segment);
+    return counts(Math.min(segments, length >> 1), 1).map((snapshots): Sketch => ({
+      segment,
+      snapshots,
+      bytes: snapshots * bytes + tape,
+      // Each step runs once more to be recorded. How fast steps are undone is not known yet.
+      time: leastAdvances(segments, snapshots) * segment + length,
+    }));
+  }).filter(({ time }) => time <= mostAgain * length);
+  return undominated([...others, ...all]).filter(({ segment }) => segment !== undefined);
+}
+
+/** About what a tape of so many bits an element and step takes. */
+function bytesOfTape(
+  bits: number,
+  state: readonly Node[],
+  segment: number,
+  length: number,
+): number {
+  const { elements, segment: steps, headerWords } = tapeShapeOf(state, segment, length);
+  return elements * steps * bits / 8 + 4 * headerWords;
 }
 
 /** The plans of a loop. */
@@ -97,38 +156,31 @@ function choicesOf(back: Node<"loop">): Choice[] {
   const { reverse, host, disk } = replay!.plan as AutoPlan;
   const { states } = replayInputs(back.attributes, replay!, back.inputs);
   const state = states.map(([working]) => working!), bytes = bytesOfState(states);
-  const choice = (plan: SchedulePlan, held: number): Choice => {
-    return { name: plan.name, plan, bytes: held * bytes + bytesOfTape(plan, state, length) };
-  };
+  const choice = (plan: SchedulePlan, bytes: number): Choice => ({ name: plan.name, plan, bytes });
   if (replay!.open) {
     return [...halves(Math.min(mostOpen, length), 1)].map((snapshots) =>
-      choice(scheduleOf(online({ snapshots }).plan), snapshots)
+      choice(scheduleOf(online({ snapshots }).plan), snapshots * bytes)
     );
   }
-  const runsSeldom = (steps: number, snapshots: number): boolean =>
-    leastAdvances(steps, snapshots) <= mostAgain * steps;
   const choices: Choice[] = [{ name: "store", plan: undefined, bytes: length * bytes }];
-  for (const snapshots of halves(length >> 1, 1)) {
-    if (!runsSeldom(length, snapshots)) break;
-    choices.push(choice(scheduleOf(revolve({ snapshots }).plan), snapshots));
+  const sketches = revolving(length, bytes);
+  for (const { snapshots, bytes } of sketches) {
+    choices.push(choice(scheduleOf(revolve({ snapshots }).plan), bytes));
   }
   if (reverse !== undefined) {
-    const leaf = scheduleOf(reverse);
-    choices.push(choice(leaf, 1));
+    const leaf = scheduleOf(reverse), { tape } = leaf.parts;
+    const tapeOf = (segment: number): number =>
+      tape === undefined ? 0 : bytesOfTape(tape.sizes.bits, state, segment, length);
+    choices.push(choice(leaf, bytes + tapeOf(length)));
     // With no tape, what runs backwards holds nothing that a segment would have less of.
-    const nested = leaf.parts.tape === undefined ? [] : [...halves(length >> 1, 2)]
-      .flatMap((segment) => {
-        const segments = Math.ceil(length / segment);
-        return [...halves(segments, 1)].filter((n) => runsSeldom(segments, n)).map((snapshots) => ({
-          ...choice(revolveOver(snapshots, segment, leaf), snapshots),
-          time: leastAdvances(segments, snapshots) * segment,
-        }));
-      });
-    choices.push(...spread(undominated(nested), mostNested));
+    const over = tape === undefined ? [] : nested(length, bytes, tapeOf, sketches);
+    for (const { segment, snapshots, bytes } of spread(over, mostNested)) {
+      choices.push(choice(revolveOver(snapshots, segment!, leaf), bytes));
+    }
   }
   if (host + disk > 0) {
     for (const device of halves(length >> 1, 1)) {
-      choices.push(choice(scheduleOf(offload({ device, host, disk }).plan), device));
+      choices.push(choice(scheduleOf(offload({ device, host, disk }).plan), device * bytes));
     }
   }
   return choices;

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import * as rg from "../../mod.ts";
 import "../seed.ts";
@@ -129,6 +129,68 @@ Deno.test("what is allowed besides is chosen where it pays", async () => {
   const away = chosen(rg.auto({ host: 400 }), 110_000);
   assertEquals(await bitsOf([away(x)]), expected);
   assertStringIncludes(away.programs()[0]!.choices![0]!, "wave, 400 steps: ");
+});
+
+/** An implicit step, solved by iteration: far more work than undoing it, which is one evaluation. */
+const implicit = (() => {
+  const w = normal(5, [16, 16]).mul(0.25);
+  const slope = (y: T): T => y.matmul(w).tanh().mul(0.05);
+  const step = (y: T): T => {
+    let z = y;
+    for (let i = 0; i < 8; i++) z = y.add(slope(z));
+    return z;
+  };
+  const inverse = (z: T): T => z.sub(slope(z));
+  return { step, leaf: rg.reverse({ inverse, exact: "tape", tape: { bits: 0.3 } }) };
+})();
+
+/** The gradient through so many such steps. */
+const settling = (length: number, backward: rg.Backward, memory?: number) =>
+  rg.compile(
+    rg.grad((x: T) =>
+      rg.loop(implicit.step, x, { length, backward, name: "settle" }).square().mean()
+    ),
+    memory === undefined ? {} : { memory },
+  );
+
+Deno.test("segments go back by tape under an outer schedule where that is the fastest", async () => {
+  const x = normal(6, [64, 16]), length = 800, { leaf } = implicit;
+  const expected = await bitsOf([settling(length, "store")(x)]);
+  const asked = settling(length, rg.revolve({ snapshots: 3, segment: 170, leaf }));
+  assertEquals(await bitsOf([asked(x)]), expected);
+  // Where the whole tape does not fit, and few snapshots by themselves would run steps often.
+  const memory = asked.programs()[0]!.memory.peak;
+  const run = settling(length, rg.auto({ reverse: leaf }), memory);
+  assertEquals(await bitsOf([run(x)]), expected);
+  assertMatch(
+    run.programs()[0]!.choices![0]!,
+    /^settle, 800 steps: revolve\(\d\) over segments of/,
+  );
+  const [, predicted, counted] = run.explain().match(/peak +(\d+) +(\d+)/)!;
+  assertEquals(predicted, counted);
+  assert(Number(counted) <= memory);
+  assert(timeOf(run as never) <= 1.1 * timeOf(asked as never));
+  const none = settling(length, "auto", memory);
+  assertEquals(await bitsOf([none(x)]), expected);
+  assert(timeOf(run as never) < 0.9 * timeOf(none as never), "slower without the inverse");
+});
+
+Deno.test("what is chosen is about as fast as the best number of snapshots that fits", async () => {
+  const x = normal(6, [64, 16]), length = 200;
+  const all = Array.from({ length: 8 }, (_, i) => {
+    const f = settling(length, rg.revolve({ snapshots: i + 2 }));
+    f(x);
+    return { bytes: f.programs()[0]!.memory.peak, time: timeOf(f as never) };
+  });
+  for (const { bytes, time } of all.slice(1).filter((_, i) => i % 3 === 0)) {
+    const f = settling(length, "auto", bytes);
+    f(x);
+    assert(
+      timeOf(f as never) <= 1.06 * time,
+      `${bytes} bytes: ${timeOf(f as never)} after ${time}`,
+    );
+  }
+  await rg.synchronize();
 });
 
 Deno.test("explain({ sweep: true }) shows the trade, with what loops would do", async () => {
