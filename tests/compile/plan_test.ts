@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { modelled, rooflines } from "../../checkpoint/cost.ts";
 import { allocate } from "../../compile/allocate.ts";
 import { compileGraph } from "../../compile/compile.ts";
-import { isMove, lastLoads, outsideOfMoves } from "../../compile/moves.ts";
+import { isMove, lastLoads, movesOf, outsideOfMoves } from "../../compile/moves.ts";
 import { partsOf } from "../../compile/parts.ts";
 import { chosen, effortFor, plansOf } from "../../compile/plan.ts";
 import {
@@ -23,7 +23,7 @@ import { chainSchedules } from "../../compile/stages.ts";
 import { workOf } from "../../compile/work.ts";
 import * as build from "../../graph/build.ts";
 import { graph as differentiated } from "./chains.ts";
-import type { Graph } from "../../graph/node.ts";
+import type { Graph, Node } from "../../graph/node.ts";
 import { sizeOf } from "../../graph/shape.ts";
 import type { Region } from "../../kernels/region.ts";
 import { pullback } from "../../graph/vjp.ts";
@@ -83,6 +83,20 @@ Deno.test("plans of random graphs keep values apart, and trade bytes for time", 
     { seed: seed(), numRuns: 60 },
   );
   assert(traded > 20, `only ${traded} plans run anything again`);
+});
+
+Deno.test("what is outside is counted at the fullest moment, store by store", () => {
+  const value = (size: number): Node => build.parameter(0, { shape: [size], dtype: "f32" });
+  const large = movesOf(value(1000), "host"), small = movesOf(value(12), "host");
+  const other = movesOf(value(20), "disk");
+  // One round after the other: the last values that are saved are not the most.
+  const steps = [large.save, other.save, large.load, small.save, other.load, small.load];
+  const isLast = [false, false, true, false, true, true];
+  assertEquals(outsideOfMoves(steps, isLast), { host: 4000, disk: 80 });
+  // What is still to be loaded again stays.
+  const stays = isLast.with(2, false);
+  assertEquals(outsideOfMoves(steps, stays), { host: 4048, disk: 80 });
+  assertEquals(outsideOfMoves([large.save, large.save], [false, false]), { host: 4000, disk: 0 });
 });
 
 Deno.test("plans that move values away keep them apart, within what may wait outside", () => {
