@@ -39,7 +39,7 @@ import type { Script } from "./script.ts";
 import { bytesMoved, isMove } from "./moves.ts";
 import { recordLoops } from "./record.ts";
 import { isArgument, withoutReshapes } from "./store.ts";
-import { sumOf, workOf } from "./work.ts";
+import { expectedSteps, sumOf, workOf } from "./work.ts";
 
 /** Options of a compile. */
 export interface CompileOptions {
@@ -184,6 +184,7 @@ function compileSimple(
             again: again[i]!,
             ...(isMove(region) && { move: { ...region.frame, bytes: bytesMoved(region) } }),
             ...(loop !== undefined && loop.again > 0 && { within: loop.again }),
+            ...expectation(region),
             first,
             count,
             ...(besides !== undefined && besides.dispatches > 0 && {
@@ -244,6 +245,14 @@ function transferTime({ transfers }: Partial<PreparedLoop> = {}, costs: CostMode
     (sum, store) => sum + times[store] * costs.transfer(store, bytes),
     0,
   );
+}
+
+/** Steps that a loop is taken to run, where only its data know. */
+function expectation({ frame }: Region): { readonly expected?: number } {
+  if (frame.is !== "loop") return {};
+  const { length, running, replay } = frame.loop.attributes;
+  const open = running !== undefined || replay?.open === true;
+  return open ? { expected: expectedSteps(length, open) } : {};
 }
 
 /** What is kept outside of the device, by values and by loops. */

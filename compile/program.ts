@@ -93,6 +93,8 @@ export interface Step {
   };
   /** Of a loop: how many regions within a step of it run again. */
   readonly within?: number;
+  /** Of a loop whose data say how long it runs: steps that its work and time are for. */
+  readonly expected?: number;
   /** The number of its first dispatch. */
   readonly first: number;
   /** How many dispatches it has: loops have several. */

@@ -97,6 +97,11 @@ function planLines({ program, measured, costs }: LoadedProgram): string[] {
       `${showMicroseconds(besides.time)} predicted`,
     ]
   );
+  const open = steps.flatMap(({ expected }, i) =>
+    expected === undefined
+      ? []
+      : [`  region ${i}: its data say how long it runs; predicted for ${expected} steps`]
+  );
   const repeated = steps.filter(({ again }) => again), moves = steps.filter(({ move }) => move);
   const budget = program.budget === undefined
     ? "no budget"
@@ -110,7 +115,13 @@ function planLines({ program, measured, costs }: LoadedProgram): string[] {
   );
   if (repeated.length + moves.length === 0) {
     const kept = within.length === 0 ? "everything is kept" : "everything between loops is kept";
-    return [`plan: ${budget}, ${kept}; ${timeOf(steps)}`, ...within, ...chosen, ...besides];
+    return [
+      `plan: ${budget}, ${kept}; ${timeOf(steps)}`,
+      ...within,
+      ...open,
+      ...chosen,
+      ...besides,
+    ];
   }
   const first = steps.filter(({ again, move }) => !again && move === undefined);
   const moved = moves.length === 0 ? "" : `, ${moves.length} moves to and from outside`;
@@ -122,6 +133,7 @@ function planLines({ program, measured, costs }: LoadedProgram): string[] {
     `  again  ${timeOf(repeated)}`,
     ...moves.length === 0 ? [] : [`  moves  ${showMicroseconds(sumOf(moves))} predicted`],
     ...within,
+    ...open,
     ...chosen,
     ...besides,
   ];

@@ -1,5 +1,5 @@
 /** Ways back of loops that end when their data say so: those of loops of as many steps. */
-import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import * as rg from "../../mod.ts";
 
 await rg.init({ software: "allow" });
@@ -154,6 +154,8 @@ Deno.test("two ways back of one whileLoop() share its way forward", async () => 
   x!.forEach((value, i) => assertAlmostEquals(y![i]!, -2 * value, 1e-4 * (1 + Math.abs(value))));
   const forward = run.explain().match(/runs +while$/gm) ?? [];
   assertEquals(forward.length, 1, run.explain());
+  // What it is expected to take is for some number of steps, and that is said.
+  assertMatch(run.explain(), /region \d+: its data say how long it runs; predicted for 1024 steps/);
 });
 
 Deno.test("the memory of whileLoop() and its gradient does not grow with the steps", async () => {
