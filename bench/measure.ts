@@ -5,6 +5,8 @@
  * @module
  */
 
+import { bareCalls } from "./bare.ts";
+
 /** What was done with the device so far. */
 export interface Counts {
   dispatches: number;
@@ -148,6 +150,8 @@ export interface Measured {
   readonly rounds: readonly number[];
   /** Milliseconds of the host's part of single runs; empty where nobody asked. */
   readonly hosts: readonly number[];
+  /** Likewise of a loop of the same calls and nothing else, in turns with them. */
+  readonly bares: readonly number[];
   /** Per run, in the rounds. */
   readonly dispatches: number;
   readonly submits: number;
@@ -199,11 +203,17 @@ export async function measure(
     peakBytes,
     growthBytes: perRun("liveBytes"),
   };
-  const hosts: number[] = [];
+  // What is checked comes before, since the loop of the same calls is no run of anybody's.
+  const values = await checks();
+  const hosts: number[] = [], bares: number[] = [];
   if (asksHost && host !== undefined) {
-    while (hosts.length < hostRuns) hosts.push(await host());
+    const bare = await bareCalls(host);
+    while (hosts.length < hostRuns) {
+      hosts.push(await host());
+      if (bare !== undefined) bares.push(await bare.run());
+    }
   }
-  const found = { ...measured, hosts, checks: await checks() };
+  const found = { ...measured, hosts, bares, checks: values };
   if (device.error !== undefined) throw new Error(`The device reported: ${device.error}`);
   return found;
 }

@@ -54,8 +54,8 @@ interface Quantity {
   /** One number for each round or process: ratios are taken pairwise, and then the median. */
   values(result: Result): readonly number[];
   bar(bar: Bar): Asked | undefined;
-  /** Not measured where there is no bar. */
-  readonly onlyAsked?: boolean;
+  /** Only measured where this is asked for. */
+  onlyAsked?(bar: Bar): boolean;
 }
 
 interface Asked {
@@ -91,7 +91,14 @@ const quantities: readonly Quantity[] = [
     unit: "ms",
     values: ({ hosts }) => hosts,
     bar: ({ hostMs }) => atMost(hostMs, `${hostMs} ms`),
-    onlyAsked: true,
+    onlyAsked: ({ hostMs }) => hostMs !== undefined,
+  },
+  {
+    name: "the same calls alone",
+    unit: "ms",
+    values: ({ bares }) => bares,
+    bar: () => undefined,
+    onlyAsked: ({ hostMs }) => hostMs !== undefined,
   },
   {
     name: "dispatches",
@@ -139,9 +146,7 @@ export function judge(name: string, workload: Workload, outcomes: Outcomes): Row
     problems.push("our values are not finite");
   }
 
-  const wanted = quantities.filter(({ bar, onlyAsked }) =>
-    !onlyAsked || bar(workload.bar) !== undefined
-  );
+  const wanted = quantities.filter(({ onlyAsked }) => onlyAsked?.(workload.bar) ?? true);
   const lines = wanted.map((quantity): Line => {
     const { name, unit, values, bar } = quantity;
     const ratioTo = (theirs: Result) =>
@@ -150,7 +155,9 @@ export function judge(name: string, workload: Workload, outcomes: Outcomes): Row
       results.filter(([who]) => who !== "retrograd").map(([who, theirs]) => [who, ratioTo(theirs)]),
     );
     const medians: Line["values"] = Object.fromEntries(
-      results.map(([who, result]) => [who, median(values(result))]),
+      results.flatMap(([who, result]) =>
+        values(result).length > 0 ? [[who, median(values(result))] as const] : []
+      ),
     );
     const asked = bar(workload.bar);
     const own = medians.retrograd;

@@ -80,6 +80,8 @@ export class Collector {
   #canary: WeakRef<Token> | undefined;
   #sweptAt = performance.now();
   #job = 0;
+  /** The last job in which a token was spent. */
+  #asked = -1;
   /** What the sweeps cost and found so far. */
   readonly counts = { sweeps: 0, forced: 0, blocks: 0, bytes: 0, milliseconds: 0 };
 
@@ -119,10 +121,10 @@ export class Collector {
 
   /** Leases go on to other storages: those that spent tokens in this job get others. */
   passOn(leases: readonly Lease[]): void {
+    if (this.#asked !== this.#job) return;
     const asked = leases.filter(({ member: { cohort } }) =>
       cohort!.next > 0 && cohort!.job === this.#job
     );
-    if (asked.length === 0) return;
     for (const { member } of asked) this.#leave(member);
     this.#gather(asked);
   }
@@ -260,6 +262,7 @@ export class Collector {
     const ref = cohort.refs[cohort.next];
     if (ref === undefined || cohort.wait-- > 0) return false;
     if (ref.deref() === undefined) return true;
+    this.#asked = this.#job;
     cohort.wait = patience[++cohort.next] ?? 0;
     return false;
   }

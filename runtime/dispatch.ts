@@ -9,7 +9,6 @@ import type { Dispatch } from "../compile/program.ts";
 import type { Context } from "./context.ts";
 import { DeviceError } from "./errors.ts";
 import type { Block } from "./memory.ts";
-import type { Pipeline } from "./pipelines.ts";
 
 /** Bind groups kept for a dispatch. */
 const groupsKept = 8;
@@ -31,9 +30,12 @@ interface Group {
 /** A dispatch with everything but its buffers. */
 export class LoadedDispatch {
   /** Of its kernel, compiled. */
-  readonly pipeline: Pipeline;
-  /** Of its kernel. */
-  readonly workgroups: readonly [number, number, number];
+  readonly gpu: GPUComputePipeline;
+  /** Workgroups. */
+  readonly x: number;
+  readonly y: number;
+  readonly z: number;
+  readonly #layout: GPUBindGroupLayout;
   /** The one used last is the first: results and arguments take turns. */
   readonly #groups: Group[] = [];
 
@@ -45,8 +47,10 @@ export class LoadedDispatch {
     readonly uniforms: UniformPart | undefined,
   ) {
     const { kernel, slots } = dispatch;
-    this.pipeline = context.pipelines.of(kernel);
-    this.workgroups = kernel.workgroups;
+    const { gpu, layout } = context.pipelines.of(kernel);
+    this.gpu = gpu;
+    this.#layout = layout;
+    [this.x, this.y, this.z] = kernel.workgroups;
     if (slots.length !== kernel.access.length) {
       throw new DeviceError(
         `Cannot load ${kernel.label}: ${slots.length} buffers, expected ${kernel.access.length}`,
@@ -79,8 +83,8 @@ export class LoadedDispatch {
         resource: { buffer: uniforms!.gpu, ...this.uniforms },
       });
     }
-    const { label } = this.dispatch.kernel, { layout } = this.pipeline;
-    return { blocks, gpu: this.context.device.gpu.createBindGroup({ label, layout, entries }) };
+    const { label } = this.dispatch.kernel, { gpu } = this.context.device;
+    return { blocks, gpu: gpu.createBindGroup({ label, layout: this.#layout, entries }) };
   }
 }
 

@@ -169,9 +169,9 @@ export class Exchange {
         if (isShared) ledger.retain(block);
         const storage = results[i] = new Storage(dtype, size, lease ?? pending);
         storage.kind = heirOf < 0 ? "results" : args[heirOf]!.kind;
-        ledger.relabel(block, storage.kind);
         if (lease !== undefined) passed.push(lease);
         else {
+          ledger.relabel(block, storage.kind);
           fresh.push(storage);
           made.push(block);
         }

@@ -94,7 +94,7 @@ async function locate(
         if (first) loaded.encodeCopies(encoder, frame);
         first = false;
         const pass = encoder.beginComputePass();
-        loaded.encode(pass, frame, [number].values(), 1);
+        loaded.encode(pass, frame, [number]);
         pass.end();
         owner.line.pass(() => owner.device.gpu.queue.submit([encoder.finish()]));
         const found = await writtenBy(owner, call, frame, number, infinities);

@@ -17,7 +17,6 @@ import { DeviceError } from "./errors.ts";
 import { Exchange } from "./exchange.ts";
 import { counted, type Frame, predicted, type RunMemory } from "./frame.ts";
 import { type Block, Holding } from "./memory.ts";
-import type { Pipeline } from "./pipelines.ts";
 import { write } from "./queue.ts";
 import { Scratch } from "./scratch.ts";
 import { coursesOf, steer } from "./steer.ts";
@@ -32,7 +31,7 @@ export interface LoadOptions {
   readonly keepWorkspace?: boolean;
 }
 
-/** Dispatches in one submit: a loop goes out in several. */
+/** Dispatches in one submit: a long loop goes out in several, so that none keeps the device for long. */
 const dispatchesASubmit = 4096;
 /** A program ready to run on a device. */
 export class LoadedProgram {
@@ -42,7 +41,7 @@ export class LoadedProgram {
   readonly #uniforms: Block | undefined;
   readonly #bindings: Bindings;
   /** What a run dispatches, if that is settled and goes out in one submit. */
-  readonly #course: readonly number[] | undefined;
+  readonly #course: readonly (readonly number[])[] | undefined;
   readonly #workspaceSlots: readonly number[];
   /** What it keeps of these between runs. */
   readonly #workspace = new Map<number, Block>();
@@ -140,7 +139,7 @@ export class LoadedProgram {
     }
     const frame = this.begin(args);
     if (this.#dispatches.length > 0 || frame.copies.length > 0) {
-      line.pass(() => this.#submit(frame, this.#course?.values() ?? played(this.program.script)));
+      line.pass(() => this.#submit(frame, this.#course ?? partsOf(played(this.program.script))));
     }
     return this.end(args, frame);
   }
@@ -169,7 +168,7 @@ export class LoadedProgram {
         scratch,
         ended: (outside) => this.outside = outside,
         submit: (course) => {
-          this.#submit({ ...frame, copies }, watched(course, watch));
+          this.#submit({ ...frame, copies }, partsOf(watched(course, watch)));
           copies = [];
         },
       });
@@ -190,18 +189,18 @@ export class LoadedProgram {
     yield* coursesOf(this.context, { script, blocks, scratch, ended: () => {} });
   }
 
-  /** One submit, or for long loops several, so that none keeps the device for long. */
-  #submit(frame: Frame, steps: Iterator<number>): void {
+  /** One submit for each part of what is dispatched. */
+  #submit(frame: Frame, parts: Iterable<readonly number[]>): void {
     const { gpu } = this.context.device, label = this.program.name;
-    let encoder = gpu.createCommandEncoder({ label });
-    this.encodeCopies(encoder, frame);
-    for (;;) {
+    let first = true;
+    for (const part of parts) {
+      const encoder = gpu.createCommandEncoder({ label });
+      if (first) this.encodeCopies(encoder, frame);
+      first = false;
       const pass = encoder.beginComputePass({ label });
-      const rest = this.encode(pass, frame, steps, dispatchesASubmit);
+      this.encode(pass, frame, part);
       pass.end();
       gpu.queue.submit([encoder.finish()]);
-      if (!rest) return;
-      encoder = gpu.createCommandEncoder({ label });
     }
   }
 
@@ -228,28 +227,16 @@ export class LoadedProgram {
     }
   }
 
-  /** Third part of a run: at most so many dispatches into a pass; true if there may be more. */
-  encode(
-    pass: GPUComputePassEncoder,
-    { blocks }: Frame,
-    dispatches: Iterator<number>,
-    most: number,
-  ): boolean {
-    const groups = this.#bindings.of(blocks);
-    let last = -1, pipeline: Pipeline | undefined;
-    for (let i = 0; i < most; i++) {
-      const next = dispatches.next();
-      if (next.done) return false;
-      const number = next.value, loaded = this.#dispatches[number]!;
-      if (loaded.pipeline !== pipeline) {
-        pipeline = loaded.pipeline;
-        pass.setPipeline(pipeline.gpu);
-      }
+  /** Third part of a run: dispatches, by number, into a pass. */
+  encode(pass: GPUComputePassEncoder, { blocks }: Frame, course: readonly number[]): void {
+    const groups = this.#bindings.of(blocks), dispatches = this.#dispatches;
+    let last = -1, pipeline: GPUComputePipeline | undefined;
+    for (const number of course) {
+      const dispatch = dispatches[number]!;
+      if (dispatch.gpu !== pipeline) pass.setPipeline(pipeline = dispatch.gpu);
       if (number !== last) pass.setBindGroup(0, groups[last = number]!);
-      const { workgroups } = loaded;
-      pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
+      pass.dispatchWorkgroups(dispatch.x, dispatch.y, dispatch.z);
     }
-    return true;
   }
 
   /** Last part of a run: the results take over their blocks. */
@@ -285,13 +272,24 @@ export class LoadedProgram {
   }
 }
 
-function shortCourse(script: Script): number[] | undefined {
-  const course: number[] = [];
-  for (const dispatch of played(script)) {
-    if (course.length === dispatchesASubmit) return undefined;
-    course.push(dispatch);
+/** A course in parts that go out in one submit each; without dispatches, one that is empty. */
+function* partsOf(course: Course): Generator<readonly number[], void, undefined> {
+  let part: number[] = [], first = true;
+  for (const dispatch of course) {
+    if (part.length === dispatchesASubmit) {
+      yield part;
+      part = [];
+      first = false;
+    }
+    part.push(dispatch);
   }
-  return course;
+  if (first || part.length > 0) yield part;
+}
+
+/** What a script dispatches, if that goes out in one submit. */
+function shortCourse(script: Script): (readonly number[])[] | undefined {
+  const parts = partsOf(played(script)), first = parts.next();
+  return first.done || !parts.next().done ? undefined : [first.value];
 }
 
 function* watched(course: Course, watch: (dispatch: number) => void): Generator<number> {

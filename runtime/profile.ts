@@ -181,7 +181,7 @@ async function timestamps(
           endOfPassWriteIndex: 2 * i + 1,
         },
       });
-      loaded.encode(pass, frame, [order[first + i]!].values(), 1);
+      loaded.encode(pass, frame, [order[first + i]!]);
       pass.end();
     }
     encoder.resolveQuerySet(querySet, 0, 2 * size, stamps.gpu, 16 * first);

@@ -133,6 +133,32 @@ Deno.test("LoadedProgram.run() checks arguments before anything changes hands", 
   await close(context);
 });
 
+Deno.test("LoadedProgram.run() sends a long course in several submits, each dispatch once", async () => {
+  const context = await openContext(), { queue } = context.device.gpu;
+  const submit = queue.submit.bind(queue);
+  let submits = 0;
+  queue.submit = (buffers) => (submits++, submit(buffers));
+  // A copy is needed and nothing is dispatched; what fits in one submit, just so; and what does not.
+  for (const [length, expected] of [[0, 1], [1, 1], [4096, 1], [4097, 2], [3 * 4096, 3]] as const) {
+    const loaded = new LoadedProgram(context, {
+      ...update(3, 1, 1),
+      script: [{ length, rounds: [[0]] }],
+    });
+    for (let i = 0; i < 2; i++) {
+      const x = storageOf([1, 2, 3]);
+      x.used = true;
+      submits = 0;
+      const [result] = loaded.run([x]);
+      assertEquals(submits, expected);
+      assertEquals(await read(context, [result!, x]), [
+        Float32Array.of(1 + length, 2 + length, 3 + length),
+        Float32Array.of(1, 2, 3),
+      ]);
+    }
+  }
+  await close(context);
+});
+
 Deno.test("LoadedProgram makes no buffers and no bind groups in a steady state", async () => {
   const context = await openContext();
   const loaded = new LoadedProgram(context, chain(1000, [0]));
