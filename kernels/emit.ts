@@ -20,6 +20,7 @@ import {
   div,
   factorOf,
   flatten,
+  inBlocks,
   type Index,
   isMultiple,
   mod,
@@ -66,6 +67,12 @@ interface Scope {
 /** The variable that tells the four elements of a vector apart. */
 export const lane = variable("lane", 4);
 const lanes = [0, 1, 2, 3].map((l) => new Map([["lane", constant(l)]]));
+
+/** Which vector of memory four neighbours are, if they are one. */
+function vectorAt(address: Index): Index | undefined {
+  const first = substitute(address, lanes[0]!);
+  return factorOf(address, "lane") === 1 && isMultiple(first, 4) ? div(first, 4) : undefined;
+}
 
 /** Writes the body of one kernel. */
 export class Emitter {
@@ -300,8 +307,9 @@ export class Emitter {
       node.dtype === "bool" ? `${text} != ${w === 1 ? "0u" : "vec4<u32>(0u)"}` : text;
     if (width === 1) return { text: wrap(this.single(buffer, address), 1), width: 1 };
     const base = substitute(address, lanes[0]!);
-    if (buffer.vector && factorOf(address, "lane") === 1 && isMultiple(base, 4)) {
-      return { text: wrap(`${buffer.name}[${this.index(div(base, 4))}]`, 4), width: 4 };
+    const vector = buffer.vector ? vectorAt(address) ?? vectorAt(inBlocks(address)) : undefined;
+    if (vector !== undefined) {
+      return { text: wrap(`${buffer.name}[${this.index(vector)}]`, 4), width: 4 };
     }
     const type = `vec4<${dtypes[node.dtype].stored}>`;
     const quotient = onlyQuotient(address, "lane");
@@ -351,7 +359,13 @@ export class Emitter {
       return parts.length === 0 ? "true" : parts.join(" && ");
     };
     if (e.min >= lower && e.max < upper) return undefined;
-    if (!dependsOn(e, "lane")) return { text: `(${tests(e)})`, dtype: "bool", width: 1 };
+    // Lanes that are inside together, or outside together, need one test.
+    const first = substitute(e, lanes[0]!);
+    const apart = (bound: number): boolean => !isMultiple(offset(first, -bound), 4);
+    const together = !dependsOn(e, "lane") ||
+      factorOf(e, "lane") === 1 && !(e.min < lower && apart(lower)) &&
+        !(e.max >= upper && apart(upper));
+    if (together) return { text: `(${tests(first)})`, dtype: "bool", width: 1 };
     const each = lanes.map((_, l) => tests(this.at(e, l)));
     return { text: `vec4<bool>(${each.join(", ")})`, dtype: "bool", width: 4 };
   }
@@ -464,10 +478,8 @@ export class Emitter {
       ? `select(${storedName("bool", width)}(0u), ${storedName("bool", width)}(1u), ${text})`
       : text;
     if (width === 1) return `${this.single(buffer, address)} = ${stored};`;
-    const base = substitute(address, lanes[0]!);
-    if (buffer.vector && factorOf(address, "lane") === 1 && isMultiple(base, 4)) {
-      return `${buffer.name}[${this.index(div(base, 4))}] = ${stored};`;
-    }
+    const vector = buffer.vector ? vectorAt(address) : undefined;
+    if (vector !== undefined) return `${buffer.name}[${this.index(vector)}] = ${stored};`;
     const name = this.fresh("s");
     const each = lanes.map((l, i) =>
       `${this.single(buffer, substitute(address, l))} = ${name}[${i}];`

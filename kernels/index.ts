@@ -118,6 +118,7 @@ function dividedBeside(
     // Or that quotient is written as x / 2 mod 14, where x may have lost multiples of 2 beside it.
     if (atom.is === "remainder") {
       const lost = add(atom.of, scale(expected, -1));
+      if (lost.terms.length >= atom.of.terms.length) continue;
       const whole = add(of, scale(lost, by));
       if (div(whole, by).key === atom.of.key && mod(whole, by).key === own) {
         return { quotient, of: mod(whole, by * atom.by) };
@@ -254,19 +255,41 @@ export function clamp(a: Index, low: number, high: number): Index {
 
 /** The expression with variables replaced. */
 export function substitute(a: Index, by: ReadonlyMap<string, Index>): Index {
+  return rebuild(a, (name) => by.get(name), clamp);
+}
+
+/**
+ * The expression as it is where no clamp changes anything, and elsewhere at any place that a clamp
+ * allows: what is read there is not wanted. Blocks that lie inside as a whole or not at all are held
+ * as a whole, so that neighbours in them stay neighbours, which can be read as a vector.
+ */
+export function inBlocks(a: Index): Index {
+  return rebuild(a, () => undefined, (of, low, high) => {
+    const blocks = factorOut(of, gcd(low, high + 1));
+    if (blocks === undefined) return clamp(of, low, high);
+    const { g, high: block, low: within } = blocks;
+    return add(scale(clamp(block, low / g, (high + 1) / g - 1), g), within);
+  });
+}
+
+function rebuild(
+  a: Index,
+  valueOf: (name: string) => Index | undefined,
+  held: typeof clamp,
+): Index {
   let result = constant(a.constant);
   for (const t of a.terms) {
     let value: Index;
     const { atom } = t;
     if (atom.is === "variable") {
-      value = by.get(atom.name) ?? make([{ ...t, factor: 1 }], 0);
+      value = valueOf(atom.name) ?? make([{ ...t, factor: 1 }], 0);
     } else {
-      const of = substitute(atom.of, by);
+      const of = rebuild(atom.of, valueOf, held);
       value = atom.is === "quotient"
         ? div(of, atom.by)
         : atom.is === "remainder"
         ? mod(of, atom.by)
-        : clamp(of, t.min, t.max);
+        : held(of, t.min, t.max);
     }
     result = add(result, scale(value, t.factor));
   }

@@ -101,6 +101,24 @@ Deno.test("transposed operands of a product cost no copy", () => {
   assertEquals(s.compile([y]).dispatches.length, 1);
 });
 
+Deno.test("parts that begin at multiples of four are put together as vectors", () => {
+  const single = (sizes: readonly number[]): boolean => {
+    const sketch = new Sketch();
+    const parts = sizes.map((size) => sketch.input([64, 2, size]));
+    const whole = build.concatenate(parts, 2);
+    const [first, ...rest] = parts.map((x, i) => {
+      const before = sizes.slice(0, i).reduce((a, b) => a + b, 0);
+      const after = whole.shape[2]! - before - sizes[i]!;
+      return build.pad(build.unary("exp", x), [0, 0, before], [0, 0, after], 0);
+    });
+    const sum = rest.reduce((a, b) => build.binary("add", a, b), first!);
+    const { dispatches } = sketch.compile([build.binary("mul", whole, 2), sum]);
+    return dispatches.some(({ kernel }) => kernel.wgsl.includes("array<f32>"));
+  };
+  assert(!single([32, 64, 32]));
+  assert(single([32, 62, 34]));
+});
+
 Deno.test("13 element-wise operations are one dispatch", () => {
   const s = new Sketch(), x = s.input([2048, 2048]);
   let y = x;

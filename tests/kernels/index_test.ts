@@ -15,6 +15,7 @@ import {
   div,
   factorOf,
   flatten,
+  inBlocks,
   type Index,
   isMultiple,
   mod,
@@ -329,6 +330,43 @@ Deno.test("rows read as longer rows cost no division", () => {
   const j = variable("j", 4), p = variable("p", 3);
   const [row, column] = unflatten(flatten([j, p], [4, 11]), [4, 9]) as [Index, Index];
   assertEquals([row.key, column.key], [j.key, add(p, scale(j, 2)).key]);
+});
+
+Deno.test("inBlocks() changes nothing where no clamp does, and stays where clamps do", () => {
+  const low = fc.constantFrom(0, 4, 6, 8), length = fc.constantFrom(1, 2, 3, 4, 8, 12);
+  const plainRecipe = recipe.filter((r) => !JSON.stringify(r).includes("clamp"));
+  fc.assert(
+    fc.property(plainRecipe, sizes, low, length, (recipe, sizes, low, length) => {
+      const f = compiled(inBlocks(clamp(build(recipe, sizes), low, low + length - 1)));
+      for (const values of everyValue(sizes)) {
+        const wanted = expected(recipe, values), got = f(values);
+        assert(low <= got && got < low + length, `${got} outside of ${low} and ${length} more`);
+        if (low <= wanted && wanted < low + length) assertEquals(plain(got), plain(wanted));
+      }
+    }),
+    options,
+  );
+});
+
+Deno.test("blocks are held as a whole, so vectors stay vectors", () => {
+  // Four lanes of 96 vectors, of which a part of 32 begins at 64; heads of 32 numbers in it.
+  const lane = variable("lane", 4), r = variable("r", 96);
+  const own = clamp(offset(add(scale(r, 4), lane), -256), 0, 127);
+  const block = clamp(offset(r, -64), 0, 31);
+  assertEquals(inBlocks(own).key, add(scale(block, 4), lane).key);
+  const turned = add(scale(mod(own, 32), 16), div(own, 32));
+  const whole = add(scale(add(scale(mod(block, 8), 4), lane), 16), div(block, 8));
+  assertEquals(inBlocks(turned).key, whole.key);
+});
+
+Deno.test("heads taken apart and moved cost one division each", () => {
+  // [8·128, 4·32] read as [8, 4, 128, 32].
+  const c = variable("c", 1024), x = variable("x", 128);
+  const [b, t, h, d] = unflatten(flatten([c, x], [1024, 128]), [8, 128, 4, 32]) as Index[];
+  const address = flatten([b!, h!, t!, d!], [8, 4, 128, 32]);
+  const parts = [[div(c, 128), 16384], [div(x, 32), 4096], [mod(c, 128), 32], [mod(x, 32), 1]];
+  const sum = parts.reduce((s, [e, by]) => add(s, scale(e as Index, by as number)), constant(0));
+  assertEquals(address.key, sum.key);
 });
 
 Deno.test("equal keys mean equal values, whatever the order of adding", () => {
