@@ -88,9 +88,13 @@ function usualSerial(job: Job): Serial {
   return all.reduce((a, b) => size(b) > size(a) ? b : a, { turns: 1, abreast: 1 });
 }
 
-/** Four rows at a time where they have a row of operands in common, as in scale and shift. */
+/**
+ * Four rows at a time where they have a row of operands in common, as in scale and shift. Not where
+ * totals are written, too: every site of a store takes a driver its time.
+ */
 function rowsAbreast({ region, frame }: Job): number {
   const { rows, cols } = rowsFrame({ frame });
   const shared = region.inputs.some(({ shape }) => sizeOf(shape) === cols && rows > 1);
-  return shared && rows % 4 === 0 && rows >= 256 && operationsOf(region) <= 12 ? 4 : 1;
+  const alone = region.outputs.length === 1;
+  return shared && alone && rows % 4 === 0 && rows >= 256 && operationsOf(region) <= 12 ? 4 : 1;
 }
