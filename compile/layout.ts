@@ -8,6 +8,7 @@
 import { avalOf } from "../graph/build.ts";
 import type { Node } from "../graph/node.ts";
 import { expression } from "../graph/print.ts";
+import { structureOf } from "../kernels/alike.ts";
 import type { Kernel } from "../kernels/kernel.ts";
 import type { Region } from "../kernels/region.ts";
 import { writeTuned } from "../kernels/tuning.ts";
@@ -47,13 +48,18 @@ export interface Laid {
   readonly outside: OutsidePlan;
 }
 
+/** A kernel, and what lies in its buffers. */
+interface Bound {
+  readonly kernel: Kernel;
+  readonly buffers: readonly Node[];
+}
+
 /** Kernels of regions, by how outputs lie over inputs, and what values are called. */
-interface Written {
-  readonly kernels: Map<
-    Region,
-    Map<string, { readonly kernel: Kernel; readonly buffers: readonly Node[] }>
-  >;
-  readonly expressions: Map<Node, string>;
+class Written {
+  readonly kernels = new Map<Region, Map<string, Bound>>();
+  /** Kernels of regions that are alike; of each buffer which input or output it is. */
+  readonly alike = new Map<string, { readonly kernel: Kernel; readonly places: number[] }>();
+  readonly expressions = new Map<Node, string>();
 }
 
 /** Lays regions out. */
@@ -62,7 +68,7 @@ export class Layout {
   constructor(
     readonly given: Given,
     private readonly target: Target,
-    private readonly written: Written = { kernels: new Map(), expressions: new Map() },
+    private readonly written: Written = new Written(),
   ) {}
 
   /** The same with loops that run in other memory. */
@@ -130,9 +136,7 @@ export class Layout {
     if (known === undefined) kernels.set(region, known = new Map());
     let written = known.get(key);
     if (written === undefined) {
-      written = frame.is === "kernel"
-        ? wrapKernel(region)
-        : writeTuned(region, this.target, aliases);
+      written = frame.is === "kernel" ? wrapKernel(region) : this.#write(region, aliases, key);
       known.set(key, written);
     }
     const { kernel, buffers } = written;
@@ -148,6 +152,18 @@ export class Layout {
       expression: text,
       ...(source !== undefined && { source }),
     };
+  }
+
+  #write(region: Region, aliases: ReadonlyMap<Node, Node>, key: string): Bound {
+    const values = [...region.inputs, ...region.outputs], { alike } = this.written;
+    const structure = `${structureOf(region)}\n${key}`;
+    let known = alike.get(structure);
+    if (known === undefined) {
+      const { kernel, buffers } = writeTuned(region, this.target, aliases);
+      known = { kernel, places: buffers.map((node) => values.indexOf(node)) };
+      alike.set(structure, known);
+    }
+    return { kernel: known.kernel, buffers: known.places.map((i) => values[i]!) };
   }
 }
 
