@@ -102,13 +102,20 @@ class Fusion {
       save: 3,
       load: 3,
     } as const;
-    const producers = [...this.groups.producers(group)]
-      .sort((a, b) => rank[a.frame.is] - rank[b.frame.is] || b.id - a.id);
-    for (const producer of producers) {
-      const now = this.groups.current(group);
-      if (producer.into !== undefined || producer === now) continue;
-      if (this.groups.isReachable(producer, now, false)) continue;
-      this.tryJoin(producer, now);
+    const tried = new Set<Group>();
+    const untried = (): Group[] =>
+      [...this.groups.producers(this.groups.current(group))]
+        .filter((producer) => !tried.has(producer))
+        .sort((a, b) => rank[a.frame.is] - rank[b.frame.is] || b.id - a.id);
+    // Whose producers joins another's readers may then join its own.
+    for (let next = untried(); next.length > 0; next = untried()) {
+      for (const producer of next) {
+        tried.add(producer);
+        const now = this.groups.current(group);
+        if (producer.into !== undefined || producer === now) continue;
+        if (this.groups.isReachable(producer, now, false)) continue;
+        this.tryJoin(producer, now);
+      }
     }
   }
 

@@ -156,8 +156,8 @@ export function chooseStored(
       // A value that many elements share is better computed once than by each of them.
       const x = withoutReshapes(node.inputs[0]!);
       if (costBelow(x) >= 8 && sizeOf(node.shape) >= 16 * sizeOf(x.shape)) store(x);
-      else if (continuesProduct(x, uses)) store(x);
-    } else if (uses.get(node)! > 1 && continuesProduct(node, uses)) store(node);
+      else if (worthSharing(x, uses)) store(x);
+    } else if (uses.get(node)! > 1 && worthSharing(node, uses)) store(node);
     else if (is(node, "add")) {
       const sum = runningSum(node, isInput, uses);
       if (sum !== undefined) store(sum);
@@ -192,12 +192,13 @@ export function usesOf(order: readonly Node[], results: readonly Node[]): Map<No
 }
 
 /**
- * True if a value is computed element by element from a product that nobody else reads: stored, it
- * takes the product's place in memory, and whoever shares it need not compute it again.
+ * True if a value is computed element by element from a product, or from rows that are looked up,
+ * which nobody else reads: stored, it takes the product's place in memory, and whoever shares it
+ * need not compute it again.
  */
-function continuesProduct(x: Node, uses: ReadonlyMap<Node, number>): boolean {
+function worthSharing(x: Node, uses: ReadonlyMap<Node, number>): boolean {
   const follow = (node: Node, depth: number): boolean => {
-    if (is(node, "dot")) return uses.get(node) === 1;
+    if (is(node, "dot") || is(node, "gather")) return uses.get(node) === 1;
     if (depth === 0 || (node !== x && uses.get(node) !== 1)) return false;
     if (node.op !== "reshape" && !isElementwise(node.op)) return false;
     return node.inputs.some((input) => follow(input, depth - 1));

@@ -373,6 +373,21 @@ Deno.test("of an activation and its slope only the input is kept", () => {
   assertEquals(dispatches.length, 4);
 });
 
+Deno.test("rows are looked up once for all who read them, with what is added to them", () => {
+  const s = new Sketch(), table = s.input([96, 32]), places = s.input([1, 32]);
+  const x = build.binary(
+    "add",
+    build.gather(table, s.input([64], "i32")),
+    across(places, [64, 32]),
+  );
+  const y = build.binary("mul", layerNorm(x, [1]), across(s.input([1, 32]), [64, 32]));
+  const z = build.dot(build.reshape(y, [1, 64, 32]), s.input([1, 32, 32]));
+  const { dispatches } = s.compile([build.binary("add", x, build.reshape(z, [64, 32]))]);
+  assertEquals(dispatches.length, 2);
+  const lookups = dispatches.filter(({ avals }) => avals.some(({ shape }) => shape[0] === 96));
+  assertEquals(lookups.length, 1);
+});
+
 Deno.test("a residual stream is written where its last addend is made", () => {
   const s = new Sketch(), h = s.input([1, 64, 32]);
   let x = h;
