@@ -120,6 +120,13 @@ function known(words: Words): Key {
   return key;
 }
 
+/** The words of a key that the host knows; not of one that was given away. */
+function hostWords(action: string, key: Tensor): Words | undefined {
+  const node = nodeOf(key, action, "a key");
+  const gone = is(node, "leaf") && node.attributes.storage.state.at === "gone";
+  return gone ? undefined : knownWords.get(node);
+}
+
 /** Throws unless the dtype is one of those that a distribution has. */
 function checkAmong(action: string, dtype: DType, dtypes: readonly DType[]): void {
   if (dtypes.includes(dtype)) return;
@@ -183,7 +190,7 @@ export function split(key: Key, count: number = 2): Key[] {
   if (!Number.isInteger(count) || count < 1) {
     throw new RangeError(`Cannot split a key: into ${count}, expected a positive whole number`);
   }
-  const host = knownWords.get(key.node);
+  const host = hostWords("split a key", key);
   if (host !== undefined) {
     return Array.from({ length: count }, (_, i) => known(threefryOf(host, [0, i])));
   }
@@ -206,11 +213,11 @@ export function foldIn(key: Key, data: TensorLike): Key {
         `Cannot fold into a key: the data is ${data}, expected a whole number from 0 to 2^32 - 1`,
       );
     }
-    const host = knownWords.get(key.node);
+    const host = hostWords("fold into a key", key);
     if (host !== undefined) return known(threefryOf(host, [0, data]));
     index = fill(data, [], "u32");
   } else {
-    const { node } = data;
+    const node = nodeOf(data, "fold into a key", "a whole number or an integer scalar");
     if (!dtypes[node.dtype].integer || sizeOf(node.shape) !== 1) {
       throw new TypeError(
         `Cannot fold into a key: the data is ${node.dtype}${

@@ -3,6 +3,7 @@ import { fill } from "../../graph/build.ts";
 import { ones, tensor } from "../../graph/create.ts";
 import { normalFromTail } from "../../graph/functions/numerics.ts";
 import { multiplyWide, threefry } from "../../graph/functions/threefry.ts";
+import type { Attributes } from "../../graph/primitive.ts";
 import * as random from "../../graph/random.ts";
 import { Tensor } from "../../graph/tensor.ts";
 import { installHost, sequence } from "./host.ts";
@@ -75,6 +76,12 @@ Deno.test("keys that follow from numbers alone are made without the device, and 
       assertEquals(await further.array(), await random.foldIn(traced[j]!, j).array());
     }
   }
+  // A key that was given away is not used again, though the host remembers it.
+  const given = random.key(SEED);
+  const { storage } = given.node.attributes as Attributes["leaf"];
+  storage.state = { at: "gone", reason: "it was donated" };
+  assertEquals(random.foldIn(given, 1).node.op, "concatenate");
+  assertEquals(random.split(given)[0].node.op, "concatenate");
 });
 
 Deno.test("a position's number does not depend on how the shape is folded", async () => {
@@ -215,6 +222,12 @@ Deno.test("random numbers reject what cannot be meant", () => {
   assertThrows(() => random.split(key, 0), RangeError, "Cannot split a key: into 0");
   assertThrows(() => random.foldIn(key, -1), RangeError, "Cannot fold into a key");
   assertThrows(() => random.foldIn(key, ones([])), TypeError, "expected an integer scalar");
+  for (const none of [undefined, null, 3] as never[]) {
+    const found = `an operand is ${none}, expected a key`;
+    assertThrows(() => random.split(none), TypeError, `Cannot split a key: ${found}`);
+    assertThrows(() => random.foldIn(none, 1), TypeError, `Cannot fold into a key: ${found}`);
+  }
+  assertThrows(() => random.foldIn(key, null as never), TypeError, "an operand is null, expected");
   assertThrows(() => random.bits(ones([2]), [1]), TypeError, "the key is f32[2], expected u32[2]");
   assertThrows(() => random.uniform(key, [1], { low: 1, high: 1 }), RangeError, "bounds are 1");
   assertThrows(() => random.bernoulli(key, 2), RangeError, "the probability is 2");
