@@ -202,6 +202,9 @@ export async function diagnose(
     throw new TypeError(`Cannot diagnose ${name}: x is ${x}, expected a tensor of some samples`);
   }
   const params = options.params ?? model.init(keyOf(seed));
+  if (leaves(params).length === 0) {
+    throw new TypeError(`Cannot diagnose ${name}: it has no parameters, expected some`);
+  }
   const state = options.state ?? ("initState" in model ? model.initState() : null);
   const optimizer = options.optimizer ?? sgd({ rate: 0.01 });
   const how = (i: number): ApplyOptions => withKey({ train, key: keyOf(seed) }, i);

@@ -128,26 +128,29 @@ function cut<A extends TypedArray>(values: A, parts: number): A[] {
 
 /**
  * How many rows each function treats apart: those of its first axis, or 1 where it mixes them. What
- * is treated apart scales apart, to the bit where scales are powers of two (and numbers not so small
- * that devices may take them for 0).
+ * is treated apart changes its sign apart, to the bit in every format; and any two rows differ in a
+ * bit of their numbers, by which signs are changed in turn.
  */
 async function rowsApart(
   product: (vectors: readonly Float32Array<ArrayBuffer>[]) => Promise<TypedArray[]>,
   vectors: readonly Float32Array<ArrayBuffer>[],
   rows: readonly number[],
 ): Promise<number[]> {
-  const generator = new Generator(0);
-  const scales = rows.map((n) =>
-    Array.from({ length: n }, () => (generator.below(2) * 2 - 1) * 2 ** generator.below(4))
-  );
-  const scaled = (values: TypedArray, i: number): Float32Array<ArrayBuffer> => {
-    const width = values.length / rows[i]!;
-    return Float32Array.from(values, (x, j) => x * scales[i]![Math.floor(j / width)]!);
-  };
-  const expected = (await product(vectors)).map(scaled);
-  const found = await product(vectors.map(scaled));
-  const differs = (x: number, y: number): boolean => Math.abs(x - y) > 1e-36;
-  return rows.map((n, i) => expected[i]!.some((x, j) => differs(x, found[i]![j]!)) ? 1 : n);
+  const apart = [...rows], most = Math.max(...rows);
+  if (most < 2) return apart;
+  const plain = await product(vectors);
+  for (let bit = 1; bit < most; bit *= 2) {
+    const turned = (values: TypedArray, i: number): Float32Array<ArrayBuffer> => {
+      const width = values.length / rows[i]!;
+      return Float32Array.from(values, (x, j) => Math.floor(j / width) & bit ? -x : x);
+    };
+    const expected = plain.map(turned), found = await product(vectors.map(turned));
+    // What is not finite has no difference to speak of.
+    found.forEach((values, i) => {
+      if (expected[i]!.some((x, j) => Math.abs(x - values[j]!) > 0)) apart[i] = 1;
+    });
+  }
+  return apart;
 }
 
 /** Lanczos' iteration on a symmetric matrix that is known by its products with vectors. */

@@ -134,6 +134,11 @@ Deno.test("diagnose() takes models with state, tokens, and any loss", async () =
   const table = await diagnose(nn.embedding(7, 3), { x: tokens });
   assertEquals([table.lipschitz, table.layers[0]!.lipschitz], [undefined, undefined]);
   assert(table.parameters[0]!.spectralNorm! > 0);
+  await assertRejects(
+    () => diagnose(nn.sequential([nn.relu]), { x: zeros([2, 4]) }),
+    TypeError,
+    "Cannot diagnose sequential(relu): it has no parameters",
+  );
   const bad = { x: zeros([0, 4]) };
   await assertRejects(
     () => diagnose(stateful, bad),
