@@ -32,11 +32,13 @@ export function checkOptions(options: unknown, action: string, example: string):
 }
 
 /**
- * Throws where options have a name that nobody reads: a misspelt one must not go unheard.
+ * Throws where options are no object, or have a name that nobody reads: a misspelt one must not go
+ * unheard.
  *
  * @throws {TypeError} If they do.
  */
 export function checkNames(options: object, known: readonly string[], action: string): void {
+  checkOptions(options, action, `{ ${known[0]}: … }`);
   const unknown = Object.keys(options).find((name) => !known.includes(name));
   if (unknown === undefined) return;
   throw new TypeError(

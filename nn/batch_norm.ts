@@ -6,11 +6,12 @@
  * @module
  */
 import { ones, zeros } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
 import { normalizeAxis } from "../graph/shape.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { stopGradient } from "../graph/transforms.ts";
-import { expectSize, expectTensors, type StatefulLayer } from "./layer.ts";
+import { expectEpsilon, expectSize, expectTensors, type StatefulLayer } from "./layer.ts";
 import { narrowed, type NormalizationOptions, standardize } from "./normalization.ts";
 
 /** Parameters of {@linkcode batchNorm}. */
@@ -41,7 +42,8 @@ export interface BatchNormOptions extends NormalizationOptions {
  * (x - mean) / √(variance + ε) · scale + bias, per feature. The running variance is the unbiased
  * one, as in PyTorch.
  *
- * @throws {RangeError} If `features` is not a positive integer or `momentum` not in [0, 1].
+ * @throws {RangeError} If `features` is not a positive integer, `epsilon` negative, or `momentum`
+ * not in [0, 1].
  *
  * @example Usage
  * ```ts
@@ -57,9 +59,12 @@ export interface BatchNormOptions extends NormalizationOptions {
  */
 export function batchNorm(
   features: number,
-  { epsilon = 1e-5, momentum = 0.1, axis = -1 }: BatchNormOptions = {},
+  options: BatchNormOptions = {},
 ): StatefulLayer<BatchNormParams, BatchNormState> {
   const name = `batchNorm(${features})`;
+  const { epsilon = 1e-5, momentum = 0.1, axis = -1 } = options;
+  checkNames(options, ["epsilon", "momentum", "axis"], `make ${name}`);
+  expectEpsilon(name, epsilon);
   expectSize(name, "the number of features", features);
   if (!(momentum >= 0 && momentum <= 1)) {
     throw new RangeError(`Cannot make ${name}: momentum is ${momentum}, expected one in [0, 1]`);

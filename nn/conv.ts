@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
 import { split } from "../graph/random.ts";
 import { averagePool as averageOver, conv as convolve } from "../graph/spatial.ts";
@@ -48,6 +49,16 @@ interface Kind {
   readonly run: typeof convolve;
 }
 
+const optionNames: readonly (keyof ConvLayerOptions)[] = [
+  "stride",
+  "padding",
+  "dilation",
+  "groups",
+  "bias",
+  "weightInit",
+  "biasInit",
+];
+
 function convolution(
   kind: Kind,
   inputs: number,
@@ -59,6 +70,7 @@ function convolution(
   const { weightInit = heNormal, biasInit = zeros } = options;
   const field = typeof size === "number" ? [size, size] : size;
   const name = `${kind.name}(${inputs}, ${outputs}, ${field.join("×")})`;
+  checkNames(options, optionNames, `make ${name}`);
   expectSize(name, "the number of inputs", inputs);
   expectSize(name, "the number of outputs", outputs);
   expectSize(name, "the number of groups", groups);

@@ -10,7 +10,7 @@ import type { Tensor } from "../graph/tensor.ts";
 import { customVjp } from "../graph/transforms.ts";
 import { checkFormat, type FixedPoint, toFixedPoint } from "../optim/fixed_point.ts";
 import type { Tree } from "../optim/tree.ts";
-import type { Layer } from "./layer.ts";
+import { type Layer, nameAround } from "./layer.ts";
 
 /** Options for {@linkcode fixedPointLayer}. */
 export interface FixedPointLayerOptions {
@@ -41,7 +41,7 @@ export function fixedPointLayer<P extends Tree>(
   layer: Layer<P>,
   { activations, gradients }: FixedPointLayerOptions,
 ): Layer<P> {
-  const name = `fixedPointLayer(${layer.name})`;
+  const name = nameAround("fixedPointLayer", layer);
   if (activations !== undefined) checkFormat("fixed-point activations", activations);
   if (gradients !== undefined) checkFormat("fixed-point gradients", gradients);
   const formats = [activations, gradients];

@@ -5,10 +5,11 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
 import { normalizeAxis } from "../graph/shape.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { expectSize, type Layer } from "./layer.ts";
+import { expectEpsilon, expectSize, type Layer } from "./layer.ts";
 import { affine, type NormalizationOptions, standardize } from "./normalization.ts";
 
 /** Parameters of {@linkcode groupNorm} and {@linkcode instanceNorm}. */
@@ -29,7 +30,8 @@ export interface GroupNormOptions extends NormalizationOptions {
  * (x - mean) / √(variance + ε) · scale + bias, with statistics of each sample over all positions
  * and the channels of a group.
  *
- * @throws {RangeError} If a number is not a positive integer, or groups do not divide features.
+ * @throws {RangeError} If a number is not a positive integer, groups do not divide features, or
+ * `epsilon` is negative.
  *
  * @example Usage
  * ```ts
@@ -61,7 +63,7 @@ export function groupNorm(
  * (x - mean) / √(variance + ε) · scale + bias, with statistics of each sample and channel over all
  * positions.
  *
- * @throws {RangeError} If `features` is not a positive integer.
+ * @throws {RangeError} If `features` is not a positive integer, or `epsilon` negative.
  *
  * @example Usage
  * ```ts
@@ -86,8 +88,11 @@ function grouped(
   name: string,
   groups: number,
   features: number,
-  { epsilon = 1e-5, axis = -1 }: GroupNormOptions,
+  options: GroupNormOptions,
 ): Layer<GroupNormParams> {
+  const { epsilon = 1e-5, axis = -1 } = options;
+  checkNames(options, ["epsilon", "axis"], `make ${name}`);
+  expectEpsilon(name, epsilon);
   return affine(name, features, (x, scale, bias) => {
     const at = x.rank < 2 ? 0 : normalizeAxis(axis, x.rank, `apply ${name}`);
     if (!isFloat(x.dtype) || at === 0 || x.shape[at] !== features) {

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { describe } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
 import { foldIn } from "../graph/random.ts";
 import { sameShape, type Shape, showShape } from "../graph/shape.ts";
@@ -116,6 +117,36 @@ export function expectSize(layer: string, name: string, value: number): void {
       `Cannot make ${layer}: ${name} is ${value}, expected a positive integer`,
     );
   }
+}
+
+/** Whether a value is a layer, with state or without. */
+export function isLayer(value: unknown): value is Layer | StatefulLayer {
+  if (typeof value !== "object" || value === null) return false;
+  const { init, apply } = value as Partial<Layer>;
+  return typeof init === "function" && typeof apply === "function";
+}
+
+/**
+ * What a layer around another is called: `layerScale(linear(4, 4), 4)`.
+ *
+ * @throws {TypeError} Unless that other is a layer without state.
+ */
+export function nameAround(outer: string, layer: Layer, ...sizes: readonly number[]): string {
+  if (!isLayer(layer) || "initState" in layer) {
+    throw new TypeError(
+      `Cannot make ${outer}: the layer is ${
+        isLayer(layer) ? layer.name : describe(layer)
+      }, expected a layer without state`,
+    );
+  }
+  return `${outer}(${[layer.name, ...sizes].join(", ")})`;
+}
+
+/** Throws unless what is added to a variance is a finite number, not below 0. */
+export function expectEpsilon(layer: string, value: number): void {
+  if (typeof value === "number" && value >= 0 && value < Infinity) return;
+  const shown = typeof value === "number" ? value : describe(value);
+  throw new RangeError(`Cannot make ${layer}: epsilon is ${shown}, expected a number >= 0`);
 }
 
 /** Throws unless a layer's number is finite. */

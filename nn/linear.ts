@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import { dtypes } from "../graph/dtype.ts";
 import { split } from "../graph/random.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -49,6 +50,7 @@ export function linear(
 ): Layer<LinearParams> {
   const { bias: biased = true, weightInit = lecunNormal, biasInit = zeros } = options;
   const name = `linear(${inputs}, ${outputs})`;
+  checkNames(options, ["bias", "weightInit", "biasInit"], `make ${name}`);
   expectSize(name, "the number of inputs", inputs);
   expectSize(name, "the number of outputs", outputs);
   return {
@@ -100,9 +102,10 @@ export interface EmbeddingOptions {
 export function embedding(
   entries: number,
   features: number,
-  { weightInit = normal(1) }: EmbeddingOptions = {},
+  options: EmbeddingOptions = {},
 ): Layer<EmbeddingParams> {
-  const name = `embedding(${entries}, ${features})`;
+  const name = `embedding(${entries}, ${features})`, { weightInit = normal(1) } = options;
+  checkNames(options, ["weightInit"], `make ${name}`);
   expectSize(name, "the number of entries", entries);
   expectSize(name, "the number of features", features);
   const shape = [entries, features];

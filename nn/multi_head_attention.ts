@@ -5,6 +5,7 @@
  * @module
  */
 import { full } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { concatenate } from "../graph/operations.ts";
 import { foldIn } from "../graph/random.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -43,6 +44,17 @@ export interface MultiHeadOptions extends Pick<AttentionOptions, "causal" | "mem
   /** Makes the weight of the last projection. @default {weightInit} */
   outputInit?: Initializer;
 }
+
+const optionNames: readonly (keyof MultiHeadOptions)[] = [
+  "score",
+  "context",
+  "bias",
+  "rotary",
+  "causal",
+  "memory",
+  "weightInit",
+  "outputInit",
+];
 
 /** How attention is applied. */
 export interface MultiHeadApplyOptions extends ApplyOptions {
@@ -108,6 +120,7 @@ export function multiHeadAttention(
 ): MultiHeadAttention {
   const { score = "dot", context, weightInit = glorotUniform } = options;
   const name = `multiHeadAttention(${features}, ${heads})`;
+  checkNames(options, optionNames, `make ${name}`);
   expectSize(name, "the number of features", features);
   expectSize(name, "the number of heads", heads);
   if (context !== undefined) expectSize(name, "the number of the context's features", context);

@@ -5,8 +5,9 @@
  * @module
  */
 import { ones, zeros } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { expectFeatures, expectSize, expectTensors, type Layer } from "./layer.ts";
+import { expectEpsilon, expectFeatures, expectSize, expectTensors, type Layer } from "./layer.ts";
 
 /** Parameters of {@linkcode layerNorm}. */
 export type LayerNormParams = {
@@ -31,7 +32,7 @@ export interface NormalizationOptions {
 /**
  * (x - mean) / √(variance + ε) · scale + bias, over the last axis.
  *
- * @throws {RangeError} If `features` is not a positive integer.
+ * @throws {RangeError} If `features` is not a positive integer, or `epsilon` negative.
  *
  * @example Usage
  * ```ts
@@ -45,9 +46,11 @@ export interface NormalizationOptions {
  */
 export function layerNorm(
   features: number,
-  { epsilon = 1e-5 }: NormalizationOptions = {},
+  options: NormalizationOptions = {},
 ): Layer<LayerNormParams> {
-  const name = `layerNorm(${features})`;
+  const name = `layerNorm(${features})`, { epsilon = 1e-5 } = options;
+  checkNames(options, ["epsilon"], `make ${name}`);
+  expectEpsilon(name, epsilon);
   return affine(name, features, (x, scale, bias) => {
     expectFeatures(name, x, features);
     return standardize(x, [-1], epsilon).y.mul(scale).add(bias);
@@ -75,7 +78,7 @@ export function affine(
 /**
  * x / √(mean of x² + ε) · scale, over the last axis.
  *
- * @throws {RangeError} If `features` is not a positive integer.
+ * @throws {RangeError} If `features` is not a positive integer, or `epsilon` negative.
  *
  * @example Usage
  * ```ts
@@ -89,9 +92,11 @@ export function affine(
  */
 export function rmsNorm(
   features: number,
-  { epsilon = 1e-5 }: NormalizationOptions = {},
+  options: NormalizationOptions = {},
 ): Layer<RmsNormParams> {
-  const name = `rmsNorm(${features})`;
+  const name = `rmsNorm(${features})`, { epsilon = 1e-5 } = options;
+  checkNames(options, ["epsilon"], `make ${name}`);
+  expectEpsilon(name, epsilon);
   expectSize(name, "the number of features", features);
   const shape = [features];
   return {

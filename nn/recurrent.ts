@@ -8,6 +8,7 @@
  */
 import { concatenate } from "../graph/operations.ts";
 import { full, zeros } from "../graph/create.ts";
+import { checkNames, describe } from "../graph/describe.ts";
 import type { DType } from "../graph/dtype.ts";
 import { foldIn } from "../graph/random.ts";
 import { scan } from "../graph/scan.ts";
@@ -102,9 +103,11 @@ function parts(x: Tensor, count: number): Tensor[] {
 export function lstmCell(
   inputs: number,
   hidden: number,
-  { inputInit = glorotUniform, hiddenInit = orthogonal() }: CellOptions = {},
+  options: CellOptions = {},
 ): Cell<LstmParams, LstmState> {
   const name = `lstmCell(${inputs}, ${hidden})`;
+  const { inputInit = glorotUniform, hiddenInit = orthogonal() } = options;
+  checkNames(options, ["inputInit", "hiddenInit"], `make ${name}`);
   expectSize(name, "the number of inputs", inputs);
   expectSize(name, "the hidden size", hidden);
   const wide = 4 * hidden;
@@ -192,9 +195,11 @@ export type GruState = {
 export function gruCell(
   inputs: number,
   hidden: number,
-  { inputInit = glorotUniform, hiddenInit = orthogonal() }: CellOptions = {},
+  options: CellOptions = {},
 ): Cell<GruParams, GruState> {
   const name = `gruCell(${inputs}, ${hidden})`;
+  const { inputInit = glorotUniform, hiddenInit = orthogonal() } = options;
+  checkNames(options, ["inputInit", "hiddenInit"], `make ${name}`);
   expectSize(name, "the number of inputs", inputs);
   expectSize(name, "the hidden size", hidden);
   const wide = 3 * hidden;
@@ -257,6 +262,8 @@ export interface Recurrent<P extends Tree = Tree, S extends Tree = Tree> extends
 /**
  * A cell run along sequences, as a loop: [...batch, T, inputs] to [...batch, T, hidden].
  *
+ * @throws {TypeError} If that is no cell.
+ *
  * @example Usage
  * ```ts
  * import * as rg from "@retrograd/retrograd";
@@ -271,9 +278,15 @@ export interface Recurrent<P extends Tree = Tree, S extends Tree = Tree> extends
  */
 export function recurrent<P extends Tree, S extends Tree>(
   cell: Cell<P, S>,
-  { reverse = false }: RecurrentOptions = {},
+  options: RecurrentOptions = {},
 ): Recurrent<P, S> {
-  const name = `recurrent(${cell.name})`;
+  if (typeof cell?.project !== "function" || typeof cell.step !== "function") {
+    throw new TypeError(
+      `Cannot make recurrent: the cell is ${describe(cell)}, expected one such as lstmCell(4, 8)`,
+    );
+  }
+  const name = `recurrent(${cell.name})`, { reverse = false } = options;
+  checkNames(options, ["reverse"], `make ${name}`);
   const run = (
     params: Tree,
     x: Tensor,

@@ -15,6 +15,7 @@
  * @module
  */
 import { full, zeros, zerosLike } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { foldIn } from "../graph/random.ts";
 import { sameShape } from "../graph/shape.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -29,6 +30,7 @@ import {
   expectSize,
   expectTensors,
   type Layer,
+  nameAround,
   withKey,
 } from "./layer.ts";
 import { layerNorm, type LayerNormParams, type NormalizationOptions } from "./normalization.ts";
@@ -59,6 +61,8 @@ function branch(
 /**
  * x + f(x). The parameters are those of the layer.
  *
+ * @throws {TypeError} If what it goes around is no layer, or has state.
+ *
  * @example Usage
  * ```ts
  * import * as rg from "@retrograd/retrograd";
@@ -71,7 +75,7 @@ function branch(
  * ```
  */
 export function residual<P extends Tree>(layer: Layer<P>): Layer<P> {
-  const name = `residual(${layer.name})`;
+  const name = nameAround("residual", layer);
   return {
     name,
     init: (key) => layer.init(key),
@@ -102,6 +106,8 @@ function scaled<P extends Tree>(
  * x + α·f(x) with one α for the branch, 0 at first: a stack of them begins as the identity, and
  * signals and gradients pass through any depth (Bachlechner et al. 2020).
  *
+ * @throws {TypeError} If what it goes around is no layer, or has state.
+ *
  * @example Usage
  * ```ts
  * import * as rg from "@retrograd/retrograd";
@@ -115,7 +121,7 @@ function scaled<P extends Tree>(
  * ```
  */
 export function reZero<P extends Tree>(layer: Layer<P>): Layer<ScaledParams<P>> {
-  return scaled(`reZero(${layer.name})`, layer, [], 0);
+  return scaled(nameAround("reZero", layer), layer, [], 0);
 }
 
 /** Options for {@linkcode skipInit}. */
@@ -129,6 +135,7 @@ export interface SkipInitOptions {
  * as one with it (De and Smith 2020).
  *
  * @throws {RangeError} If `initial` is no finite number.
+ * @throws {TypeError} If what it goes around is no layer, or has state.
  *
  * @example Usage
  * ```ts
@@ -141,9 +148,10 @@ export interface SkipInitOptions {
  */
 export function skipInit<P extends Tree>(
   layer: Layer<P>,
-  { initial = 0 }: SkipInitOptions = {},
+  options: SkipInitOptions = {},
 ): Layer<ScaledParams<P>> {
-  const name = `skipInit(${layer.name})`;
+  const name = nameAround("skipInit", layer), { initial = 0 } = options;
+  checkNames(options, ["initial"], `make ${name}`);
   expectNumber(name, "the initial scale", initial);
   return scaled(name, layer, [], initial);
 }
@@ -158,6 +166,7 @@ export interface LayerScaleOptions {
  * x + λ⊙f(x) with a λ for each feature of the last axis (Touvron et al. 2021).
  *
  * @throws {RangeError} If `features` is not a positive integer, or `initial` no finite number.
+ * @throws {TypeError} If what it goes around is no layer, or has state.
  *
  * @example Usage
  * ```ts
@@ -171,9 +180,10 @@ export interface LayerScaleOptions {
 export function layerScale<P extends Tree>(
   layer: Layer<P>,
   features: number,
-  { initial = 1e-5 }: LayerScaleOptions = {},
+  options: LayerScaleOptions = {},
 ): Layer<ScaledParams<P>> {
-  const name = `layerScale(${layer.name}, ${features})`;
+  const name = nameAround("layerScale", layer, features), { initial = 1e-5 } = options;
+  checkNames(options, ["initial"], `make ${name}`);
   expectSize(name, "the number of features", features);
   expectNumber(name, "the initial scale", initial);
   return scaled(name, layer, [features], initial);
@@ -209,6 +219,7 @@ export interface FixupOptions {
  * network's last layer at zero.
  *
  * @throws {RangeError} If there are no layers, or `depth` is not a positive integer.
+ * @throws {TypeError} If what it goes around is no layer, or has state.
  *
  * @example Usage
  * ```ts
@@ -224,9 +235,12 @@ export interface FixupOptions {
  */
 export function fixup(
   layers: readonly Layer[],
-  { depth, activation = relu }: FixupOptions,
+  options: FixupOptions,
 ): Layer<FixupParams> {
+  layers.forEach((layer) => nameAround("fixup", layer));
   const name = `fixup(${layers.map((layer) => layer.name).join(", ")})`;
+  checkNames(options, ["depth", "activation"], `make ${name}`);
+  const { depth, activation = relu } = options;
   const m = layers.length;
   if (m === 0) {
     throw new RangeError(`Cannot make ${name}: there are no layers, expected at least 1`);
@@ -292,6 +306,7 @@ export interface DeepNormOptions extends NormalizationOptions {
  * but for the queries' and keys' parts of attentions, which the paper leaves as they are.
  *
  * @throws {RangeError} If `features` or `depth` is not a positive integer.
+ * @throws {TypeError} If what it goes around is no layer, or has state.
  *
  * @example Usage
  * ```ts
@@ -309,7 +324,7 @@ export function deepNorm<P extends Tree>(
   features: number,
   { depth, ...normalization }: DeepNormOptions,
 ): Layer<DeepNormParams<P>> {
-  const name = `deepNorm(${layer.name}, ${features})`;
+  const name = nameAround("deepNorm", layer, features);
   expectSize(name, "the number of features", features);
   expectSize(name, "the depth", depth);
   const norm = layerNorm(features, normalization);

@@ -3,12 +3,13 @@
  *
  * @module
  */
+import { checkNames, describe } from "../graph/describe.ts";
 import { foldIn } from "../graph/random.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Tree } from "../optim/tree.ts";
 import { type Activation, relu } from "./activations.ts";
 import { heNormal, type Initializer, lecunNormal } from "./initializers.ts";
-import { expectList, expectSize, type Layer, type Stage, stagesOf } from "./layer.ts";
+import { expectList, expectSize, isLayer, type Layer, type Stage, stagesOf } from "./layer.ts";
 import { type StatefulLayer, withKey } from "./layer.ts";
 import { linear, type LinearParams } from "./linear.ts";
 
@@ -22,6 +23,8 @@ export type StatefulLink = Link | StatefulLayer;
  * Layers and functions one after the other. Parameters are a list with one entry for each link,
  * null for functions; each layer gets a key of its own.
  *
+ * @throws {TypeError} If a link is neither a layer nor a function, or has state.
+ *
  * @example Usage
  * ```ts
  * import * as rg from "@retrograd/retrograd";
@@ -34,6 +37,13 @@ export type StatefulLink = Link | StatefulLayer;
  * ```
  */
 export function sequential(links: readonly Link[]): Layer<readonly Tree[]> {
+  checkLinks("sequential", links);
+  const stateful = links.find((link) => typeof link === "object" && "initState" in link);
+  if (stateful !== undefined) {
+    throw new TypeError(
+      `Cannot make sequential: ${stateful.name} has state, expected statefulSequential()`,
+    );
+  }
   const { name, init, apply, stages } = statefulSequential(links);
   const none = links.map(() => null);
   return {
@@ -47,6 +57,8 @@ export function sequential(links: readonly Link[]): Layer<readonly Tree[]> {
 /**
  * {@linkcode sequential} for links with state, such as `batchNorm`: the state is a list too, with
  * null for links without.
+ *
+ * @throws {TypeError} If a link is neither a layer nor a function.
  *
  * @example Usage
  * ```ts
@@ -64,6 +76,7 @@ export function sequential(links: readonly Link[]): Layer<readonly Tree[]> {
 export function statefulSequential(
   links: readonly StatefulLink[],
 ): StatefulLayer<readonly Tree[], readonly Tree[]> {
+  checkLinks("statefulSequential", links);
   const name = `sequential(${links.map((link) => link.name || "function").join(", ")})`;
   return {
     name,
@@ -94,6 +107,20 @@ export function statefulSequential(
       );
     },
   };
+}
+
+/** Throws unless these are layers and functions. */
+function checkLinks(action: string, links: readonly StatefulLink[]): void {
+  const fail = (what: string, value: unknown, expected: string): never => {
+    throw new TypeError(
+      `Cannot make ${action}: ${what} ${describe(value)}, expected ${expected}`,
+    );
+  };
+  if (!Array.isArray(links)) fail("the links are", links, "a list of layers and functions");
+  links.forEach((link, i) =>
+    typeof link === "function" || isLayer(link) ||
+    fail(`link ${i} is`, link, "a layer or a function")
+  );
 }
 
 function isStateful(link: StatefulLink): link is StatefulLayer {
@@ -135,6 +162,7 @@ export type MlpParams = readonly LinearParams[];
 export function mlp(sizes: readonly number[], options: MlpOptions = {}): Layer<MlpParams> {
   const { activation = relu, bias = true, weightInit = heNormal } = options;
   const name = `mlp([${sizes.join(", ")}])`;
+  checkNames(options, ["activation", "bias", "weightInit"], `make ${name}`);
   if (sizes.length < 2) {
     throw new RangeError(`Cannot make ${name}: sizes are ${sizes.length}, expected at least 2`);
   }

@@ -7,7 +7,7 @@ import { checkSketch, sketch, type SketchSettings } from "../checkpoint/sketch.t
 import { foldIn } from "../graph/random.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Tree } from "../optim/tree.ts";
-import type { Layer } from "./layer.ts";
+import { type Layer, nameAround } from "./layer.ts";
 
 /**
  * The layer, which while training holds a random projection of its input, `keep` of its size,
@@ -39,7 +39,7 @@ import type { Layer } from "./layer.ts";
  * ```
  */
 export function sketchLayer<P extends Tree>(layer: Layer<P>, settings: SketchSettings): Layer<P> {
-  const name = `sketchLayer(${layer.name})`;
+  const name = nameAround("sketchLayer", layer);
   checkSketch(layer.name, settings);
   return {
     name,

@@ -11,7 +11,7 @@ import type { Tensor } from "../graph/tensor.ts";
 import { rootOf, squares } from "../optim/clip.ts";
 import { type Applies, named, type Tree, treeOf } from "../optim/tree.ts";
 import { spectralNorm as powerIteration, type SpectralState } from "../optim/weights.ts";
-import { expectList, expectRecord, type Layer, type StatefulLayer } from "./layer.ts";
+import { expectList, expectRecord, type Layer, nameAround, type StatefulLayer } from "./layer.ts";
 
 /** Which parameters are normalised. */
 export interface WeightOptions {
@@ -59,7 +59,7 @@ export function weightNorm<P extends Tree>(
   layer: Layer<P>,
   { applies = isWeight }: WeightOptions = {},
 ): Layer<WeightNormParams<P>> {
-  const name = `weightNorm(${layer.name})`;
+  const name = nameAround("weightNorm", layer);
   const norm = (weight: Tensor) => rootOf(squares(weight, -1)).cast(weight.dtype);
   return {
     name,
@@ -120,7 +120,7 @@ export function spectralNorm<P extends Tree>(
   layer: Layer<P>,
   { applies = isWeight, iterations = 1 }: SpectralNormOptions = {},
 ): StatefulLayer<P, readonly SpectralState[]> {
-  const name = `spectralNorm(${layer.name})`;
+  const name = nameAround("spectralNorm", layer);
   const power = powerIteration({ iterations });
   return {
     name,

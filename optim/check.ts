@@ -20,12 +20,15 @@ export function checkNumber(
   high: number = Infinity,
   closed: boolean = false,
 ): void {
-  if (value >= low && (value < high || (closed && value === high))) return;
+  const isNumber = typeof value === "number";
+  if (isNumber && value >= low && (value < high || (closed && value === high))) return;
   const positive = low === Number.MIN_VALUE;
   const range = high === Infinity
     ? positive ? "a positive number" : `a number >= ${low}`
     : `a number in ${positive ? "(0" : `[${low}`}, ${high}${closed ? "]" : ")"}`;
-  throw new RangeError(`Cannot make ${action}: ${name} is ${value}, expected ${range}`);
+  throw new RangeError(
+    `Cannot make ${action}: ${name} is ${isNumber ? value : describe(value)}, expected ${range}`,
+  );
 }
 
 /** Throws unless the value is an integer of at least `low`. */

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { checkNames } from "../graph/describe.ts";
+import { checkNames, checkOptions } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkNumber, checkRate } from "./check.ts";
@@ -114,6 +114,7 @@ export interface LarsOptions {
  * ```
  */
 export function lars(options: LarsOptions): ComposedOptimizer {
+  checkOptions(options, "make lars", "{ rate: 0.1 }");
   const { rate, momentum = 0.9, weightDecay = 0, coefficient = 1e-3, applies } = options;
   const known = ["rate", "momentum", "weightDecay", "coefficient", "applies"];
   checkNames(options, known, "make lars");

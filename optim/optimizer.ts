@@ -6,7 +6,7 @@
  * @module
  */
 import { tensor } from "../graph/create.ts";
-import { checkNames } from "../graph/describe.ts";
+import { checkNames, checkOptions } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkNumber, checkRate } from "./check.ts";
@@ -176,6 +176,7 @@ export interface SgdOptions extends DescentOptions {
  * ```
  */
 export function sgd(options: SgdOptions): ComposedOptimizer {
+  checkOptions(options, "make sgd", "{ rate: 0.1 }");
   const { rate, momentum = 0, nesterov = false, dampening = 0 } = options;
   if (nesterov && momentum === 0) {
     throw new RangeError(

@@ -209,3 +209,72 @@ Deno.test("mlp() makes different weights from different keys and in different la
   assertNotEquals(await a[0]!.weight.array(), await a[1]!.weight.array());
   assertEquals(await a[0]!.weight.array(), await model.init(random.key(1))[0]!.weight.array());
 });
+
+Deno.test("layers refuse options that nobody would read, and epsilons that are none", () => {
+  const inner = nn.linear(4, 4), wrong = { wrong: 1 } as never;
+  const makers: readonly (() => unknown)[] = [
+    () => nn.linear(4, 4, wrong),
+    () => nn.embedding(4, 4, wrong),
+    () => nn.conv(1, 1, 3, wrong),
+    () => nn.convTranspose(1, 1, 3, wrong),
+    () => nn.mlp([4, 4], wrong),
+    () => nn.layerNorm(4, wrong),
+    () => nn.rmsNorm(4, wrong),
+    () => nn.batchNorm(4, wrong),
+    () => nn.groupNorm(2, 4, wrong),
+    () => nn.instanceNorm(4, wrong),
+    () => nn.skipInit(inner, wrong),
+    () => nn.layerScale(inner, 4, wrong),
+    () => nn.fixup([inner], { depth: 1, wrong: 1 } as never),
+    () => nn.deepNorm(inner, 4, { depth: 1, wrong: 1 } as never),
+    () => nn.lstmCell(4, 4, wrong),
+    () => nn.gruCell(4, 4, wrong),
+    () => nn.recurrent(nn.gruCell(4, 4), wrong),
+    () => nn.multiHeadAttention(4, 2, wrong),
+  ];
+  for (const make of makers) assertThrows(make, TypeError, "there is an option wrong");
+  assertThrows(() => nn.layerNorm(4, 1e-5 as never), TypeError, "the options are 0.00001");
+  const text = "1" as never;
+  for (const [epsilon, found] of [[-1, "-1"], [NaN, "NaN"], [text, '"1"']] as const) {
+    const options = { epsilon };
+    for (
+      const make of [
+        () => nn.layerNorm(4, options),
+        () => nn.rmsNorm(4, options),
+        () => nn.batchNorm(4, options),
+        () => nn.groupNorm(2, 4, options),
+        () => nn.instanceNorm(4, options),
+        () => nn.deepNorm(inner, 4, { depth: 1, ...options }),
+      ]
+    ) assertThrows(make, RangeError, `epsilon is ${found}, expected a number >= 0`);
+  }
+  assertEquals(nn.layerNorm(4, { epsilon: 0 }).name, "layerNorm(4)");
+});
+
+Deno.test("layers around others refuse what is no layer", () => {
+  const { relu } = nn;
+  for (const [wrong, found] of [[3, "3"], [null, "null"], [relu, "a function"]] as const) {
+    const layer = wrong as never;
+    const makers: readonly (() => unknown)[] = [
+      () => nn.residual(layer),
+      () => nn.reZero(layer),
+      () => nn.skipInit(layer),
+      () => nn.layerScale(layer, 4),
+      () => nn.fixup([layer], { depth: 1 }),
+      () => nn.deepNorm(layer, 4, { depth: 1 }),
+      () => nn.weightNorm(layer),
+      () => nn.spectralNorm(layer),
+      () => nn.sketchLayer(layer, { keep: 0.5 }),
+      () => nn.fixedPointLayer(layer, {}),
+    ];
+    for (const make of makers) assertThrows(make, TypeError, `the layer is ${found}, expected`);
+    assertThrows(() => nn.recurrent(layer), TypeError, `the cell is ${found}, expected`);
+  }
+  const norm = nn.batchNorm(4);
+  assertThrows(() => nn.residual(norm as never), TypeError, "the layer is batchNorm(4), expected");
+  assertThrows(() => nn.recurrent(nn.linear(4, 4) as never), TypeError, "Cannot make recurrent");
+  assertThrows(() => nn.sequential(undefined as never), TypeError, "the links are undefined");
+  assertThrows(() => nn.sequential([relu, 3 as never]), TypeError, "link 1 is 3, expected");
+  assertThrows(() => nn.sequential([norm as never]), TypeError, "batchNorm(4) has state");
+  assertThrows(() => nn.statefulSequential([null as never]), TypeError, "link 0 is null");
+});

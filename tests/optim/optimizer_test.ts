@@ -255,6 +255,9 @@ Deno.test("optimizers refuse numbers out of range", () => {
     TypeError,
     'Cannot make adam: rate is "1e-3"',
   );
+  assertThrows(() => adam({ beta1: "0.9" as never }), RangeError, 'beta1 is "0.9"');
+  assertThrows(() => adam(1e-3 as never), TypeError, "Cannot make adam: the options are 0.001");
+  assertThrows(() => sgd(undefined as never), TypeError, "Cannot make sgd: the options are undef");
 });
 
 Deno.test("adam() takes a schedule as its rate", async () => {
