@@ -7,7 +7,7 @@
  * @module
  */
 import { arange } from "../graph/create.ts";
-import { describe } from "../graph/describe.ts";
+import { checkNames, describe } from "../graph/describe.ts";
 import { dtypes, isFloat } from "../graph/dtype.ts";
 import { where } from "../graph/operations.ts";
 import { sameShape } from "../graph/shape.ts";
@@ -40,7 +40,13 @@ const reductions: { readonly [R in LossReduction]: (losses: Tensor) => Tensor } 
 };
 
 /** What becomes of losses, or an error that names the loss. */
-function reduceBy(action: string, reduction: LossReduction): (losses: Tensor) => Tensor {
+function reduceBy(
+  action: string,
+  options: LossOptions,
+  own: readonly string[] = [],
+): (losses: Tensor) => Tensor {
+  checkNames(options, ["reduction", ...own], action);
+  const { reduction = "mean" } = options;
   if (Object.hasOwn(reductions, reduction)) return reductions[reduction];
   const expected = Object.keys(reductions).map((name) => `"${name}"`).join(" or ");
   throw new RangeError(
@@ -75,9 +81,10 @@ function reduceBy(action: string, reduction: LossReduction): (losses: Tensor) =>
 export function crossEntropy(
   logits: Tensor,
   labels: Tensor,
-  { reduction = "mean", labelSmoothing = 0 }: CrossEntropyOptions = {},
+  options: CrossEntropyOptions = {},
 ): Tensor {
-  const action = "take the cross-entropy", reduce = reduceBy(action, reduction);
+  const action = "take the cross-entropy", { labelSmoothing = 0 } = options;
+  const reduce = reduceBy(action, options, ["labelSmoothing"]);
   if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) {
     throw new RangeError(
       `Cannot ${action}: labelSmoothing is ${labelSmoothing}, expected one in [0, 1]`,
@@ -112,9 +119,9 @@ export function crossEntropy(
 export function mse(
   output: Tensor,
   target: Tensor,
-  { reduction = "mean" }: LossOptions = {},
+  options: LossOptions = {},
 ): Tensor {
-  const action = "take the squared error", reduce = reduceBy(action, reduction);
+  const action = "take the squared error", reduce = reduceBy(action, options);
   const given = `the output is ${output} and the target ${target}`;
   if (!sameShape(output.shape, target.shape)) {
     throw new TypeError(`Cannot ${action}: ${given}, expected equal shapes`);
@@ -140,9 +147,9 @@ export function mse(
 export function accuracy(
   logits: Tensor,
   labels: Tensor,
-  { reduction = "mean" }: LossOptions = {},
+  options: LossOptions = {},
 ): Tensor {
-  const action = "take the accuracy", reduce = reduceBy(action, reduction);
+  const action = "take the accuracy", reduce = reduceBy(action, options);
   checkLabels(action, logits, labels);
   const label = isFloat(labels.dtype) ? labels.argmax(-1) : labels.cast("i32");
   return reduce(logits.argmax(-1).equal(label).cast("f32"));

@@ -9,6 +9,7 @@
  * @module
  */
 import { full } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkCount, checkNumber, checkRate } from "./check.ts";
@@ -56,8 +57,10 @@ export interface ExponentialOptions {
  */
 export function exponential(
   rate: number,
-  { decay, alpha, steps = 1, staircase = false }: ExponentialOptions,
+  options: ExponentialOptions,
 ): Schedule {
+  checkNames(options, ["decay", "alpha", "steps", "staircase"], "make an exponential rate");
+  const { decay, alpha, steps = 1, staircase = false } = options;
   if ((decay === undefined) === (alpha === undefined)) {
     throw new TypeError(
       `Cannot make an exponential rate: ${decay === undefined ? "neither" : "both"} of decay and ` +
@@ -89,7 +92,9 @@ export interface StepDecayOptions {
  *
  * @throws {RangeError} If `every` is no positive integer, or `factor` not positive.
  */
-export function stepDecay(rate: number, { every, factor = 0.1 }: StepDecayOptions): Schedule {
+export function stepDecay(rate: number, options: StepDecayOptions): Schedule {
+  checkNames(options, ["every", "factor"], "make a step rate");
+  const { every, factor = 0.1 } = options;
   checkCount("a step rate", "every", every);
   checkNumber("a step rate", "factor", factor, Number.MIN_VALUE);
   return exponential(rate, { decay: factor, steps: every, staircase: true });
@@ -106,7 +111,9 @@ export interface InverseOptions {
  *
  * @throws {RangeError} If `alpha` is negative.
  */
-export function inverse(rate: number, { alpha }: InverseOptions): Schedule {
+export function inverse(rate: number, options: InverseOptions): Schedule {
+  checkNames(options, ["alpha"], "make an inverse rate");
+  const { alpha } = options;
   checkNumber("an inverse rate", "rate", rate, 0);
   checkNumber("an inverse rate", "alpha", alpha, 0);
   return (step) => step.mul(alpha).add(1).reciprocal().mul(rate);
@@ -169,8 +176,10 @@ function cycle(step: Tensor, steps: number, factor: number): [Tensor, Tensor | n
  */
 export function cosine(
   rate: number,
-  { steps, end = 0, restarts = 0 }: CosineOptions,
+  options: CosineOptions,
 ): Schedule {
+  checkNames(options, ["steps", "end", "restarts"], "make a cosine rate");
+  const { steps, end = 0, restarts = 0 } = options;
   checkNumber("a cosine rate", "rate", rate, 0);
   checkNumber("a cosine rate", "end", end, 0);
   checkNumber("a cosine rate", "steps", steps, Number.MIN_VALUE);
@@ -199,7 +208,9 @@ export interface WarmupOptions {
  *
  * @throws {RangeError} If `steps` is not positive.
  */
-export function warmup({ steps, then, from = 0 }: WarmupOptions): Schedule {
+export function warmup(options: WarmupOptions): Schedule {
+  checkNames(options, ["steps", "then", "from"], "make a warm-up");
+  const { steps, then, from = 0 } = options;
   checkRate("a warm-up", then);
   checkNumber("a warm-up", "from", from, 0);
   checkNumber("a warm-up", "steps", steps, Number.MIN_VALUE);

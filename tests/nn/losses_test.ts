@@ -135,3 +135,11 @@ Deno.test("accuracy() compares the largest logit with the label", async () => {
   await assertValues(accuracy(x, counts, { reduction: "sum" }), 3);
   assertEquals(accuracy(x, counts).dtype, "f32");
 });
+
+Deno.test("losses refuse options that nobody would read", () => {
+  const wrong = { smoothing: 0.1 } as never, x = tensor([[1, 2]]), y = labels(1);
+  const found = "there is an option smoothing";
+  assertThrows(() => crossEntropy(x, y, wrong), TypeError, found);
+  assertThrows(() => accuracy(x, y, wrong), TypeError, found);
+  assertThrows(() => mse(x, x, wrong), TypeError, found);
+});

@@ -1,5 +1,6 @@
 import { assertThrows } from "@std/assert";
 import { tensor } from "../../graph/create.ts";
+import { plateau } from "../../optim/plateau.ts";
 import {
   constant,
   cosine,
@@ -101,4 +102,19 @@ Deno.test("exponential() wants one of decay and alpha", () => {
     TypeError,
     "both of decay and alpha",
   );
+});
+
+Deno.test("rates refuse options that nobody would read", () => {
+  const wrong = { wrong: 1 } as never;
+  for (
+    const make of [
+      () => exponential(1, wrong),
+      () => stepDecay(1, wrong),
+      () => inverse(1, wrong),
+      () => cosine(1, wrong),
+      () => warmup(wrong),
+      () => plateau(1, wrong),
+    ]
+  ) assertThrows(make, TypeError, "there is an option wrong");
+  assertThrows(() => cosine(1, 100 as never), TypeError, "the options are 100");
 });
