@@ -210,7 +210,7 @@ function givenBy(program: Program, taken: readonly Taken[]): Given[] {
     const known = last.get(slot), role = program.slots[slot]?.role;
     const argument = role?.is === "argument" ? role.index : -1;
     const isLent = argument >= 0 && !taken[argument]!.isDonated;
-    if (slot < 0) given.push({ ...plain, is: "nothing" });
+    if (size === 0) given.push({ ...plain, is: "nothing" });
     else if (known !== undefined && fits(given[known]!)) {
       given.push({ ...plain, is: "result", index: known });
     } else if (isLent && fits(taken[argument]!)) {

@@ -153,6 +153,18 @@ Deno.test("compile() returns arguments and constants as they are", async () => {
   assertEquals(await one.array(), [1, 1]);
 });
 
+Deno.test("compile() returns donated arguments without elements, as they are and in others' places", async () => {
+  const swap = compile((x: Tensor, y: Tensor) => [y, x, x.add(1)] as const, { donate: [0, 1] });
+  const given = zeros([0, 3]);
+  for (const [x, y] of [[given, given], [zeros([0, 3]), ones([2])]] as const) {
+    const [a, b, c] = swap(x, y);
+    assertEquals([a.shape, b.shape, c.shape], [y.shape, [0, 3], [0, 3]]);
+    assertEquals(await b.array(), []);
+    const again = swap(b, a);
+    assertEquals(await again[0].data(), await ones(y.shape).data());
+  }
+});
+
 Deno.test("a result that is an argument, or what the function closes over, is not its own", async () => {
   const kept = tensor([9, 8]);
   const f = compile((x: Tensor) => [x.reshape([3, 1]), kept, x.add(1)] as const);
