@@ -138,9 +138,8 @@ export interface Prepared {
 
 /**
  * Compiles a function of trees of tensors. It must be pure but for what it records: it is run once
- * for each signature (twice where a `sketch` turns out to be needed), and again only where what a
- * run found out makes for a better program: a tape that was too small, or a step of a loop that may
- * be undone in one kernel.
+ * for each signature (twice where a `sketch` turns out to be needed), and again only where a run found
+ * out that a tape was too small.
  *
  * @throws {TypeError} on a call, if an argument is no tree of tensors, if the function is
  * asynchronous, or if it returns anything but tensors.
@@ -194,14 +193,17 @@ export function compile<A extends readonly unknown[], R>(
     for (const x of leaves) key += typeof x === "number" ? ";" : ";" + x.dtype + x.shape.join();
     let signature = signatures.get(key);
     if (signature === undefined || !isUsable(signature, owner)) {
-      if (signature?.context === owner) signature.loaded.dispose();
-      signature = traceWithin(f as unknown as Traced, leaves, structure, owner, {
-        name,
-        identity: `${number} ${key}`,
-        donate: options.donate ?? [],
-        memory,
-        outside,
-      });
+      const known = signature?.context === owner ? signature : undefined;
+      known?.loaded.dispose();
+      signature = known?.lessons === owner.lessons
+        ? known.again()
+        : traceWithin(f as unknown as Traced, leaves, structure, owner, {
+          name,
+          identity: `${number} ${key}`,
+          donate: options.donate ?? [],
+          memory,
+          outside,
+        });
       signatures.set(key, signature);
       holdings.add(signature.loaded.holding);
     }

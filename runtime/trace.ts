@@ -5,7 +5,7 @@
  * @module
  */
 import { recordSketched } from "../checkpoint/sketch.ts";
-import { closedLeaves, compileGraph } from "../compile/compile.ts";
+import { closedLeaves, compileGraph, type CompileOptions } from "../compile/compile.ts";
 import { BudgetError } from "../compile/planning.ts";
 import type { OutsidePlan } from "../compile/program.ts";
 import { apply, parameter } from "../graph/build.ts";
@@ -30,6 +30,8 @@ export interface Signature {
   /** What had been learned when it was compiled. */
   readonly lessons: string;
   readonly loaded: LoadedProgram;
+  /** What was traced, compiled again with what was found out since. */
+  again(): Signature;
   readonly graph: Graph;
   /** Data that the function closes over: further arguments. */
   readonly closed: readonly Storage[];
@@ -52,6 +54,9 @@ export interface Signature {
 
 /** A function as it is traced: of any arguments. */
 export type Traced = (...args: unknown[]) => unknown;
+/** A signature before it is compiled. */
+type Recorded = Omit<Signature, "loaded" | "unshared" | "again">;
+
 /** What an argument is made of; a number is a scalar that may change from call to call. */
 export type Leaf = Tensor | number;
 type Rest<T> = T extends [unknown, ...infer R] ? R : never;
@@ -122,28 +127,9 @@ function trace(
     ...donatedLeaves(structure, donate, name),
     ...flags.map(({ attributes }) => attributes.index),
   ];
-  const program = compileGraph(
-    graph,
-    {
-      donate: donated,
-      verify: verifying(),
-      costs: context.costs,
-      outside,
-      ...(memory !== undefined && { memory }),
-    },
-    context.device.target,
-  );
-  printStages(program);
-  forgetNodes();
-  const unshared = new Set(donated);
-  for (const { slot } of program.results) {
-    const role = program.slots[slot]?.role;
-    if (role?.is === "argument") unshared.add(role.index);
-  }
-  return {
+  const what: Recorded = {
     context,
     lessons: context.lessons,
-    loaded: load(context, program),
     graph,
     closed: closedLeaves(graph).map((node) => node.attributes.storage),
     given: structure,
@@ -153,8 +139,27 @@ function trace(
     prints,
     flags: checks.map(({ message }) => makeFlag(`run ${name}`, message)),
     scalars: new Map(),
-    unshared,
   };
+  return compiled(what, { donate: donated, outside, ...(memory !== undefined && { memory }) });
+}
+
+/** Compiles what was traced. Of the arguments it was traced with, nothing is kept. */
+function compiled(what: Recorded, options: CompileOptions): Signature {
+  const { context, graph } = what;
+  const program = compileGraph(
+    graph,
+    { ...options, verify: verifying(), costs: context.costs },
+    context.device.target,
+  );
+  printStages(program);
+  forgetNodes();
+  const unshared = new Set(program.donated);
+  for (const { slot } of program.results) {
+    const role = program.slots[slot]?.role;
+    if (role?.is === "argument") unshared.add(role.index);
+  }
+  const loaded = load(context, program);
+  return { ...what, loaded, unshared, again: () => compiled(what, options) };
 }
 
 function avalOf(x: Leaf): Aval {

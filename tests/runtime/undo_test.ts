@@ -248,6 +248,22 @@ Deno.test("random couplings agree in every bit, whatever becomes one kernel", as
   assert(used > 0, "inverse and pull were never one program");
 });
 
+Deno.test("what is compiled again is what was traced, and not traced again", async () => {
+  const [x] = await rg.realize([normal(15, [71])]);
+  const pendulums = gradient({ step: swing, inverse: unswing }, (x) => ({ x, v: x.mul(3) }));
+  let traced = 0, scale = 1;
+  const f = rg.compile((x: T) => {
+    traced++;
+    return pendulums(x).mul(scale);
+  });
+  const first = await bitsOf(f(x!));
+  scale = 10;
+  assertEquals(await bitsOf(f(x!)), first);
+  assert(joined.test(f.explain()), f.explain());
+  assertEquals(traced, 1);
+  f.dispose();
+});
+
 Deno.test("what was seen to have other bits is not used", async () => {
   const { device } = currentContext()!;
   const [x] = await rg.realize([normal(13, [41])]);
