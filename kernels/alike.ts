@@ -31,10 +31,14 @@ export function structureOf({ frame, inputs, outputs }: Region): string {
   ].join("\n");
 }
 
-/** How what is read from memory is laid out: a product looks through views that made it. */
+/**
+ * How what is read from memory is laid out: a product looks through views that made it, up to where
+ * one puts several values together (those would be told of as often as there are ways to them).
+ */
 function operand(node: Node): string {
-  const kind = kinds[node.op];
-  if (kind === "movement") return `${self(node)}${node.inputs.map(operand)}`;
+  if (kinds[node.op] === "movement" && node.op !== "concatenate") {
+    return `${self(node)}${operand(node.inputs[0]!)}`;
+  }
   return node.op === "fill" ? self(node) : `${node.dtype} ${node.shape}`;
 }
 

@@ -55,3 +55,13 @@ Deno.test("what differs in a constant, an operand or an order is not alike", () 
   });
   assertEquals(new Set(keys).size, outputs.length);
 });
+
+Deno.test("values that were put together of each other many times over are told of once", () => {
+  const size = 64;
+  let x: Node = build.parameter(0, { shape: [size], dtype: "f32" });
+  for (let i = 1; i <= 16; i++) {
+    x = build.concatenate([build.slice(x, [i], [size - i]), build.slice(x, [0], [i])], 0);
+  }
+  const output = build.unary("exp", x), inputs = [x], outputs = [output];
+  assert(structureOf({ frame: frameOf(output), inputs, outputs }).length < 1000);
+});
