@@ -26,12 +26,17 @@ export function spreadOut(x: Node, by: readonly number[]): Node {
   return slice(flat, zeros(x.shape), x.shape.map((n, i) => (n - 1) * by[i]! + 1));
 }
 
-/** Zeros before and after every axis; where a number is negative, elements cut off instead. */
+/**
+ * Zeros before and after every axis; where a number is negative, elements cut off instead, and where
+ * there are not so many, the zeros behind them.
+ */
 export function padOrCut(x: Node, before: readonly number[], after: readonly number[]): Node {
   const cut = before.map((n) => Math.max(0, -n));
   const size = x.shape.map((n, i) => Math.max(0, n - cut[i]! - Math.max(0, -after[i]!)));
   const kept = sizeOf(size) === 0 ? fill(0, size, x.dtype) : slice(x, cut, size);
-  return pad(kept, before.map((n) => Math.max(0, n)), after.map((n) => Math.max(0, n)));
+  const zeros = x.shape.map((n, i) => before[i]! + n + after[i]! - size[i]!);
+  const first = before.map((n, i) => Math.min(Math.max(0, n), zeros[i]!));
+  return pad(kept, first, zeros.map((n, i) => n - first[i]!));
 }
 
 /** The transpose of `window`: the windows g laid back over a tensor of `shape`, and summed. */

@@ -245,3 +245,20 @@ Deno.test("a step of a convolutional network takes 20 dispatches, and no copies"
   // Two activations, their gradients, and what pooling leaves of them.
   assert(program.memory.workspace <= 24e6, `${program.memory.workspace} bytes of workspace`);
 });
+
+Deno.test("places that padding alone reaches are zeros, however much of it is cut off", async () => {
+  const uniform = randomOf(9);
+  const w = leafOf([1, 1, 2, 3], uniform);
+  const nodes = [[-3, 4], [4, -3]].flatMap(([before, after]) =>
+    [1, 2].flatMap((n) => {
+      const x = leafOf([1, 2, n, 2], uniform);
+      const only = { step: [1], dilation: [1], spread: [1], before: [before!], after: [after!] };
+      return withGradients(b.convolve(x, w, only), [x, w], uniform);
+    })
+  );
+  // As in the gradient of a step over an input that its only window begins before.
+  const x = leafOf([1, 1, 1, 2], uniform);
+  const strided = { step: [3], dilation: [1], spread: [1], before: [2], after: [0] };
+  nodes.push(...withGradients(b.convolve(x, w, strided), [x, w], uniform));
+  await assertOracle(nodes, () => ({ ulp: 16, absolute: 1e-5 }));
+});
