@@ -1,36 +1,25 @@
 /**
  * Loops whose way back is the compiler's to choose (graph/loops/auto.ts). Each has a ladder of
- * plans: all states stored, ever fewer of them and more steps run again, and what else was allowed,
- * segments run backwards under an outer schedule among it. Which rungs go together is a trade of the
- * bytes that a plan holds against the time that it takes: from the fastest on, one loop after the
- * other goes a rung down, each time where a byte costs the least. Every step of this way is
- * compiled, and the budget picks: so more memory is not slower, and the least is the same whoever
- * asks. Only where all states fit, and are cheap to keep, is nothing else tried.
+ * plans (ladder.ts). Which rungs go together is a trade of the bytes that a plan holds against the
+ * time that it takes: from the fastest on, one loop after the other goes a rung down, each time
+ * where a byte costs the least. Every step of this way is compiled, and the budget picks: so more
+ * memory is not slower, and the least is the same whoever asks. Only where all states fit, and are
+ * cheap to keep, is nothing else tried.
+ *
+ * Loops share what a program may keep outside of the device, each as much of it as it has of all
+ * their states. What a plan leaves is for other values; and plans that take nothing are weighed, too.
  *
  * @module
  */
-import { offload } from "../checkpoint/offload.ts";
-import { scheduleOf, type SchedulePlan } from "../checkpoint/plan.ts";
-import { leastAdvances } from "../checkpoint/revolve.ts";
-import { online, revolve, revolveOver } from "../checkpoint/strategy.ts";
 import { fill, loop as loopNode } from "../graph/build.ts";
 import { AutoPlan } from "../graph/loops/auto.ts";
 import { forwardOf, makeReplay, replayInputs, statesAt } from "../graph/loops/replay.ts";
 import { replaceResults } from "../graph/loops/tidy.ts";
 import { is, type Node } from "../graph/node.ts";
 import { topological } from "../graph/walk.ts";
-import { spread, undominated } from "./plan.ts";
-import { offerOf, type Program, timeOf } from "./program.ts";
-import { bytesOfState } from "./snapshots.ts";
-import { tapeShapeOf } from "./tape.ts";
-
-/** How a loop may be gone back over; without a plan all states are stored. */
-export interface Choice {
-  readonly name: string;
-  readonly plan: SchedulePlan | undefined;
-  /** About what it holds, in bytes: states, and the tape. */
-  readonly bytes: number;
-}
+import { type Choice, ladderOf, needOf } from "./ladder.ts";
+import { undominated } from "./plan.ts";
+import { offerOf, type OutsidePlan, type Program, timeOf } from "./program.ts";
 
 /** What was chosen, by the way back that it is for. */
 export type Choices = ReadonlyMap<Node, Choice>;
@@ -72,127 +61,16 @@ export function decided(roots: readonly Node[], choices: Choices): Node[] {
   });
 }
 
-/** Steps that a plan may run again, as a multiple of the length. */
-const mostAgain = 64;
-/** Snapshots of a loop whose length is not known, at most: enough for 2145 steps with two runs each. */
-const mostOpen = 64;
-/** Plans that go back over segments, at most. */
-const mostNested = 8;
-
-/** A number halved, again and again, down to another. */
-function* halves(from: number, to: number): Generator<number, void, undefined> {
-  for (let n = from; n >= to; n >>= 1) yield n;
-}
-
-/** Numbers from one down to another, by a quarter each time, the small ones all. */
-function counts(from: number, to: number): number[] {
-  const all: number[] = [];
-  for (let n = from; n >= to; n = Math.min(n - 1, Math.ceil(0.75 * n))) all.push(n);
-  return all;
-}
-
-/** By how much plans have to differ in time to be worth a try, as a part of it. */
-const worthwhile = 0.04;
-
-/** A plan in numbers. */
-interface Sketch {
-  /** Steps that lie between two snapshots and are gone back over by tape, if they are. */
-  readonly segment?: number;
-  readonly snapshots: number;
-  /** About what it holds. */
-  readonly bytes: number;
-  /** About what it runs besides what every plan does, in steps. */
-  readonly time: number;
-}
-
-/** Snapshots by themselves, and as many steps run again as they ask for. */
-function revolving(length: number, bytes: number): Sketch[] {
-  const kept: Sketch[] = [];
-  for (const snapshots of counts(length >> 1, 1)) {
-    const time = leastAdvances(length, snapshots);
-    if (time > mostAgain * length) break;
-    // Of those that take about the same the smallest. Forward once, and a pull is about three steps.
-    const last = kept.at(-2)?.time ?? -Infinity;
-    if (time - last < worthwhile * (4 * length + time)) kept.pop();
-    kept.push({ snapshots, bytes: snapshots * bytes, time });
-  }
-  return kept;
-}
-
-/** Segments that go back by tape under an outer schedule, where snapshots by themselves are not as good. */
-function nested(
-  length: number,
-  bytes: number,
-  tapeOf: (segment: number) => number,
-  others: readonly Sketch[],
-): Sketch[] {
-  const all = counts(length >> 1, 2).flatMap((segment) => {
-    const segments = Math.ceil(length / segment), tape = tapeOf(segment);
-    return counts(Math.min(segments, length >> 1), 1).map((snapshots): Sketch => ({
-      segment,
-      snapshots,
-      bytes: snapshots * bytes + tape,
-      // Each step runs once more to be recorded. How fast steps are undone is not known yet.
-      time: leastAdvances(segments, snapshots) * segment + length,
-    }));
-  }).filter(({ time }) => time <= mostAgain * length);
-  return undominated([...others, ...all]).filter(({ segment }) => segment !== undefined);
-}
-
-/** About what a tape of so many bits an element and step takes. */
-function bytesOfTape(
-  bits: number,
-  state: readonly Node[],
-  segment: number,
-  length: number,
-): number {
-  const { elements, segment: steps, headerWords } = tapeShapeOf(state, segment, length);
-  return elements * steps * bits / 8 + 4 * headerWords;
-}
-
-/** The plans of a loop. */
-function choicesOf(back: Node<"loop">): Choice[] {
-  const { replay, length } = back.attributes;
-  const { reverse, host, disk } = replay!.plan as AutoPlan;
-  const { states } = replayInputs(back.attributes, replay!, back.inputs);
-  const state = states.map(([working]) => working!), bytes = bytesOfState(states);
-  const choice = (plan: SchedulePlan, bytes: number): Choice => ({ name: plan.name, plan, bytes });
-  if (replay!.open) {
-    return [...halves(Math.min(mostOpen, length), 1)].map((snapshots) =>
-      choice(scheduleOf(online({ snapshots }).plan), snapshots * bytes)
-    );
-  }
-  const choices: Choice[] = [{ name: "store", plan: undefined, bytes: length * bytes }];
-  const sketches = revolving(length, bytes);
-  for (const { snapshots, bytes } of sketches) {
-    choices.push(choice(scheduleOf(revolve({ snapshots }).plan), bytes));
-  }
-  if (reverse !== undefined) {
-    const leaf = scheduleOf(reverse), { tape } = leaf.parts;
-    const tapeOf = (segment: number): number =>
-      tape === undefined ? 0 : bytesOfTape(tape.sizes.bits, state, segment, length);
-    choices.push(choice(leaf, bytes + tapeOf(length)));
-    // With no tape, what runs backwards holds nothing that a segment would have less of.
-    const over = tape === undefined ? [] : nested(length, bytes, tapeOf, sketches);
-    for (const { segment, snapshots, bytes } of spread(over, mostNested)) {
-      choices.push(choice(revolveOver(snapshots, segment!, leaf), bytes));
-    }
-  }
-  if (host + disk > 0) {
-    for (const device of halves(length >> 1, 1)) {
-      choices.push(choice(scheduleOf(offload({ device, host, disk }).plan), device * bytes));
-    }
-  }
-  return choices;
-}
-
 /** Loops that are each given the plan that is best for itself, at most. */
 const mostApart = 8;
 
 /** Loops that go down their ladders together: each by itself, or if there are many those of a body. */
 function together(loops: readonly Node<"loop">[]): (readonly Node<"loop">[])[] {
   if (loops.length <= mostApart) return loops.map((loop) => [loop]);
-  const groups = Map.groupBy(loops, ({ attributes: { body, length } }) => `${body.name} ${length}`);
+  const groups = Map.groupBy(
+    loops,
+    ({ attributes: { body, length, replay } }) => `${body.name} ${length} ${replay!.plan!.name}`,
+  );
   return [...groups.values()];
 }
 
@@ -210,30 +88,55 @@ interface Tried {
  * The fastest program that fits.
  *
  * @param weighs Whether storing all states has to be the fastest, or is enough where it fits.
- * @param compile Compiles with choices, within a budget or without.
+ * @param outside Bytes that may be kept outside of the device.
+ * @param compile Compiles with choices, within a budget or without, and with what they leave for other
+ * values of the bytes outside.
  * @throws {RangeError} if none does, naming the least budget that would.
  */
 export function choose(
   loops: readonly Node<"loop">[],
-  { budget, weighs }: { readonly budget: number | undefined; readonly weighs: boolean },
-  compile: (choices: Choices, budget: number | undefined) => Program,
+  { budget, weighs, outside }: {
+    readonly budget: number | undefined;
+    readonly weighs: boolean;
+    readonly outside: OutsidePlan;
+  },
+  compile: (choices: Choices, budget: number | undefined, outside: OutsidePlan) => Program,
 ): Program {
-  const groups = together(loops), ladders = groups.map(([loop]) => choicesOf(loop!));
+  const groups = together(loops);
+  const needs = loops.reduce((sum, loop) => sum + needOf(loop), 0);
+  const ladders = groups.map(([loop]) =>
+    ladderOf(loop!, needs === 0 ? 0 : needOf(loop!) / needs, outside)
+  );
   const choicesFor = (picked: Picked): Choices =>
     new Map(groups.flatMap((group, g) => group.map((loop) => [loop, ladders[g]![picked[g]!]!])));
+  const compiled = (picked: Picked, budget: number | undefined): Program => {
+    const choices = choicesFor(picked), left = { ...outside };
+    for (const { lent } of choices.values()) {
+      left.host -= lent.host;
+      left.disk -= lent.disk;
+    }
+    return compile(choices, budget, left);
+  };
   const tried = new Map<string, Tried | RangeError>();
   const attempt = (picked: Picked): Tried | RangeError => {
     const known = tried.get(picked.join());
     if (known !== undefined) return known;
     const result = attempted(() => {
-      const program = compile(choicesFor(picked), undefined);
+      const program = compiled(picked, undefined);
       return { picked, program, time: timeOf(program) };
     });
     tried.set(picked.join(), result);
     return result;
   };
   let way: readonly Tried[] | undefined;
-  const all = (): readonly Tried[] => way ??= wayDown(ladders, attempt);
+  const lends = ladders.flat().some(({ lent: { host, disk } }) => host + disk > 0);
+  const all = (): readonly Tried[] =>
+    way ??= [
+      ...new Set([
+        ...wayDown(ladders, attempt, ({ lent: { host, disk } }) => host + disk === 0),
+        ...lends ? wayDown(ladders, attempt, () => true) : [],
+      ]),
+    ].sort((a, b) => a.time - b.time);
 
   const named = (program: Program, picked: Picked): Program => ({
     ...program,
@@ -276,11 +179,11 @@ export function choose(
     const [smallest] = all().toSorted((a, b) => leastOf(a.program) - leastOf(b.program));
     if (smallest === undefined) throw first;
     // Says so, and what would do.
-    compile(choicesFor(smallest.picked), budget);
+    compiled(smallest.picked, budget);
     throw new Error("Cannot choose: what did not fit does");
   }
   const { picked, program } = best;
-  const chosen = budget === undefined ? program : compile(choicesFor(picked), budget);
+  const chosen = budget === undefined ? program : compiled(picked, budget);
   return named(chosen, picked);
 }
 
@@ -305,12 +208,13 @@ function leastOf(program: Program): number {
 }
 
 /**
- * Programs from the fastest on, with rungs that go together. What a rung takes is found out with the
- * other loops at their smallest.
+ * Programs with rungs that go together, from the fastest on. What a rung takes is found out with the
+ * other loops at their smallest. Only rungs that `may` be taken are.
  */
 function wayDown(
   ladders: readonly (readonly Choice[])[],
   attempt: (picked: Picked) => Tried | RangeError,
+  may: (choice: Choice) => boolean,
 ): Tried[] {
   const found = new Map<string, Tried>();
   const take = (picked: Picked): Tried | undefined => {
@@ -320,12 +224,15 @@ function wayDown(
     return one;
   };
   const smallest = ladders.map((ladder) =>
-    ladder.reduce((least, { bytes }, r) => bytes < ladder[least]!.bytes ? r : least, 0)
+    ladder.reduce(
+      (least, choice, r) => may(choice) && choice.bytes < ladder[least]!.bytes ? r : least,
+      0,
+    )
   );
   const rungs = ladders.map((ladder, g) =>
-    undominated(ladder.flatMap(({ bytes }, rung) => {
-      const one = take(smallest.with(g, rung));
-      return one === undefined ? [] : [{ rung, bytes, time: one.time }];
+    undominated(ladder.flatMap((choice, rung) => {
+      const one = may(choice) ? take(smallest.with(g, rung)) : undefined;
+      return one === undefined ? [] : [{ rung, bytes: choice.bytes, time: one.time }];
     }))
   );
   const at = rungs.map(() => 0);
@@ -341,5 +248,5 @@ function wayDown(
     });
     if (next >= 0) at[next]!++;
   }
-  return [...found.values()].sort((a, b) => a.time - b.time);
+  return [...found.values()];
 }

@@ -97,9 +97,10 @@ export function compileGraph(
   );
   const loops = undecided(simple);
   if (loops.length === 0) return compileSimple(graph, simple, options, target, bodies);
-  return choose(loops, { budget, weighs }, (choices, memory) => {
+  const { outside = { host: 0, disk: 0 } } = options;
+  return choose(loops, { budget, weighs, outside }, (choices, memory, outside) => {
     const roots = check(simplify(decided(simple, choices)));
-    const within = { ...rest, ...(memory !== undefined && { memory }) };
+    const within = { ...rest, outside, ...(memory !== undefined && { memory }) };
     return compileSimple(graph, roots, within, target, bodies);
   });
 }

@@ -13,9 +13,17 @@ import type { Plan, When } from "./replay.ts";
 export interface AutoOptions {
   /** Running the steps backwards: `reverse` with `exact: "tape"` or `"grid"`. */
   readonly reverse?: Strategy;
-  /** States that may lie in the host's memory at once. @default {0} */
+  /**
+   * States that may lie in the host's memory at once.
+   *
+   * @default {as many as `offload` of `compile` has bytes for}
+   */
   readonly host?: number;
-  /** States that may lie on disk at once. @default {0} */
+  /**
+   * States that may lie on disk at once.
+   *
+   * @default {as many as `offload` of `compile` has bytes for}
+   */
   readonly disk?: number;
 }
 
@@ -26,8 +34,9 @@ export class AutoPlan implements Plan {
     readonly name: string,
     /** A plan that runs backwards. */
     readonly reverse: Plan | undefined,
-    readonly host: number,
-    readonly disk: number,
+    /** States that may lie there; undefined if the program is to say. */
+    readonly host: number | undefined,
+    readonly disk: number | undefined,
   ) {}
 
   /** See {@linkcode Plan}. */
@@ -42,7 +51,8 @@ export class AutoPlan implements Plan {
 
   /** Where the length is not known, the first state is the one snapshot that every loop has. */
   get open(): number | undefined {
-    return this.reverse === undefined && this.host + this.disk === 0 ? 1 : undefined;
+    const { reverse, host = 0, disk = 0 } = this;
+    return reverse === undefined && host + disk === 0 ? 1 : undefined;
   }
 
   /** See {@linkcode Plan}. */
@@ -62,7 +72,8 @@ const known = new Map<string, AutoPlan>();
  * Leaves it to the compiler what the way back of a loop keeps. With memory to spare that is every
  * state, which is fastest. Under a budget (`compile(f, { memory })`) it is whatever fits and takes
  * the least time, as predicted: all states, some of them (`revolve`), or what the options allow, by
- * itself or under an outer `revolve`. In `whileLoop` it is a number of snapshots, 64 at most.
+ * itself or under an outer `revolve`. With `compile(f, { memory, offload })` states may lie outside
+ * of the device, too, within its bytes. In `whileLoop` it is a number of snapshots, 64 at most.
  * The gradient is that of `"store"`, to the bit. As `backward`, the text `"auto"` is `auto()`.
  *
  * @throws {TypeError} if `reverse` is not exact.
@@ -81,9 +92,9 @@ const known = new Map<string, AutoPlan>();
  * assertEquals(await little(x).array(), await rg.grad(wave("store"))(x).array());
  * ```
  */
-export function auto({ reverse, host = 0, disk = 0 }: AutoOptions = {}): Strategy {
+export function auto({ reverse, host, disk }: AutoOptions = {}): Strategy {
   for (const [store, count] of [["host", host], ["disk", disk]] as const) {
-    if (Number.isSafeInteger(count) && count >= 0) continue;
+    if (count === undefined || Number.isSafeInteger(count) && count >= 0) continue;
     throw new RangeError(
       `Cannot make auto: ${store} is ${String(count)}, expected an integer of at least 0`,
     );
@@ -95,7 +106,7 @@ export function auto({ reverse, host = 0, disk = 0 }: AutoOptions = {}): Strateg
         'reverse({ inverse, exact: "tape" or "grid" })',
     );
   }
-  const name = `auto(${reverse?.plan.name ?? "no inverse"}, ${host}, ${disk})`;
+  const name = `auto(${reverse?.plan.name ?? "no inverse"}, ${host ?? "any"}, ${disk ?? "any"})`;
   let plan = known.get(name);
   if (plan === undefined) known.set(name, plan = new AutoPlan(name, reverse?.plan, host, disk));
   return { plan, ...(reverse && { inverse: reverse.inverse! }) };
