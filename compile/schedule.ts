@@ -10,7 +10,7 @@
  * @module
  */
 import type { Node } from "../graph/node.ts";
-import type { Outside } from "../graph/loops/replay.ts";
+import { type Outside, outsideOf } from "../graph/loops/replay.ts";
 import type { Region } from "../kernels/region.ts";
 import { movesOf } from "./moves.ts";
 import { isArgument } from "./store.ts";
@@ -26,7 +26,10 @@ export interface Recipe {
   /** Values that it reads and writes, by number; arguments are not among them. */
   readonly reads: readonly number[];
   readonly writes: readonly number[];
-  /** Arguments that it reads and that some region overwrites, by the number of that region. */
+  /**
+   * Regions after which it can't run any more: those that overwrite an argument that it reads; and
+   * itself, if it keeps states outside of the device, which would be there twice.
+   */
   readonly doomed: readonly number[];
 }
 
@@ -84,7 +87,10 @@ export function kitchenOf(
     writes: region.outputs.map((x) => numbers.get(x)!),
     doomed: region.inputs.flatMap((x) => destroyer.get(x) ?? []),
   });
-  const recipes = regions.map((region) => recipe(region));
+  const recipes = regions.map((region, r): Recipe => {
+    const once = recipe(region);
+    return sendsStates(region) ? { ...once, doomed: [...once.doomed, r] } : once;
+  });
   const remaker = [...maker];
   parts.forEach((own, i) => {
     for (const [node, part] of own) {
@@ -233,6 +239,12 @@ export function remake(
   for (const v of kept) gone.delete(v);
   const saving = withSaves(kitchen, schedule, at, moved);
   return forgetting(kitchen, saving, new Map([[at + 1 + saving.length - schedule.length, gone]]));
+}
+
+/** True of a loop that keeps states outside of the device for its way back. */
+function sendsStates({ frame }: Region): boolean {
+  return frame.is === "loop" &&
+    frame.loop.attributes.kept.some(([, when]) => outsideOf(when) !== undefined);
 }
 
 /** True of what stands for a value that waits outside of the device. */
