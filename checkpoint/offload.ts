@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import type { Strategy } from "../graph/scan.ts";
 import { batchTransfers } from "./hints.ts";
 import { type Level, offload as offloadAll } from "./levels.ts";
@@ -53,7 +54,9 @@ const transfers: { readonly [S in Store]: number } = { device: 0, host: 0.5, dis
  * assertEquals(moved, await rg.grad(heat("store"))(x).array());
  * ```
  */
-export function offload({ device = 0, host = 0, disk = 0 }: OffloadOptions): Strategy {
+export function offload(options: OffloadOptions): Strategy {
+  checkNames(options, stores, "make offload");
+  const { device = 0, host = 0, disk = 0 } = options;
   const counts: { readonly [S in Store]: number } = { device, host, disk };
   for (const store of stores) {
     const count: unknown = counts[store];

@@ -17,7 +17,7 @@ import { notAffine } from "../graph/affine.ts";
 import { again, avalOf, call, cast, hold, mark, parameter, reshape } from "../graph/build.ts";
 import { collectChecks, noteCheck } from "../graph/check.ts";
 import { closeOver } from "../graph/close.ts";
-import { describe } from "../graph/describe.ts";
+import { checkNames, describe } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
 import { type Graph, is, type Node, unique } from "../graph/node.ts";
 import { expression } from "../graph/print.ts";
@@ -163,6 +163,7 @@ export function sketch<A extends readonly [Tensor, ...unknown[]], R>(
     throw new TypeError(`Cannot sketch: ${describe(f)}, expected a function`);
   }
   const name = nameOf(f);
+  checkNames(options, ["keep", "kind", "shared", "batch", "when", "key"], `sketch ${name}`);
   checkSketch(name, options);
   const { keep, kind = "sparse", shared = true, batch = 1, when = "always", key } = options;
   if (!isTensor(key) || key.dtype !== "u32" || key.rank !== 1 || key.size !== 2) {

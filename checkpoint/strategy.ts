@@ -68,6 +68,7 @@ export interface RevolveOptions {
  * ```
  */
 export function revolve(options: RevolveOptions): Strategy {
+  checkNames(options, ["snapshots", "segment", "leaf"], "make revolve");
   const { snapshots, segment, leaf = "store" } = options;
   demand("revolve", "snapshots", snapshots);
   if (segment === undefined && leaf === "store") {
@@ -166,7 +167,9 @@ export interface OnlineOptions {
  * assertEquals(few, await rg.grad(decay("store"))(x).item());
  * ```
  */
-export function online({ snapshots }: OnlineOptions): Strategy {
+export function online(options: OnlineOptions): Strategy {
+  checkNames(options, ["snapshots"], "make online");
+  const { snapshots } = options;
   demand("online", "snapshots", snapshots);
   return {
     plan: planOf({
@@ -242,9 +245,9 @@ export interface ReverseOptions<C, X> {
  * assertAlmostEquals(reversed as number, await rg.grad(swing("store"))(x).item() as number, 1e-4);
  * ```
  */
-export function reverse<C, X>(
-  { inverse, exact = false, tape: given }: ReverseOptions<C, X>,
-): Strategy {
+export function reverse<C, X>(options: ReverseOptions<C, X>): Strategy {
+  checkNames(options, ["inverse", "exact", "tape"], "make reverse");
+  const { inverse, exact = false, tape: given } = options;
   if (typeof inverse !== "function") {
     throw new TypeError(
       `Cannot make reverse: inverse is ${String(inverse)}, expected a function of the carry and x`,

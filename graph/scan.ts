@@ -8,6 +8,7 @@
 import { avalOf, iota, loop as loopNode, parameter } from "./build.ts";
 import { carryChecks, type Check, collectChecks, demandsOf } from "./check.ts";
 import { closeOver } from "./close.ts";
+import { checkNames } from "./describe.ts";
 import { auto } from "./loops/auto.ts";
 import type { Plan } from "./loops/replay.ts";
 import type { Node } from "./node.ts";
@@ -144,6 +145,7 @@ export function scan<C, X = null, Y = null>(
 ): [carry: C, ys: Y] {
   const name = options.name ?? (body.name === "" ? "scan" : body.name);
   const action = `scan ${options.name ?? nameOf(body)}`;
+  checkNames(options, ["length", "reverse", "backward", "name"], action);
   const first = partsOf(carry, "the carry"), stacked = partsOf(xs, "xs");
   const length = rowsOf(action, stacked, options.length);
   const before = first.nodes.map((node, i) => parameter(i, avalOf(node)));
@@ -266,8 +268,10 @@ export interface LoopOptions {
 export function loop<C>(
   body: (carry: C, step: Tensor) => C,
   carry: C,
-  { length, name, backward }: LoopOptions,
+  options: LoopOptions,
 ): C {
+  checkNames(options, ["length", "backward", "name"], `loop ${nameOf(body)}`);
+  const { length, name, backward } = options;
   const called = name ?? (body.name === "" ? "loop" : body.name);
   checkLength(`loop ${called}`, length);
   const steps = handle(iota([length], 0, "u32"));

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { checkNames } from "./describe.ts";
 import * as convolution from "./functions/convolution.ts";
 import * as pooling from "./functions/pooling.ts";
 import * as sampling from "./functions/sampling.ts";
@@ -179,8 +180,10 @@ export interface GridSampleOptions {
 export function conv(
   input: Tensor,
   kernel: Tensor,
-  { stride = 1, padding = "valid", dilation = 1, groups = 1, channels = "last" }: ConvOptions = {},
+  options: ConvOptions = {},
 ): Tensor {
+  checkNames(options, ["stride", "padding", "dilation", "groups", "channels"], "conv");
+  const { stride = 1, padding = "valid", dilation = 1, groups = 1, channels = "last" } = options;
   const geometry = { stride, padding, dilation, groups, channels };
   return new Tensor(convolution.conv(nodeOf(input), nodeOf(kernel), geometry));
 }
@@ -210,15 +213,21 @@ export function conv(
 export function convTranspose(
   input: Tensor,
   kernel: Tensor,
-  {
+  options: ConvTransposeOptions = {},
+): Tensor {
+  checkNames(
+    options,
+    ["stride", "padding", "dilation", "groups", "channels", "outputPadding"],
+    "convTranspose",
+  );
+  const {
     stride = 1,
     padding = "valid",
     dilation = 1,
     groups = 1,
     channels = "last",
     outputPadding = 0,
-  }: ConvTransposeOptions = {},
-): Tensor {
+  } = options;
   const geometry = { stride, padding, dilation, groups, channels, outputPadding };
   return new Tensor(convolution.convTranspose(nodeOf(input), nodeOf(kernel), geometry));
 }
@@ -243,8 +252,10 @@ export function convTranspose(
 export function maxPool(
   input: Tensor,
   size: PerAxis,
-  { stride, padding = "valid", dilation = 1, channels = "last" }: PoolOptions = {},
+  options: PoolOptions = {},
 ): Tensor {
+  checkNames(options, ["stride", "padding", "dilation", "channels"], "maxPool");
+  const { stride, padding = "valid", dilation = 1, channels = "last" } = options;
   return new Tensor(
     pooling.maxPool(nodeOf(input), size, { stride, padding, dilation, channels }),
   );
@@ -270,9 +281,11 @@ export function maxPool(
 export function averagePool(
   input: Tensor,
   size: PerAxis,
-  { stride, padding = "valid", dilation = 1, channels = "last", countPadding = false }:
-    AveragePoolOptions = {},
+  options: AveragePoolOptions = {},
 ): Tensor {
+  checkNames(options, ["stride", "padding", "dilation", "channels", "countPadding"], "averagePool");
+  const { stride, padding = "valid", dilation = 1, channels = "last", countPadding = false } =
+    options;
   const geometry = { stride, padding, dilation, channels, countPadding };
   return new Tensor(pooling.averagePool(nodeOf(input), size, geometry));
 }
@@ -298,8 +311,10 @@ export function averagePool(
  */
 export function upsample(
   input: Tensor,
-  { scale, size, method = "nearest", alignCorners = false, channels = "last" }: UpsampleOptions,
+  options: UpsampleOptions,
 ): Tensor {
+  checkNames(options, ["scale", "size", "method", "alignCorners", "channels"], "upsample");
+  const { scale, size, method = "nearest", alignCorners = false, channels = "last" } = options;
   const geometry = { scale, size, method, alignCorners, channels };
   return new Tensor(upsampling.upsample(nodeOf(input), geometry));
 }
@@ -329,9 +344,10 @@ export function upsample(
 export function gridSample(
   input: Tensor,
   grid: Tensor,
-  { method = "linear", outside = "zeros", alignCorners = false, channels = "last" }:
-    GridSampleOptions = {},
+  options: GridSampleOptions = {},
 ): Tensor {
+  checkNames(options, ["method", "outside", "alignCorners", "channels"], "gridSample");
+  const { method = "linear", outside = "zeros", alignCorners = false, channels = "last" } = options;
   const geometry = { method, outside, alignCorners, channels };
   return new Tensor(
     sampling.gridSample(nodeOf(input, "gridSample"), nodeOf(grid, "gridSample"), geometry),

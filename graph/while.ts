@@ -8,7 +8,7 @@
 import { apply, avalOf, broadcastTo, fill, loop as loopNode, parameter, where } from "./build.ts";
 import { anyFlag, carryChecks, collectChecks, demandsOf, noteCheck } from "./check.ts";
 import { closeOver } from "./close.ts";
-import { describe } from "./describe.ts";
+import { checkNames, describe } from "./describe.ts";
 import type { Node } from "./node.ts";
 import { auto } from "./loops/auto.ts";
 import type { Plan } from "./loops/replay.ts";
@@ -93,6 +93,7 @@ export function whileLoop<C>(
 ): [carry: C, steps: Tensor] {
   const name = options.name ?? (body.name === "" ? "while" : body.name);
   const action = `loop ${options.name ?? nameOf(body)}`;
+  checkNames(options, ["maximum", "backward", "name"], action);
   const maximum = options.maximum ?? mostSteps;
   if (!Number.isInteger(maximum) || maximum < 1 || maximum > mostSteps) {
     throw new RangeError(

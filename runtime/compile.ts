@@ -8,7 +8,7 @@
  */
 import type { OutsidePlan, Program } from "../compile/program.ts";
 import { fill, leaf } from "../graph/build.ts";
-import { describe } from "../graph/describe.ts";
+import { checkNames, describe } from "../graph/describe.ts";
 import { is } from "../graph/node.ts";
 import { sameShape } from "../graph/shape.ts";
 import { insideTransform } from "../graph/scope.ts";
@@ -166,6 +166,7 @@ export function compile<A extends readonly unknown[], R>(
   if (typeof f !== "function") {
     throw new TypeError(`Cannot compile: it is a ${typeof f}, expected a function`);
   }
+  checkNames(options, ["donate", "memory", "offload", "name"], `compile ${f.name || "a function"}`);
   const { donate } = options;
   if (donate !== undefined && !Array.isArray(donate)) {
     throw new TypeError(

@@ -6,6 +6,7 @@
  * @module
  */
 import type { Target } from "../compile/program.ts";
+import { checkNames } from "../graph/describe.ts";
 import { type Choices, driverVersion, type Identity, loadChoices } from "./choices.ts";
 import { DeviceError, DeviceLostError, ErrorLog } from "./errors.ts";
 import { Verdicts } from "./verdicts.ts";
@@ -125,6 +126,7 @@ export function environment(name: string): string | undefined {
 
 /** Options with the environment and the defaults filled in. */
 export function complete(options: InitOptions): Required<InitOptions> {
+  checkNames(options, ["software", "powerPreference", "tuning"], "init");
   // A variable that is set to nothing says nothing.
   const software = options.software ?? (environment("RETROGRAD_SOFTWARE") || "allow");
   if (software !== "allow" && software !== "require" && software !== "refuse") {

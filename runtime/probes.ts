@@ -39,14 +39,18 @@ export function load(context: Context, program: Program, options?: LoadOptions):
   return new LoadedProgram(context, program, options);
 }
 
-/** Whether a probe takes no more than a program's budget leaves. */
+/** Bytes that a probe may take where nobody said how many there are. */
+const mostBytes = 256 * 2 ** 20;
+
+/** Whether a probe takes no more than a program's budget leaves, or than is no trouble. */
 function fits({ ledger }: Context, { budget }: Program, { given, ways }: Probe): boolean {
-  if (budget === undefined) return true;
-  const { live, kinds } = ledger.report();
   const data = given.reduce((sum, aval) => sum + bytesOf(aval), 0);
   const runs = ways.flatMap(({ runs }) => runs)
     .reduce((sum, { program: { memory } }) => sum + memory.peak - memory.arguments, 0);
-  return live - kinds.idle.live + ways.length * data + runs <= budget;
+  const bytes = ways.length * data + runs;
+  if (budget === undefined) return bytes <= mostBytes;
+  const { live, kinds } = ledger.report();
+  return live - kinds.idle.live + bytes <= budget;
 }
 
 /** Elements that are compared, at least, and how often, at least and at most. */

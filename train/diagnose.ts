@@ -8,6 +8,7 @@
  * @module
  */
 import { onesLike, tensor, zeros } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { dtypes, isFloat, type TypedArray } from "../graph/dtype.ts";
 import { key as keyOf } from "../graph/random.ts";
 import { readAll, Tensor } from "../graph/tensor.ts";
@@ -161,6 +162,19 @@ function flatOf({ ones, other, tangent }: Slopes, output: TypedArray): number | 
   return flat / Math.max(1, ones.length);
 }
 
+/** The names of {@linkcode DiagnoseOptions}. */
+const optionNames = [
+  "params",
+  "state",
+  "loss",
+  "optimizer",
+  "train",
+  "seed",
+  "lipschitz",
+  "steps",
+  "name",
+];
+
 /**
  * Takes a model's step apart and says what is wrong: per layer the norms of activations and
  * gradients and their ratio from layer to layer, dead units, saturation, local Lipschitz constants;
@@ -197,6 +211,7 @@ export async function diagnose(
 ): Promise<Diagnosis> {
   const { seed = 0, train = true, loss = defaultLoss, lipschitz = true, steps = 24 } = options;
   const name = options.name ?? model.name;
+  checkNames(options, optionNames, `diagnose ${name}`);
   const { x } = batch;
   if (!(x instanceof Tensor) || x.size === 0) {
     throw new TypeError(`Cannot diagnose ${name}: x is ${x}, expected a tensor of some samples`);

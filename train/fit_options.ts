@@ -88,3 +88,25 @@ export interface MemorySample {
   readonly live: number;
   readonly peak: number;
 }
+
+/** The names of {@linkcode FitOptions}. */
+export const fitOptionNames: readonly string[] = [
+  "model",
+  "loss",
+  "accuracy",
+  "optimizer",
+  "train",
+  "validation",
+  "epochs",
+  "batch",
+  "seed",
+  "patience",
+  "plateau",
+  "stepsPerSubmit",
+  "out",
+  "resume",
+  "settings",
+  "sink",
+  "signals",
+  "abort",
+];

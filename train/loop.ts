@@ -8,13 +8,20 @@
  */
 import { expectWritable } from "../data/durable.ts";
 import { tensor } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { is } from "../graph/node.ts";
 import type { MemoryKind } from "../graph/storage.ts";
 import { readAll, Tensor } from "../graph/tensor.ts";
 import { leaves, map, type Tree } from "../optim/tree.ts";
 import { memory } from "../runtime/init.ts";
 import { Evaluator } from "./evaluate.ts";
-import type { FitOptions, FitResult, MemorySample, Stop } from "./fit_options.ts";
+import {
+  fitOptionNames,
+  type FitOptions,
+  type FitResult,
+  type MemorySample,
+  type Stop,
+} from "./fit_options.ts";
 import { showLoss, showSeconds, showShare } from "./format.ts";
 import { Interrupt } from "./interrupt.ts";
 import { Pauses } from "./pauses.ts";
@@ -108,6 +115,7 @@ class Run<P extends Tree> {
 
   /** A run at its beginning, or where it was left. */
   static async begin<P extends Tree>(options: FitOptions<P>): Promise<Run<P>> {
+    checkNames(options, fitOptionNames, "train");
     const { optimizer, train, out, batch = 128, seed = 0, plateau } = options;
     for (const name of ["epochs", "patience"] as const) {
       const count = options[name];

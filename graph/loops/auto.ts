@@ -6,6 +6,7 @@
  * @module
  */
 import type { Gauge } from "../check.ts";
+import { checkNames } from "../describe.ts";
 import type { Strategy } from "../scan.ts";
 import type { Plan, When } from "./replay.ts";
 
@@ -92,7 +93,9 @@ const known = new Map<string, AutoPlan>();
  * assertEquals(await little(x).array(), await rg.grad(wave("store"))(x).array());
  * ```
  */
-export function auto({ reverse, host, disk }: AutoOptions = {}): Strategy {
+export function auto(options: AutoOptions = {}): Strategy {
+  checkNames(options, ["reverse", "host", "disk"], "make auto");
+  const { reverse, host, disk } = options;
   for (const [store, count] of [["host", host], ["disk", disk]] as const) {
     if (count === undefined || Number.isSafeInteger(count) && count >= 0) continue;
     throw new RangeError(

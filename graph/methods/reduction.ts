@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { checkNames } from "../describe.ts";
 import * as reductions from "../functions/reduction.ts";
 import type { Tensor } from "../tensor.ts";
 import { MovementTensor } from "./movement.ts";
@@ -42,6 +43,12 @@ export interface NormOptions extends ReduceOptions {
   readonly order?: number;
 }
 
+/** Whether reduced axes stay, of options that may have further names. */
+function keepDims(options: ReduceOptions, action: string, ...further: string[]): boolean {
+  checkNames(options, ["keepDims", ...further], action);
+  return options.keepDims ?? false;
+}
+
 /** The reductions; every method returns a new tensor. */
 export abstract class ReductionTensor extends MovementTensor {
   /**
@@ -59,13 +66,13 @@ export abstract class ReductionTensor extends MovementTensor {
    * assertEquals(await x.sum(-1, { keepDims: true }).array(), [[6], [15]]);
    * ```
    */
-  sum(axis?: AxisSpec, { keepDims = false }: ReduceOptions = {}): Tensor {
-    return this.wrap(reductions.reduction("sum", this.node, axis, keepDims));
+  sum(axis?: AxisSpec, options: ReduceOptions = {}): Tensor {
+    return this.wrap(reductions.reduction("sum", this.node, axis, keepDims(options, "sum")));
   }
 
   /** The product; bool counts in i32. */
-  prod(axis?: AxisSpec, { keepDims = false }: ReduceOptions = {}): Tensor {
-    return this.wrap(reductions.reduction("prod", this.node, axis, keepDims));
+  prod(axis?: AxisSpec, options: ReduceOptions = {}): Tensor {
+    return this.wrap(reductions.reduction("prod", this.node, axis, keepDims(options, "prod")));
   }
 
   /**
@@ -73,8 +80,8 @@ export abstract class ReductionTensor extends MovementTensor {
    *
    * @throws {RangeError} if there are no elements to compare.
    */
-  max(axis?: AxisSpec, { keepDims = false }: ReduceOptions = {}): Tensor {
-    return this.wrap(reductions.reduction("max", this.node, axis, keepDims));
+  max(axis?: AxisSpec, options: ReduceOptions = {}): Tensor {
+    return this.wrap(reductions.reduction("max", this.node, axis, keepDims(options, "max")));
   }
 
   /**
@@ -82,36 +89,35 @@ export abstract class ReductionTensor extends MovementTensor {
    *
    * @throws {RangeError} if there are no elements to compare.
    */
-  min(axis?: AxisSpec, { keepDims = false }: ReduceOptions = {}): Tensor {
-    return this.wrap(reductions.reduction("min", this.node, axis, keepDims));
+  min(axis?: AxisSpec, options: ReduceOptions = {}): Tensor {
+    return this.wrap(reductions.reduction("min", this.node, axis, keepDims(options, "min")));
   }
 
   /** The arithmetic mean, a float; NaN of no elements. */
-  mean(axis?: AxisSpec, { keepDims = false }: ReduceOptions = {}): Tensor {
-    return this.wrap(reductions.mean(this.node, axis, keepDims));
+  mean(axis?: AxisSpec, options: ReduceOptions = {}): Tensor {
+    return this.wrap(reductions.mean(this.node, axis, keepDims(options, "mean")));
   }
 
   /** The mean square distance from the mean, a float, computed in two passes. */
-  variance(
-    axis?: AxisSpec,
-    { correction = 0, keepDims = false }: VarianceOptions = {},
-  ): Tensor {
-    return this.wrap(reductions.variance(this.node, axis, correction, keepDims));
+  variance(axis?: AxisSpec, options: VarianceOptions = {}): Tensor {
+    const keep = keepDims(options, "variance", "correction"), { correction = 0 } = options;
+    return this.wrap(reductions.variance(this.node, axis, correction, keep));
   }
 
   /** The square root of the variance; of equal elements its gradient is 0. */
-  std(axis?: AxisSpec, { correction = 0, keepDims = false }: VarianceOptions = {}): Tensor {
-    return this.wrap(reductions.deviation(this.node, axis, correction, keepDims));
+  std(axis?: AxisSpec, options: VarianceOptions = {}): Tensor {
+    const keep = keepDims(options, "std", "correction"), { correction = 0 } = options;
+    return this.wrap(reductions.deviation(this.node, axis, correction, keep));
   }
 
   /** True where all elements are not 0, and of no elements. Result: bool. */
-  all(axis?: AxisSpec, { keepDims = false }: ReduceOptions = {}): Tensor {
-    return this.wrap(reductions.quantifier("all", this.node, axis, keepDims));
+  all(axis?: AxisSpec, options: ReduceOptions = {}): Tensor {
+    return this.wrap(reductions.quantifier("all", this.node, axis, keepDims(options, "all")));
   }
 
   /** True where any element is not 0. Result: bool. */
-  any(axis?: AxisSpec, { keepDims = false }: ReduceOptions = {}): Tensor {
-    return this.wrap(reductions.quantifier("any", this.node, axis, keepDims));
+  any(axis?: AxisSpec, options: ReduceOptions = {}): Tensor {
+    return this.wrap(reductions.quantifier("any", this.node, axis, keepDims(options, "any")));
   }
 
   /**
@@ -120,8 +126,8 @@ export abstract class ReductionTensor extends MovementTensor {
    *
    * @throws {RangeError} if there are no elements to compare.
    */
-  argmax(axis?: number, { keepDims = false }: ReduceOptions = {}): Tensor {
-    return this.wrap(reductions.arg("argmax", this.node, axis, keepDims));
+  argmax(axis?: number, options: ReduceOptions = {}): Tensor {
+    return this.wrap(reductions.arg("argmax", this.node, axis, keepDims(options, "argmax")));
   }
 
   /**
@@ -130,8 +136,8 @@ export abstract class ReductionTensor extends MovementTensor {
    *
    * @throws {RangeError} if there are no elements to compare.
    */
-  argmin(axis?: number, { keepDims = false }: ReduceOptions = {}): Tensor {
-    return this.wrap(reductions.arg("argmin", this.node, axis, keepDims));
+  argmin(axis?: number, options: ReduceOptions = {}): Tensor {
+    return this.wrap(reductions.arg("argmin", this.node, axis, keepDims(options, "argmin")));
   }
 
   /**
@@ -139,8 +145,8 @@ export abstract class ReductionTensor extends MovementTensor {
    *
    * @throws {RangeError} if there are no elements.
    */
-  logSumExp(axis?: AxisSpec, { keepDims = false }: ReduceOptions = {}): Tensor {
-    return this.wrap(reductions.logSumExp(this.node, axis, keepDims));
+  logSumExp(axis?: AxisSpec, options: ReduceOptions = {}): Tensor {
+    return this.wrap(reductions.logSumExp(this.node, axis, keepDims(options, "logSumExp")));
   }
 
   /**
@@ -149,8 +155,9 @@ export abstract class ReductionTensor extends MovementTensor {
    *
    * @throws {RangeError} if the order is neither positive nor -Infinity.
    */
-  norm(axis?: AxisSpec, { order = 2, keepDims = false }: NormOptions = {}): Tensor {
-    return this.wrap(reductions.norm(this.node, order, axis, keepDims));
+  norm(axis?: AxisSpec, options: NormOptions = {}): Tensor {
+    const keep = keepDims(options, "norm", "order"), { order = 2 } = options;
+    return this.wrap(reductions.norm(this.node, order, axis, keep));
   }
 
   /**

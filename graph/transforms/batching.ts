@@ -6,6 +6,7 @@
  */
 import { apply, avalOf, broadcastTo, cast, iota, parameter, permute, reshape } from "../build.ts";
 import { anyFlag, collectChecks, noteCheck } from "../check.ts";
+import { checkNames } from "../describe.ts";
 import { pushforward } from "../jvp.ts";
 import type { Aval, Node } from "../node.ts";
 import { normalizeAxis, type Shape, sizeOf } from "../shape.ts";
@@ -91,9 +92,11 @@ function frontToAxis(x: Node, axis: number): Node {
  */
 export function vmap<A extends readonly unknown[], R>(
   f: (...args: A) => R,
-  { inAxes = 0, outAxes = 0 }: VmapOptions = {},
+  options: VmapOptions = {},
 ): (...args: A) => R {
   const action = `vmap ${nameOf(f)}`;
+  checkNames(options, ["inAxes", "outAxes"], action);
+  const { inAxes = 0, outAxes = 0 } = options;
   return (...args: A): R => {
     if (Array.isArray(inAxes) && inAxes.length !== args.length) {
       throw new TypeError(

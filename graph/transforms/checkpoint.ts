@@ -13,7 +13,7 @@
 import { again, apply, avalOf, call, mark, parameter, rebuild } from "../build.ts";
 import { closeOver } from "../close.ts";
 import { collectChecks, noteCheck } from "../check.ts";
-import { describe } from "../describe.ts";
+import { checkNames, describe } from "../describe.ts";
 import { isFloat } from "../dtype.ts";
 import type { DType } from "../dtype.ts";
 import type { Outside } from "../loops/replay.ts";
@@ -148,11 +148,13 @@ export interface CheckpointOptions {
  */
 export function checkpoint<A extends readonly unknown[], R>(
   f: (...args: A) => R,
-  { policy = policies.nothingSaveable }: CheckpointOptions = {},
+  options: CheckpointOptions = {},
 ): (...args: A) => R {
   if (typeof f !== "function") {
     throw new TypeError(`Cannot checkpoint: ${describe(f)}, expected a function`);
   }
+  checkNames(options, ["policy"], `checkpoint ${nameOf(f)}`);
+  const { policy = policies.nothingSaveable } = options;
   if (typeof policy !== "function") {
     throw new TypeError(
       `Cannot checkpoint ${nameOf(f)}: the policy is ${describe(policy)}, expected a function, ` +

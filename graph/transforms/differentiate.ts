@@ -6,7 +6,7 @@
  * @module
  */
 import { apply, fill, mark } from "../build.ts";
-import { describe } from "../describe.ts";
+import { checkNames, describe } from "../describe.ts";
 import { isFloat } from "../dtype.ts";
 import { pushforward } from "../jvp.ts";
 import { showShape } from "../shape.ts";
@@ -132,9 +132,11 @@ export function valueAndGrad<
 ): (...args: A) => [[Tensor, X], Gradient<A, N>];
 export function valueAndGrad(
   f: (...args: never[]) => unknown,
-  { argnums = 0, hasAux = false }: GradOptions = {},
+  options: GradOptions = {},
 ): (...args: readonly unknown[]) => [unknown, unknown] {
   const action = "differentiate";
+  checkNames(options, ["argnums", "hasAux"], `${action} ${nameOf(f)}`);
+  const { argnums = 0, hasAux = false } = options;
   const positions = typeof argnums === "number" ? [argnums] : argnums;
   const differentiated = (...args: readonly unknown[]): [unknown, unknown] => {
     const { args: marked, parts, marks } = markArguments(action, f, args, positions);
