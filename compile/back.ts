@@ -253,7 +253,7 @@ class Back implements PreparedLoop {
     }
     const same = this.target.probes!.same(probe.key);
     const why = same === undefined
-      ? "which is used once it was seen to have the same bits"
+      ? "which is used once it was tried, where there is room to, and had the same bits"
       : !same
       ? "which has other bits on this device"
       : isAllowed
