@@ -245,9 +245,10 @@ export interface ReverseOptions<C, X> {
  * assertAlmostEquals(reversed as number, await rg.grad(swing("store"))(x).item() as number, 1e-4);
  * ```
  */
-export function reverse<C, X>(options: ReverseOptions<C, X>): Strategy {
-  checkNames(options, ["inverse", "exact", "tape"], "make reverse");
-  const { inverse, exact = false, tape: given } = options;
+export function reverse<C, X>(
+  // Often an integrator with its inverse, and what else there is of it.
+  { inverse, exact = false, tape: given }: ReverseOptions<C, X>,
+): Strategy {
   if (typeof inverse !== "function") {
     throw new TypeError(
       `Cannot make reverse: inverse is ${String(inverse)}, expected a function of the carry and x`,

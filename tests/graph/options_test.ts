@@ -20,7 +20,6 @@ const calls: Readonly<Record<string, (options: never) => unknown>> = {
   revolve: (o) => rg.revolve(Object.assign({ snapshots: 2 }, o)),
   online: (o) => rg.online(Object.assign({ snapshots: 2 }, o)),
   offload: (o) => rg.offload(Object.assign({ device: 2 }, o)),
-  reverse: (o) => rg.reverse(Object.assign({ inverse: same }, o)),
   auto: (o) => rg.auto(o),
   sketch: (o) => rg.sketch(same, Object.assign({ keep: 0.5, key: rg.random.key(0) }, o)),
   sum: (o) => x.sum(0, o),
