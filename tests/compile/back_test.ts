@@ -159,7 +159,7 @@ Deno.test("inverse and pull of pendulums are one dispatch, where they were seen 
         assertEquals(plain!.probes, []);
         assert(same!.print("regions").includes("one program: 1 dispatch in place of 2"));
         assert(differs!.print("regions").includes("other bits on this device"));
-        assert(unknown!.print("regions").includes("once it was seen to have the same bits"));
+        assert(unknown!.print("regions").includes("once it was tried, where there is room to"));
         return same!;
       });
       // Forward a step, back a step, and nothing besides.
