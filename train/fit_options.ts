@@ -89,24 +89,27 @@ export interface MemorySample {
   readonly peak: number;
 }
 
+/** The names of {@linkcode FitOptions}: all of them, which the type sees to. */
+const named: { readonly [N in keyof FitOptions]-?: true } = {
+  model: true,
+  loss: true,
+  accuracy: true,
+  optimizer: true,
+  train: true,
+  validation: true,
+  epochs: true,
+  batch: true,
+  seed: true,
+  patience: true,
+  plateau: true,
+  stepsPerSubmit: true,
+  out: true,
+  resume: true,
+  settings: true,
+  sink: true,
+  signals: true,
+  abort: true,
+};
+
 /** The names of {@linkcode FitOptions}. */
-export const fitOptionNames: readonly string[] = [
-  "model",
-  "loss",
-  "accuracy",
-  "optimizer",
-  "train",
-  "validation",
-  "epochs",
-  "batch",
-  "seed",
-  "patience",
-  "plateau",
-  "stepsPerSubmit",
-  "out",
-  "resume",
-  "settings",
-  "sink",
-  "signals",
-  "abort",
-];
+export const fitOptionNames: readonly string[] = Object.keys(named);
