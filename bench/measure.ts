@@ -152,6 +152,8 @@ export interface Measured {
   readonly hosts: readonly number[];
   /** Likewise of a loop of the same calls and nothing else, in turns with them. */
   readonly bares: readonly number[];
+  /** Likewise of as many dispatches of one pipeline with one bind group. */
+  readonly leasts: readonly number[];
   /** Per run, in the rounds. */
   readonly dispatches: number;
   readonly submits: number;
@@ -205,15 +207,17 @@ export async function measure(
   };
   // What is checked comes before, since the loop of the same calls is no run of anybody's.
   const values = await checks();
-  const hosts: number[] = [], bares: number[] = [];
+  const hosts: number[] = [], bares: number[] = [], leasts: number[] = [];
   if (asksHost && host !== undefined) {
     const bare = await bareCalls(host);
     while (hosts.length < hostRuns) {
       hosts.push(await host());
-      if (bare !== undefined) bares.push(await bare.run());
+      if (bare === undefined) continue;
+      bares.push(await bare.run());
+      leasts.push(await bare.least());
     }
   }
-  const found = { ...measured, hosts, bares, checks: values };
+  const found = { ...measured, hosts, bares, leasts, checks: values };
   if (device.error !== undefined) throw new Error(`The device reported: ${device.error}`);
   return found;
 }

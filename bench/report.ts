@@ -101,6 +101,13 @@ const quantities: readonly Quantity[] = [
     onlyAsked: ({ hostMs }) => hostMs !== undefined,
   },
   {
+    name: "as many dispatches of one kind",
+    unit: "ms",
+    values: ({ leasts }) => leasts,
+    bar: () => undefined,
+    onlyAsked: ({ hostMs }) => hostMs !== undefined,
+  },
+  {
     name: "dispatches",
     unit: "",
     values: ({ dispatches }) => [dispatches],
