@@ -11,12 +11,7 @@ import type { Node } from "../node.ts";
 import { classify, toFloat, toNumber } from "./elementwise.ts";
 import { isFloat } from "../dtype.ts";
 import { log1p } from "./numerics.ts";
-
-const add = (a: Operand, b: Operand): Node => binary("add", a, b);
-const sub = (a: Operand, b: Operand): Node => binary("sub", a, b);
-const mul = (a: Operand, b: Operand): Node => binary("mul", a, b);
-const div = (a: Operand, b: Operand): Node => binary("div", a, b);
-const less = (a: Operand, b: Operand): Node => binary("less", a, b);
+import { add, and, div, equal, less, lessEqual, mul, or, sub } from "./operators.ts";
 
 /** (1 - x)·(1 + x), whose root is the other side of the triangle. */
 const rest = (x: Node): Node => mul(sub(1, x), add(x, 1));
@@ -64,15 +59,15 @@ export function atan2(a: Operand, b: Operand): Node {
   const steep = less(width, height);
   const near = where(steep, width, height), far = where(steep, height, width);
   // 0/0 is the angle 0, ∞/∞ that of the diagonal.
-  const zero = binary("equal", far, 0);
-  const endless = binary("and", classify.isInfinite(near), classify.isInfinite(far));
-  const plain = div(where(endless, 1, near), where(binary("or", zero, endless), 1, far));
+  const zero = equal(far, 0);
+  const endless = and(classify.isInfinite(near), classify.isInfinite(far));
+  const plain = div(where(endless, 1, near), where(or(zero, endless), 1, far));
   const slope = where(zero, 0, plain);
   const first = unary("atan", slope);
   const upper = where(steep, sub(Math.PI / 2, first), first);
   const half = where(less(bitcast(q, "i32"), 0), sub(Math.PI, upper), upper);
   const angle = withSignOf(half, p);
-  const missing = binary("or", classify.isNaN(p), classify.isNaN(q));
+  const missing = or(classify.isNaN(p), classify.isNaN(q));
   return cast(where(missing, add(p, q), angle), dtype);
 }
 
@@ -124,7 +119,7 @@ function scaled(x: Node, exponent: Node): Node {
  */
 function logarithm(x: Node, atTwo: number, atE: number): Node {
   const bits = bitcast(x, "u32");
-  const normal = binary("and", binary("lessEqual", 0x00800000, bits), less(bits, 0x7f800000));
+  const normal = and(lessEqual(0x00800000, bits), less(bits, 0x7f800000));
   const held = where(normal, bits, 0x3f800000);
   // Counted from √½: a rest just below 1 belongs to the exponent above.
   const exponent = binary("shiftRight", bitcast(sub(held, 0x3f3504f3), "i32"), 23);
@@ -161,11 +156,11 @@ export function hypot(a: Operand, b: Operand): Node {
   const p = unary("abs", cast(x, "f32")), q = unary("abs", cast(y, "f32"));
   const turned = less(p, q);
   const far = where(turned, q, p), near = where(turned, p, q);
-  const zero = binary("equal", far, 0);
+  const zero = equal(far, 0);
   const ratio = div(where(zero, 0, near), where(zero, 1, far));
   const length = where(zero, 0, mul(far, unary("sqrt", add(mul(ratio, ratio), 1))));
-  const endless = binary("or", classify.isInfinite(p), classify.isInfinite(q));
-  const missing = binary("or", classify.isNaN(p), classify.isNaN(q));
+  const endless = or(classify.isInfinite(p), classify.isInfinite(q));
+  const missing = or(classify.isNaN(p), classify.isNaN(q));
   const finite = where(missing, add(p, q), length);
   return cast(where(endless, Infinity, finite), x.dtype);
 }
@@ -192,7 +187,6 @@ export function bitCount(x: Node): Node {
     );
   }
   const right = (v: Node, n: number): Node => binary("shiftRight", v, n);
-  const and = (v: Node, mask: number): Node => binary("and", v, mask);
   const bits = bitcast(x, "u32");
   const pairs = sub(bits, and(right(bits, 1), 0x55555555));
   const fours = add(and(pairs, 0x33333333), and(right(pairs, 2), 0x33333333));

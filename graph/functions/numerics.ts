@@ -8,15 +8,10 @@
  *
  * @module
  */
-import { binary, fill, unary, where } from "../build.ts";
+import { fill, unary, where } from "../build.ts";
 import type { Node } from "../node.ts";
 import { toFloat } from "./elementwise.ts";
-
-const add = (a: Node | number, b: Node | number): Node => binary("add", a, b);
-const sub = (a: Node | number, b: Node | number): Node => binary("sub", a, b);
-const mul = (a: Node | number, b: Node | number): Node => binary("mul", a, b);
-const div = (a: Node | number, b: Node | number): Node => binary("div", a, b);
-const less = (a: Node | number, b: Node | number): Node => binary("less", a, b);
+import { add, and, div, equal, less, mul, sub } from "./operators.ts";
 
 /** c[0] + c[1]·x + c[2]·x² + …, by Horner's rule. */
 export function polynomial(x: Node, coefficients: readonly number[]): Node {
@@ -48,7 +43,7 @@ const atanhSeries = Array.from({ length: 7 }, (_, i) => 2 / (2 * i + 1));
 /** log(1 + x) = 2·atanh(x / (2 + x)). */
 export function log1p(operand: Node): Node {
   const x = toFloat(operand);
-  const near = binary("and", less(-0.4, x), less(x, 0.5));
+  const near = and(less(-0.4, x), less(x, 0.5));
   const small = where(near, x, 0);
   const s = div(small, add(small, 2));
   const series = mul(s, polynomial(mul(s, s), atanhSeries));
@@ -57,13 +52,13 @@ export function log1p(operand: Node): Node {
 
 /** √x of a sum of squares: where they are all 0, 0 is among its slopes, and is the one that is taken. */
 export function rootOfSum(x: Node): Node {
-  const zero = binary("equal", x, 0);
+  const zero = equal(x, 0);
   return where(zero, 0, unary("sqrt", where(zero, 1, x)));
 }
 
 /** log x of a sum of exponentials: where they are all 0, it is -∞ and moves with none of them. */
 export function logOfSum(x: Node): Node {
-  const zero = binary("equal", x, 0);
+  const zero = equal(x, 0);
   return where(zero, -Infinity, unary("log", where(zero, 1, x)));
 }
 

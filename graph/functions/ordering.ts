@@ -16,7 +16,6 @@ import {
   gather,
   iota,
   loop,
-  type Operand,
   pad,
   parameter,
   permute,
@@ -31,14 +30,7 @@ import type { Node } from "../node.ts";
 import { normalizeAxis, type Shape, showShape, sizeOf } from "../shape.ts";
 import { classify } from "./elementwise.ts";
 import { takeAlongAxis } from "./indexing.ts";
-
-const less = (a: Operand, b: Operand): Node => binary("less", a, b);
-const lessEqual = (a: Operand, b: Operand): Node => binary("lessEqual", a, b);
-const add = (a: Operand, b: Operand): Node => binary("add", a, b);
-const sub = (a: Operand, b: Operand): Node => binary("sub", a, b);
-const and = (a: Node, b: Node): Node => binary("and", a, b);
-const or = (a: Node, b: Node): Node => binary("or", a, b);
-const not = (a: Node): Node => unary("not", a);
+import { add, and, equal, less, lessEqual, mul, not, or, sub, xor } from "./operators.ts";
 
 const LAST = 0xffffffff, SIGN = 0x80000000;
 
@@ -48,11 +40,11 @@ function keysOf(operand: Node, descending: boolean): Node {
   let keys: Node;
   if (isFloat(x.dtype)) {
     const wide = cast(x, "f32");
-    const bits = bitcast(where(binary("equal", wide, 0), 0, wide), "u32");
+    const bits = bitcast(where(equal(wide, 0), 0, wide), "u32");
     // Negative numbers grow towards 0 as their bits fall.
-    const ordered = where(lessEqual(SIGN, bits), not(bits), binary("or", bits, SIGN));
+    const ordered = where(lessEqual(SIGN, bits), not(bits), or(bits, SIGN));
     keys = where(classify.isNaN(wide), LAST, ordered);
-  } else if (x.dtype === "i32") keys = binary("xor", bitcast(x, "u32"), SIGN);
+  } else if (x.dtype === "i32") keys = xor(bitcast(x, "u32"), SIGN);
   else keys = cast(x, "u32");
   return descending ? not(keys) : keys;
 }
@@ -68,10 +60,10 @@ function orderByRank(keys: Node): Node {
   const square = [1, n, n];
   const own = iota(square, 1, "i32"), other = iota(square, 2, "i32");
   const mine = reshape(keys, [rows, n, 1]), theirs = reshape(keys, [rows, 1, n]);
-  const before = or(less(theirs, mine), and(binary("equal", theirs, mine), less(other, own)));
+  const before = or(less(theirs, mine), and(equal(theirs, mine), less(other, own)));
   const rank = reshape(reduce("sum", cast(before, "i32"), [2]), [rows, 1, n]);
   // The inverse: which element has rank i.
-  const found = where(binary("equal", rank, own), other, 0);
+  const found = where(equal(rank, own), other, 0);
   return reshape(reduce("reduceMax", found, [2]), [rows, n]);
 }
 
@@ -112,7 +104,7 @@ function orderByMerging(keys: Node): Node {
   const blocks = reshape(filled, [rows * length / BLOCK, BLOCK]);
   const order = orderByRank(blocks);
   const total = rows * length;
-  const start = binary("mul", iota(blocks.shape, 0, "i32"), BLOCK);
+  const start = mul(iota(blocks.shape, 0, "i32"), BLOCK);
   const first = reshape(cast(add(order, start), "u32"), [total]);
   const line = reshape(filled, [total]);
   // Carries: keys in order, and where each of them was.
@@ -132,7 +124,7 @@ function orderByMerging(keys: Node): Node {
     { length: levels, carries: 2, stacked: 1, reverse: false },
   );
   const positions = reshape(cast(last!, "i32"), [rows, length]);
-  const own = sub(positions, binary("mul", iota([rows, 1], 0, "i32"), length));
+  const own = sub(positions, mul(iota([rows, 1], 0, "i32"), length));
   return slice(own, [0, 0], [rows, n]);
 }
 

@@ -24,10 +24,7 @@ import {
   spatialRank,
 } from "./geometry.ts";
 import { polynomial } from "./numerics.ts";
-
-const add = (a: Operand, b: Operand): Node => binary("add", a, b);
-const sub = (a: Operand, b: Operand): Node => binary("sub", a, b);
-const mul = (a: Operand, b: Operand): Node => binary("mul", a, b);
+import { add, and, equal, less, lessEqual, mul, sub } from "./operators.ts";
 
 /** How places become elements. */
 export interface SamplingGeometry {
@@ -118,10 +115,10 @@ export function gridSample(
     const { first, weights } = around[method](clip(place, -FAR, FAR));
     const tap = iota(line.map((_, axis) => axis === 2 + i ? weights.length : 1), 2 + i, "i32");
     const index = within[outside](add(cast(first, "i32"), tap), n, alignCorners);
-    const fits = binary("and", binary("lessEqual", 0, index), binary("less", index, n));
+    const fits = and(lessEqual(0, index), less(index, n));
     position = add(mul(position, n), index);
-    inside = binary("and", inside, fits);
-    weight = mul(weight, weights.map((w, k) => where(binary("equal", tap, k), w, 0)).reduce(add));
+    inside = and(inside, fits);
+    weight = mul(weight, weights.map((w, k) => where(equal(tap, k), w, 0)).reduce(add));
   });
   const lines = reshape(cast(x, "f32"), [sizeOf(x.shape) / Math.max(1, width), width]);
   const rows = gather(lines, where(inside, position, 0));

@@ -7,8 +7,9 @@
  *
  * @module
  */
-import { binary, fill, type Operand } from "../build.ts";
+import { binary, fill } from "../build.ts";
 import type { Node } from "../node.ts";
+import { add, and, mul, or, xor } from "./operators.ts";
 
 const PARITY = 0x1bd11bda;
 const rotations = [[13, 15, 26, 6], [17, 29, 16, 24]] as const;
@@ -16,12 +17,9 @@ const rotations = [[13, 15, 26, 6], [17, 29, 16, 24]] as const;
 const GROUPS = 5;
 
 const word = (value: number): Node => fill(value, [], "u32");
-const add = (a: Node, b: Operand): Node => binary("add", a, b);
-const xor = (a: Node, b: Operand): Node => binary("xor", a, b);
 
 function rotate(x: Node, places: number): Node {
-  return binary(
-    "or",
+  return or(
     binary("shiftLeft", x, word(places)),
     binary("shiftRight", x, word(32 - places)),
   );
@@ -66,9 +64,9 @@ export function threefryOf(key: Words, counter: Words): Words {
 /** The upper word of the 64-bit product of a word and a constant, and the lower one. */
 export function multiplyWide(a: Node, constant: number): { high: Node; low: Node } {
   const mask = word(0xffff), half = word(16);
-  const lower = (x: Node) => binary("and", x, mask);
+  const lower = (x: Node) => and(x, mask);
   const upper = (x: Node) => binary("shiftRight", x, half);
-  const times = (x: Node, n: number) => binary("mul", x, word(n));
+  const times = (x: Node, n: number) => mul(x, word(n));
   const bl = constant & 0xffff, bh = constant >>> 16;
   // No sum below exceeds 2^32 - 1: (2^16 - 1)² + 2·(2^16 - 1) is exactly that.
   const mid = add(times(upper(a), bl), upper(times(lower(a), bl)));
