@@ -120,7 +120,8 @@ export function firstLength<Y extends Tree>(
     1,
     bend.maximum(1e-15).reciprocal().mul(0.01).pow(1 / order),
   ).minimum(guess.mul(100));
-  return where(length.isFinite(), length, 1e-3);
+  // Where nothing may be wrong, as at 0 with no atol, the rule has no answer: NaN, or no length at all.
+  return where(length.greater(0), length, 1e-3);
 }
 
 /** The length after a step of a length: by its error, and that of the last accepted one. */

@@ -228,6 +228,14 @@ Deno.test("empty solutions are what they should be", async () => {
   assertEquals(await rg.odeSolve(neg, rg.zeros([2]), rest).array(), [0, 0]);
 });
 
+Deno.test("a solution that begins at 0 may leave it, though nothing may be wrong there", async () => {
+  const end = rg.odeSolve((y: T) => y.neg().add(1), rg.zeros([2]), {
+    t1: 1,
+    tolerance: { rtol: 1e-5, atol: 0 },
+  });
+  for (const y of await end.data()) assertAlmostEquals(y, 1 - Math.exp(-1), 1e-5);
+});
+
 Deno.test("what cannot be solved within a tolerance is refused", () => {
   const y = rg.tensor([1]), field = (y: T): T => y;
   const refused = (
