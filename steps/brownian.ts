@@ -14,6 +14,7 @@ import { loop } from "../graph/scan.ts";
 import { Tensor } from "../graph/tensor.ts";
 import { vmap } from "../graph/transforms.ts";
 import { flatten, unflatten } from "../graph/tree.ts";
+import { sharesOf } from "./dense.ts";
 import {
   add,
   addScaled,
@@ -63,6 +64,7 @@ const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
  * the same. It takes `levels` draws to find a value, and no memory.
  *
  * @throws {RangeError} if `levels` is no integer from 1 to 24.
+ * @throws {CheckError} at the next await, if a time is not from t0 to t1.
  *
  * @example
  * ```ts
@@ -77,13 +79,26 @@ const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
  * ```
  */
 export function brownianPath<Y extends Tree>(options: BrownianPathOptions<Y>): BrownianPath<Y> {
-  const { key, like, t0 = 0, t1, levels = 20 } = options;
+  const { t0 = 0, t1, levels = 20 } = options;
   if (!Number.isInteger(levels) || levels < 1 || levels > 24) {
     throw new RangeError(
       `Cannot make a Brownian path: levels is ${levels}, expected an integer from 1 to 24`,
     );
   }
-  const span = ones([]).mul(plus(t1, negated(t0)));
+  const start = ones([]).mul(t0), span = ones([]).mul(plus(t1, negated(t0)));
+  const path = pathOver(span, { ...options, levels });
+  const shareOf = (t: Tensor): Tensor => sharesOf(t, start, span, "a time of a Brownian path");
+  return {
+    at: (t) => path.at(shareOf(t)),
+    between: (from, to) => path.between(shareOf(from), shareOf(to)),
+  };
+}
+
+/** The path over an interval of this length, by shares of it: exact wherever the interval begins. */
+export function pathOver<Y extends Tree>(
+  span: Tensor,
+  { key, like, levels }: Pick<BrownianPathOptions<Y>, "key" | "like"> & { readonly levels: number },
+): BrownianPath<Y> {
   const { leaves, structure } = flatten(like, isTensor, "like");
   /** Normal numbers of a cell of the tree, of a standard deviation. */
   const draw = (cell: Tensor, deviation: Tensor): Y => {
@@ -94,7 +109,7 @@ export function brownianPath<Y extends Tree>(options: BrownianPathOptions<Y>): B
     return unflatten(structure, drawn) as Y;
   };
   type Cell = { low: Y; high: Y; cell: Tensor; place: Tensor; deviation: Tensor };
-  const at = (t: Tensor): Y => {
+  const at = (share: Tensor): Y => {
     const root = span.abs().sqrt();
     const zero = ones([], { dtype: "u32" }).sub(1);
     const end = loop(
@@ -113,7 +128,7 @@ export function brownianPath<Y extends Tree>(options: BrownianPathOptions<Y>): B
         low: map((x) => x.mul(0), draw(zero, root)),
         high: draw(zero, root),
         cell: zero.add(1),
-        place: t.sub(t0).div(span).clip(0, 1),
+        place: share,
         deviation: root.mul(0.5),
       },
       { length: levels, name: "brownianPath" },

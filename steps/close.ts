@@ -39,11 +39,11 @@ export function merged(captured: readonly Tensor[], varying: readonly Tensor[]):
 }
 
 /** Throws unless a rate of change has the structure and the shapes of a state, and is of floats. */
-function checkRate(y: Parts, rate: Parts): void {
+function checkRate(action: string, name: string, y: Parts, rate: Parts): void {
   const found = difference(y.structure, rate.structure);
   if (found !== undefined) {
     throw new TypeError(
-      `Cannot solve an ODE: y0 and what the field returned differ ${found}, expected the same ` +
+      `Cannot ${action}: y0 and what the ${name} returned differ ${found}, expected the same ` +
         "structure",
     );
   }
@@ -51,7 +51,7 @@ function checkRate(y: Parts, rate: Parts): void {
     const { shape: given, dtype } = rate.nodes[i]!;
     if (sameShape(given, shape) && isFloat(dtype)) return;
     throw new TypeError(
-      `Cannot solve an ODE: the field returned ${dtype}${showShape(given)} for ${
+      `Cannot ${action}: the ${name} returned ${dtype}${showShape(given)} for ${
         leafName("y", y, i)
       }, expected floats of ${showShape(shape)} as y0 has`,
     );
@@ -59,10 +59,14 @@ function checkRate(y: Parts, rate: Parts): void {
 }
 
 /** The field, with what it returns looked at. */
-export function checkedField<Y extends Tree>(field: Field<Y>): Field<Y> {
+export function checkedField<Y extends Tree>(
+  field: Field<Y>,
+  action = "solve an ODE",
+  name = "field",
+): Field<Y> {
   return (y, t) => {
     const rate = field(y, t);
-    checkRate(partsOf(y, "y"), partsOf(rate, "the rate"));
+    checkRate(action, name, partsOf(y, "y"), partsOf(rate, "the rate"));
     return rate;
   };
 }
@@ -82,7 +86,7 @@ export function closeField<Y extends Tree>(field: Field<Y>, y: Y, t: Tensor): Cl
       "the rate",
     );
   });
-  checkRate(given, slope);
+  checkRate("solve an ODE", "field", given, slope);
   const flags = checks.map(({ flag }) => flag);
   const { graph, captured } = closeOver("field", parameters, [...slope.nodes, ...flags]);
   const fieldOf = (others: readonly Tensor[]): Field<Y> => (y, t) => {

@@ -7,11 +7,18 @@
 import { reverse } from "../checkpoint/strategy.ts";
 import { arange } from "../graph/create.ts";
 import { concatenate } from "../graph/operations.ts";
-import { type Backward, scan } from "../graph/scan.ts";
+import { describe } from "../graph/describe.ts";
+import { type Backward, scan, type Strategy } from "../graph/scan.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkedField } from "./close.ts";
 import type { Solver } from "./continuous.ts";
-import { type Course, courseOf, type SolveMethod, withoutInverse } from "./methods.ts";
+import {
+  type Course,
+  courseOf,
+  reversibleNames,
+  type SolveMethod,
+  withoutInverse,
+} from "./methods.ts";
 import type { Problem, Solution } from "./problem.ts";
 import { map, type Tree } from "./tree.ts";
 
@@ -26,9 +33,17 @@ function backwardOf<Y extends Tree>(
   action: string,
   backward: SolveBackward,
   { inverse }: Course<Y>,
+  reversible: readonly string[],
 ): Backward {
-  if (backward !== "reverse" && typeof backward !== "function") return backward;
-  if (inverse === undefined) throw withoutInverse(action);
+  if (backward !== "reverse" && typeof backward !== "function") {
+    const { plan } = (backward ?? {}) as Partial<Strategy>;
+    if (backward === "store" || backward === "auto" || plan !== undefined) return backward;
+    throw new TypeError(
+      `Cannot ${action}: backward is ${describe(backward)}, expected "store", "auto", "reverse", ` +
+        "what revolve, online or offload returns, or a function of the inverse",
+    );
+  }
+  if (inverse === undefined) throw withoutInverse(action, reversible);
   return typeof backward === "function"
     ? backward(inverse)
     : reverse<Tree, Tensor>({ inverse, exact: "tape" });
@@ -44,6 +59,7 @@ export function follow<Y extends Tree>(
     readonly backward?: SolveBackward | undefined;
   },
   all: boolean,
+  reversible = reversibleNames,
 ): { readonly end: Y; readonly path: Y | undefined } {
   const [last, path] = scan(
     (carry: Tree, i: Tensor): [Tree, Tree] => {
@@ -52,7 +68,7 @@ export function follow<Y extends Tree>(
     },
     course.start(y0),
     arange(steps, { dtype: "u32" }),
-    { backward: backwardOf(action, backward, course), name: action },
+    { backward: backwardOf(action, backward, course, reversible), name: action },
   );
   if (!all) return { end: course.value(last), path: undefined };
   const whole = map((y0, ys) => concatenate([y0.expandDims(0), ys!], 0), y0, path);

@@ -28,13 +28,15 @@ export function sharesAt(
   problem: Pick<Problem<Tree>, "t0" | "span">,
 ): Tensor | null {
   if (saveAt === "end") return null;
+  const shares = (times: Tensor): Tensor =>
+    sharesOf(times, problem.t0, problem.span, "a time of saveAt");
   if (isTensor(saveAt)) {
     if (saveAt.shape.length !== 1 || !isFloat(saveAt.dtype)) {
       throw new TypeError(
         `Cannot ${action}: saveAt is ${saveAt}, expected one axis of times, of floats`,
       );
     }
-    return saveAt.size === 0 ? saveAt : sharesOf(saveAt.cast("f32"), problem.t0, problem.span);
+    return saveAt.size === 0 ? saveAt : shares(saveAt.cast("f32"));
   }
   const list = Array.isArray(saveAt) || (ArrayBuffer.isView(saveAt) && "length" in saveAt);
   const times = list ? Array.from(saveAt as ArrayLike<unknown>) : [undefined];
@@ -52,16 +54,14 @@ export function sharesAt(
       );
     }
   }
-  return times.length === 0
-    ? zeros([0])
-    : sharesOf(tensor(Float32Array.from(times)), problem.t0, problem.span);
+  return times.length === 0 ? zeros([0]) : shares(tensor(Float32Array.from(times)));
 }
 
 /**
  * The shares of an interval at which times lie. Those outside raise a flag; a little outside, as far
  * as floats of that size are apart, counts as the end.
  */
-export function sharesOf(times: Tensor, t0: Tensor, span: Tensor): Tensor {
+export function sharesOf(times: Tensor, t0: Tensor, span: Tensor, what: string): Tensor {
   const empty = span.equal(0), divisor = where(empty, 1, span);
   const shares = where(empty, 0, times.sub(t0).div(divisor));
   const size = t0.abs().maximum(t0.add(span).abs());
@@ -69,7 +69,7 @@ export function sharesOf(times: Tensor, t0: Tensor, span: Tensor): Tensor {
   check(
     times.sub(t0).abs().lessEqual(where(empty, size.mul(2 ** -22), Infinity))
       .logicalAnd(shares.greaterEqual(slack.neg())).logicalAnd(shares.lessEqual(slack.add(1))),
-    "a time of saveAt is outside of the interval, expected all from t0 to t1",
+    `${what} is outside of the interval, expected all from t0 to t1`,
   );
   // What the ends take away in value, they leave in derivatives.
   return shares.sub(stopGradient(shares.sub(shares.clip(0, 1))));

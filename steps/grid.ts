@@ -19,7 +19,7 @@ import { where } from "../graph/operations.ts";
 import { Tensor } from "../graph/tensor.ts";
 import { customVjp } from "../graph/transforms/custom.ts";
 import type { LeapfrogOptions, Motion } from "./leapfrog.ts";
-import { type ReversibleStep, timeOf } from "./step.ts";
+import { checkMade, type ReversibleStep, timeOf } from "./step.ts";
 import { map, scale, times, type Tree } from "./tree.ts";
 
 /** Bits of a whole number that f32 holds. */
@@ -162,6 +162,7 @@ export interface ExactLeapfrog<Y extends Tree> extends ReversibleStep<Motion<Y>>
 export function exactLeapfrog<Y extends Tree>(
   options: ExactLeapfrogOptions<Y>,
 ): ExactLeapfrog<Y> {
+  checkMade("make an exact leapfrog", options, "force");
   const { force, velocity = (v: Y) => v, h, range, velocityRange = range } = options;
   const half = times(h, 0.5);
   const places = grid(range), velocities = grid(velocityRange);

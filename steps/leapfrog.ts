@@ -10,7 +10,7 @@
  * @module
  */
 import type { Tensor } from "../graph/tensor.ts";
-import { type Clock, type ReversibleStep, timeOf, zeroStep } from "./step.ts";
+import { checkMade, type Clock, type ReversibleStep, timeOf, zeroStep } from "./step.ts";
 import { add, addScaled, map, negated, plus, scale, sub, times, type Tree } from "./tree.ts";
 
 /** The right-hand side of dy/dt = field(y, t). */
@@ -49,6 +49,7 @@ export interface LeapfrogOptions<Y extends Tree> extends Clock {
 export function leapfrog<Y extends Tree>(
   options: LeapfrogOptions<Y>,
 ): ReversibleStep<Motion<Y>> {
+  checkMade("make a leapfrog", options, "force");
   const { force, velocity = (v: Y) => v, h } = options;
   const half = times(h, 0.5);
   return {
@@ -112,6 +113,7 @@ export interface Integrator<Y extends Tree, C extends Tree> extends ReversibleSt
 export function asynchronousLeapfrog<Y extends Tree>(
   options: AsynchronousLeapfrogOptions<Y>,
 ): Integrator<Y, Paired<Y>> {
+  checkMade("make an asynchronous leapfrog", options, "field");
   const { field, h, t0 = 0, damping = 1 } = options;
   if (!(damping > 0.5 && damping <= 1)) {
     throw new RangeError(
@@ -155,6 +157,7 @@ export type Companions<Y extends Tree> = { y: Y; yhat: Y };
 export function reversibleHeun<Y extends Tree>(
   options: FieldOptions<Y>,
 ): Integrator<Y, Companions<Y>> {
+  checkMade("make a reversible Heun", options, "field");
   const { field, h } = options;
   const half = times(h, 0.5);
   function step({ y, yhat }: Companions<Y>, i: Tensor): { next: Companions<Y>; error: Y } {

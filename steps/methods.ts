@@ -6,6 +6,7 @@
  * @module
  */
 import { zeros } from "../graph/create.ts";
+import { describe } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import {
   asynchronousLeapfrog,
@@ -66,11 +67,14 @@ export function checkMethod(method: unknown, action: string): void {
   );
 }
 
+/** The methods that have an inverse, by name. */
+export const reversibleNames: readonly string[] = Object.keys(reversible);
+
 /** The error for a way back that inverts where there is no inverse. */
-export function withoutInverse(action: string): TypeError {
+export function withoutInverse(action: string, names: readonly string[]): TypeError {
   return new TypeError(
     `Cannot ${action}: the method has no inverse, expected a reversible one (${
-      Object.keys(reversible).join(", ")
+      names.join(", ")
     }) to run backwards`,
   );
 }
@@ -83,13 +87,31 @@ export interface Course<Y extends Tree> {
   readonly inverse?: (carry: Tree, i: Tensor) => Tree;
 }
 
+/** What makes an integrator, with what it made looked at. */
+function made<Y extends Tree>(
+  make: IntegratorOf<Y>,
+  options: FieldOptions<Y>,
+): Integrator<Y, Tree> {
+  const integrator = make(options);
+  const given: Partial<Integrator<Y, Tree>> = integrator ?? {};
+  for (const name of ["start", "value", "step", "inverse"] as const) {
+    if (typeof given[name] === "function") continue;
+    throw new TypeError(
+      `Cannot solve an ODE: ${name} of the integrator that the method made is ${
+        describe(given[name])
+      }, expected a function, as steps.reversibleHeun has it`,
+    );
+  }
+  return integrator;
+}
+
 /** The equal steps of a method. */
 export function courseOf<Y extends Tree>(
   method: SolveMethod<Y>,
   options: FieldOptions<Y>,
 ): Course<Y> {
   const make = integratorOf<Y>(method);
-  if (make !== undefined) return make(options) as Course<Y>;
+  if (make !== undefined) return made(make, options) as Course<Y>;
   const { step } = explicit({ ...options, method: method as Method });
   return {
     start: (y) => y,
@@ -182,7 +204,8 @@ export function stepperOf<Y extends Tree>(
   method: SolveMethod<Y>,
   field: Field<Y>,
 ): Stepper {
-  const make = integratorOf<Y>(method), trial = make?.({ field, h: zeros([]) }).trial;
+  const make = integratorOf<Y>(method);
+  const trial = make && made(make, { field, h: zeros([]) }).trial;
   if (make !== undefined && trial !== undefined) {
     return reversibleStepper(make as unknown as IntegratorOf<never>, trial.order);
   }

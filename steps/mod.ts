@@ -15,7 +15,7 @@
  * @module
  */
 export * from "./blocks.ts";
-export * from "./brownian.ts";
+export { type BrownianPath, brownianPath, type BrownianPathOptions } from "./brownian.ts";
 export {
   type ExactCoupling,
   exactCoupling,

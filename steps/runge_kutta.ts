@@ -8,7 +8,7 @@
 import { describe } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Field, FieldOptions, Integrator } from "./leapfrog.ts";
-import { timeOf } from "./step.ts";
+import { checkMade, timeOf } from "./step.ts";
 import { add, addScaled, negated, scale, sub, type TensorLike, times, type Tree } from "./tree.ts";
 
 /** The coefficients of an explicit method. */
@@ -297,6 +297,7 @@ export interface CoupledOptions<Y extends Tree> extends FieldOptions<Y> {
 export function coupled<Y extends Tree>(
   options: CoupledOptions<Y>,
 ): Integrator<Y, Coupled<Y>> {
+  checkMade("make a coupled integrator", options, "field");
   const { field, h, method = "midpoint", coupling = 0.99 } = options;
   const tableau = tableauOf(method, "make a coupled integrator");
   if (!(coupling > 0 && coupling <= 1)) {
@@ -342,6 +343,7 @@ export function explicit<Y extends Tree>(
   { method = "rk4", ...options }: FieldOptions<Y> & { readonly method?: Method },
 ): { readonly step: (y: Y, i: Tensor) => Y } {
   const tableau = tableauOf(method, "make an explicit integrator");
+  checkMade("make an explicit integrator", options, "field");
   const { field, h } = options;
   return { step: (y, i) => add(y, increment(tableau, field, y, timeOf(options, i), h)) };
 }

@@ -6,7 +6,7 @@
  */
 import { checkNames, checkOptions, describe } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { brownianPath } from "./brownian.ts";
+import { pathOver } from "./brownian.ts";
 import type { Field } from "./leapfrog.ts";
 import { follow, type SolveBackward } from "./course.ts";
 import type { Course } from "./methods.ts";
@@ -163,14 +163,13 @@ function methodOf({ sense, method }: SdeOptions): StochasticMethod {
 function treeSteps(
   like: Tree,
   { key, steps }: SdeOptions,
-  t0: Tensor,
   span: Tensor,
 ): (step: Tensor) => Tree {
   // At multiples of a power of two, further halvings change nothing.
   const levels = Number.isInteger(Math.log2(steps)) ? Math.max(1, Math.log2(steps)) : 20;
-  const path = brownianPath({ key, like, t0, t1: t0.add(span), levels });
-  const at = (i: Tensor): Tensor => t0.add(span.mul(i.cast("f32").div(steps)));
-  return (i) => path.between(at(i), at(i.add(1)));
+  const path = pathOver(span, { key, like, levels });
+  const share = (i: Tensor): Tensor => i.cast("f32").div(steps);
+  return (i) => path.between(share(i), share(i.add(1)));
 }
 
 /**
@@ -222,9 +221,11 @@ export function sdeSolve<Y extends Tree>(
   const span = t1.sub(t0);
   const equation = { drift, diffusion, key, noise, h: span.div(steps), t0 };
   const own: StochasticOptions<Y> = path === "tree"
-    ? { ...equation, increments: treeSteps(pathLike(y0, equation), options, t0, span) }
+    ? { ...equation, increments: treeSteps(pathLike(y0, equation), options, span) }
     : equation;
   const course = methods[method].make(own) as Course<Y>;
-  const { end, path: all } = follow(action, course, y0, options, saveAt === "steps");
+  const { end, path: all } = follow(action, course, y0, options, saveAt === "steps", [
+    "reversibleHeun",
+  ]);
   return all ?? end;
 }

@@ -18,6 +18,7 @@ import type { Field } from "./leapfrog.ts";
 import {
   checkMethod,
   integratorOf,
+  reversibleNames,
   type SolveMethod,
   stepperOf,
   withoutInverse,
@@ -116,7 +117,7 @@ function openBackward(
     return () => online({ snapshots: Math.min(maximum, mostStored) });
   }
   if (backward === "reverse" || typeof backward === "function") {
-    if (!inverts) throw withoutInverse(`${action} within a tolerance`);
+    if (!inverts) throw withoutInverse(`${action} within a tolerance`, reversibleNames);
     const made = typeof backward === "function"
       ? (undo: Undo) => within(backward(undo))
       : (undo: Undo) => within(reverse<Tree, Tensor>({ inverse: undo, exact: "tape" }));

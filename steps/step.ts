@@ -9,6 +9,7 @@
  * @module
  */
 import { collectChecks, noteCheck } from "../graph/check.ts";
+import { checkNames, checkOptions, describe } from "../graph/describe.ts";
 import { zeros } from "../graph/create.ts";
 import { isFloat } from "../graph/dtype.ts";
 import * as random from "../graph/random.ts";
@@ -35,6 +36,28 @@ export interface Clock {
    * @default {0}
    */
   readonly t0?: TensorLike;
+}
+
+/**
+ * Looks at what a step with a clock is made from.
+ *
+ * @throws {TypeError} if what should be functions are none, or times no numbers.
+ */
+export function checkMade(action: string, options: Clock, ...functions: string[]): void {
+  checkOptions(options, action, `{ ${[...functions, "h: 0.1"].join(", ")} }`);
+  const given = options as unknown as { readonly [name: string]: unknown };
+  for (const name of functions) {
+    if (typeof given[name] === "function") continue;
+    throw new TypeError(
+      `Cannot ${action}: ${name} is ${describe(given[name])}, expected a function`,
+    );
+  }
+  for (const [name, x] of Object.entries({ h: given.h, t0: given.t0 ?? 0 })) {
+    if (isTensor(x) ? x.rank === 0 && isFloat(x.dtype) : Number.isFinite(x)) continue;
+    throw new TypeError(
+      `Cannot ${action}: ${name} is ${describe(x)}, expected a finite number or a scalar of floats`,
+    );
+  }
 }
 
 /** The time at which a step begins, by its number; `after` steps later. */
@@ -69,6 +92,11 @@ export interface ReversibleOptions<A extends readonly unknown[]> {
 
 const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 const word = new DataView(new ArrayBuffer(4));
+
+/** A place in a carry, in words. */
+function placeOf(path: string): string {
+  return path === "" ? "the carry" : `carry.${path}`;
+}
 
 /** What differs, from the bits of a float that came as a flag. */
 function sizeOfFlag(bits: number): string {
@@ -108,8 +136,10 @@ export function reversible<C extends Tree, A extends readonly unknown[] = [step:
   step: (carry: C, ...given: A) => C,
   inverse: (carry: C, ...given: A) => C,
   like: C,
-  { given, tolerance = 1e-3, seed = 0 }: ReversibleOptions<A> = {},
+  options: ReversibleOptions<A> = {},
 ): ReversibleStep<C, A> {
+  checkNames(options, ["given", "tolerance", "seed"], "make a reversible step");
+  const { given, tolerance = 1e-3, seed = 0 } = options;
   for (const [name, f] of Object.entries({ step, inverse })) {
     if (typeof f === "function") continue;
     throw new TypeError(
@@ -138,7 +168,7 @@ export function reversible<C extends Tree, A extends readonly unknown[] = [step:
   played.forEach((after, i) => {
     const before = start[i]!;
     if (before.size === 0) return;
-    const where = paths[i] === "" ? "the carry" : `carry.${paths[i]}`;
+    const where = placeOf(paths[i]!);
     if (!isFloat(before.dtype)) {
       const wrong = after.notEqual(before).cast("u32").max();
       noteCheck({
@@ -176,7 +206,7 @@ export function reversible<C extends Tree, A extends readonly unknown[] = [step:
       if (x.dtype === dtype && sameShape(x.shape, shape)) return;
       throw new TypeError(
         `Cannot make a reversible step: ${name} returned ${x.dtype}${showShape(x.shape)} for ` +
-          `carry.${paths[i]}, expected ${dtype}${showShape(shape)}`,
+          `${placeOf(paths[i]!)}, expected ${dtype}${showShape(shape)}`,
       );
     });
     return flat.leaves;

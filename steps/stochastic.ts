@@ -13,11 +13,13 @@
  */
 import * as random from "../graph/random.ts";
 import { zeros } from "../graph/create.ts";
+import { sameShape } from "../graph/shape.ts";
 import { Tensor } from "../graph/tensor.ts";
 import { jvp } from "../graph/transforms.ts";
 import { flatten, unflatten } from "../graph/tree.ts";
 import type { Companions, Field, Integrator } from "./leapfrog.ts";
-import { type Clock, timeOf } from "./step.ts";
+import { checkedField } from "./close.ts";
+import { checkMade, type Clock, timeOf } from "./step.ts";
 import { add, addScaled, map, scale, sub, type TensorLike, times, type Tree } from "./tree.ts";
 
 const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
@@ -81,7 +83,8 @@ export function pathLike<Y extends Tree>(
   const values = flatten(y, isTensor, "y").leaves;
   const sizes = leaves.map((x) => x.shape.at(-1));
   leaves.forEach((x, i) => {
-    const fits = x.shape.length === values[i]?.shape.length! + 1 && sizes[i] === sizes[0];
+    const fits = x.rank > 0 && sameShape(x.shape.slice(0, -1), values[i]?.shape ?? []) &&
+      sizes[i] === sizes[0];
     if (fits) return;
     throw new TypeError(
       `Cannot drive an SDE by general noise: the diffusion is ${x} where y is ${values[i]}, ` +
@@ -98,9 +101,16 @@ function driven<Y extends Tree>(noise: Noise, g: Y, dW: Tree): Y {
   return map((g) => noise === "scalar" ? g.mul(w) : g.mul(w).sum(-1), g);
 }
 
+const action = "solve an SDE";
+
 /** What steps of any method are made of. */
 function parts<Y extends Tree>(options: StochasticOptions<Y>) {
-  const { drift, diffusion, h, key, noise = "diagonal" } = options;
+  const { h, key, noise = "diagonal" } = options;
+  checkMade(action, options, "drift", "diffusion");
+  const drift = checkedField(options.drift, action, "drift");
+  const diffusion = noise === "general"
+    ? options.diffusion
+    : checkedField(options.diffusion, action, "diffusion");
   return {
     path: options.increments === undefined
       ? (y: Y, i: Tensor): Tree => brownian(key, pathLike(y, options), h, i)

@@ -9,7 +9,7 @@
 import type { Tensor } from "../graph/tensor.ts";
 import { zerosLike } from "../graph/create.ts";
 import { concatenate } from "../graph/operations.ts";
-import { type Clock, type ReversibleStep, timeOf } from "./step.ts";
+import { checkMade, type Clock, type ReversibleStep, timeOf } from "./step.ts";
 import { addScaled, negated, type TensorLike, times, type Tree } from "./tree.ts";
 
 /** Two fields, each of which drives the other. */
@@ -30,6 +30,7 @@ export interface StaggeredOptions<U extends Tree, P extends Tree> extends Clock 
 export function staggered<U extends Tree, P extends Tree>(
   options: StaggeredOptions<U, P>,
 ): ReversibleStep<Fields<U, P>> {
+  checkMade("make staggered steps", options, "u", "p");
   const { h } = options;
   const half = times(h, 0.5);
   const middle = (i: Tensor): Tensor => timeOf(options, i).add(half);
@@ -99,6 +100,7 @@ export interface WaveStep extends ReversibleStep<Wave> {
  * ```
  */
 export function wave(options: WaveOptions): WaveStep {
+  checkMade("make a wave", options);
   const { speed = 1, spacing = 1, boundary = "walls", source } = options;
   if (!(spacing > 0)) {
     throw new RangeError(`Cannot make a wave: the spacing is ${spacing}, expected more than 0`);
@@ -133,7 +135,12 @@ export function wave(options: WaveOptions): WaveStep {
   });
   return {
     ...fields,
-    start: (u) => ({ u, p: u.shape.map((_, axis) => across(u, axis)).map((p) => zerosLike(p)) }),
+    start(u) {
+      if (u.rank === 0) {
+        throw new TypeError(`Cannot start a wave: the pressure is ${u}, expected an axis at least`);
+      }
+      return { u, p: u.shape.map((_, axis) => across(u, axis)).map((p) => zerosLike(p)) };
+    },
   };
 }
 

@@ -259,6 +259,46 @@ Deno.test("options that make no sense are refused", () => {
   );
 });
 
+Deno.test("steps are made from functions and times, and name what is neither", () => {
+  const { steps } = rg, h = 0.1, none = undefined as never;
+  const makers: [string, () => unknown][] = [
+    ["make a leapfrog: force is undefined", () => steps.leapfrog({ h, force: none })],
+    ["make a leapfrog: h is undefined", () => steps.leapfrog({ h: none, force: field })],
+    ["make a leapfrog: h is NaN", () => steps.leapfrog({ h: NaN, force: field })],
+    [
+      "make a leapfrog: t0 is Tensor f32[2]",
+      () => steps.leapfrog({ h, t0: rg.zeros([2]), force: field }),
+    ],
+    ["make an exact leapfrog: force", () => steps.exactLeapfrog({ h, range: 1, force: none })],
+    ["make an asynchronous leapfrog: field", () => steps.asynchronousLeapfrog({ h, field: none })],
+    ["make a reversible Heun: field", () => steps.reversibleHeun({ h, field: none })],
+    ["make a coupled integrator: field", () => steps.coupled({ h, field: none })],
+    ["make an explicit integrator: field", () => steps.explicit({ h, field: none })],
+    ["make staggered steps: p is undefined", () => steps.staggered({ h, u: field, p: none })],
+    ["make a wave: the options are undefined", () => steps.wave(none)],
+    ["start a wave: the pressure is Tensor f32[]", () => steps.wave({ h }).start(rg.ones([]))],
+    [
+      "solve an SDE: diffusion is undefined",
+      () => steps.stochasticHeun({ h, key: rg.random.key(1), drift: field, diffusion: none }),
+    ],
+  ];
+  for (const [what, make] of makers) assertThrows(make, TypeError, `Cannot ${what}`);
+});
+
+Deno.test("reversible() hears of options that nobody reads, and names a carry that is no tree", () => {
+  const same = (x: T): T => x;
+  assertThrows(
+    () => rg.reversible(same, same, rg.ones([2]), { tolerence: 1 } as never),
+    TypeError,
+    "Cannot make a reversible step: there is an option tolerence, expected given, tolerance, seed",
+  );
+  assertThrows(
+    () => rg.reversible(same, (x: T) => x.sum(), rg.ones([2])),
+    TypeError,
+    "returned f32[] for the carry, expected f32[2]",
+  );
+});
+
 Deno.test("reversible() finds the tensor that an inverse gets wrong", async () => {
   type Pair = { a: T; n: T };
   const like = { a: rg.zeros([3, 2]), n: rg.zeros([2], { dtype: "i32" }) };

@@ -1,5 +1,5 @@
 /** Stochastic equations: orders, moments, noise of every kind, paths, and gradients. */
-import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as rg from "../../mod.ts";
 import "../gpu.ts";
 
@@ -115,6 +115,36 @@ Deno.test("brownianPath() is one path, however it is asked for, of the right cov
   );
 });
 
+Deno.test("the path of a key is as fine wherever its interval begins, and nowhere outside of it", async () => {
+  // At 10^5 floats lie farther apart than the steps are long.
+  const walk = (t0: number, steps: number): Promise<ArrayLike<number>> =>
+    rg.sdeSolve((y: T) => y.mul(0), (y: T) => y.mul(0).add(1), rg.zeros([16]), {
+      t0,
+      t1: t0 + 1,
+      steps,
+      key,
+      path: "tree",
+      method: "heun",
+    }).data();
+  assertEquals(await walk(1e5, 300), await walk(0, 300));
+  // Nothing happens in no time.
+  const still = rg.sdeSolve((y: T) => y, (y: T) => y, rg.ones([2]), {
+    t1: 0,
+    steps: 3,
+    key,
+    path: "tree",
+  });
+  assertEquals(await still.array(), [1, 1]);
+  const path = rg.steps.brownianPath({ key, like: rg.zeros([2]), t0: 1, t1: 3 });
+  for (const t of [0.9, 3.1, NaN]) {
+    await assertRejects(
+      () => path.at(rg.tensor(t)).data(),
+      rg.CheckError,
+      "a time of a Brownian path is outside of the interval, expected all from t0 to t1",
+    );
+  }
+});
+
 Deno.test("scalar and general noise drive elements together, with gradients that can run backwards", async () => {
   const n = 4096, mix = rg.tensor([[0.5, 0], [0.3, 0.4]]);
   const none = (y: T): T => y.mul(0);
@@ -189,11 +219,31 @@ Deno.test("what sdeSolve() cannot solve is refused", () => {
   refused('method is "rk4", expected one of eulerMaruyama', { method: "rk4" });
   refused('noise is "white", expected one of diagonal', { noise: "white" });
   refused("one more axis, the last", { noise: "general" });
+  const of = (drift: (y: T) => T, diffusion: (y: T) => T, noise: "diagonal" | "general"): void => {
+    rg.sdeSolve(drift, diffusion, rg.ones([2]), { t1: 1, steps: 3, key, noise });
+  };
+  const misfits: [string, () => void][] = [
+    [
+      "the drift returned f32[] for y, expected floats of [2]",
+      () => of((y) => y.sum(), f, "diagonal"),
+    ],
+    ["the drift returned i32[2] for y", () => of((y) => y.cast("i32"), f, "diagonal")],
+    ["the diffusion returned f32[3] for y", () => of(f, () => rg.ones([3]), "diagonal")],
+    [
+      "y0 and what the diffusion returned differ",
+      () => of(f, ((y: T) => [y]) as never, "diagonal"),
+    ],
+    ["one more axis, the last", () => of(f, () => rg.ones([3, 2]), "general")],
+  ];
+  for (const [message, make] of misfits) assertThrows(make, TypeError, message);
   refused('the noise is "general", expected "diagonal" or "scalar"', {
     noise: "general",
     method: "milstein",
   });
-  refused("the method has no inverse", { method: "heun", backward: "reverse" });
+  refused("the method has no inverse, expected a reversible one (reversibleHeun)", {
+    method: "heun",
+    backward: "reverse",
+  });
   refused("t1 is Infinity, expected a finite number", { t1: Infinity });
   assertThrows(
     () => rg.sdeSolve(f, f, y, { t1: 1, steps: 0, key }),

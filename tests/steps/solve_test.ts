@@ -122,6 +122,29 @@ Deno.test("what cannot be solved is refused", () => {
     TypeError,
     "Cannot solve an ODE: the method has no inverse, expected a reversible one",
   );
+  for (const backward of ["stor", null, {}]) {
+    assertThrows(
+      () => rg.odeSolve(field, y, { t1: 1, steps: 3, backward } as never),
+      TypeError,
+      `Cannot solve an ODE: backward is ${
+        backward === "stor" ? '"stor"' : backward && "an object"
+      }, expected "store"`,
+    );
+  }
+  const wrong = "of the integrator that the method made is";
+  for (const options of [{ steps: 3 }, { tolerance: 1e-3 }]) {
+    assertThrows(
+      () => rg.odeSolve(field, y, { t1: 1, ...options, method: (() => null) as never }),
+      TypeError,
+      `start ${wrong} undefined, expected a function`,
+    );
+    const method = (o: rg.FieldOptions<T>) => ({ ...rg.steps.reversibleHeun(o), inverse: 3 });
+    assertThrows(
+      () => rg.odeSolve(field, y, { t1: 1, ...options, method: method as never }),
+      TypeError,
+      `inverse ${wrong} 3, expected a function`,
+    );
+  }
   assertThrows(
     () => rg.odeSolve(field, y, { t1: 1, steps: 3, method: "rk5" as "rk4" }),
     TypeError,
