@@ -56,6 +56,8 @@ export function* conduct(
     yield part;
     place = to;
   };
+  // Where no slot lies elsewhere, as where the only one is that of the initial state, nothing moves.
+  const moves = repertoires.some(({ away }) => away.some((of) => of !== undefined));
   const ticketsOf = (numbers: readonly number[], slots: readonly number[]): number[] =>
     numbers.flatMap((slot) => here().away[slot]?.(slots).map(({ ticket }) => ticket) ?? []);
   for (const action of actions) {
@@ -100,10 +102,10 @@ export function* conduct(
         break;
       }
       case "prefetch":
-        yield ({ outside }, slots) => outside.prefetch(ticketsOf(action.slots, slots));
+        if (moves) yield ({ outside }, slots) => outside.prefetch(ticketsOf(action.slots, slots));
         break;
       case "flush":
-        yield ({ outside }) => outside.flush();
+        if (moves) yield ({ outside }) => outside.flush();
         break;
       case "pull":
         if (here().moved.undo === undefined) yield* move("pull");

@@ -85,6 +85,19 @@ Deno.test("offload() gives the gradient of store, bit for bit, in every mix of s
   assertEquals([host.live, disk.live], [0, 0]);
 });
 
+Deno.test("offload() of one state, which is the first, and of states of no bytes, moves nothing", async () => {
+  const gradient = (backward: rg.Backward, length: number, size: number) =>
+    rg.compile(
+      rg.grad((x: rg.Tensor) => rg.loop((x) => x.mul(1.1).sin(), x, { length, backward }).sum()),
+    )(rg.ones([size])).data();
+  for (const [length, size] of [[2, 3], [5, 3], [5, 0]] as const) {
+    const want = await gradient("store", length, size);
+    for (const counts of [{ host: 1 }, { disk: 1 }, { host: 3 }, { host: 1, disk: 1 }]) {
+      assertEquals(await gradient(rg.offload(counts), length, size), want);
+    }
+  }
+});
+
 Deno.test("what offload() keeps outside is what it said, and its schedule is possible", async () => {
   for (const [counts, length] of [[[1, 3, 0], 20], [[1, 2, 2], 30], [[0, 0, 3], 12]] as const) {
     const [device, host, disk] = counts;
