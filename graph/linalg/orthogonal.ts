@@ -27,6 +27,12 @@ export interface Reflected extends QR {
   readonly sign: Tensor;
 }
 
+/** The power of two in numbers, by which to divide costs no digit; 1 where there is none. */
+function powerOfTwo(x: Tensor): Tensor {
+  const power = x.bitcast("u32").bitwiseAnd(0x7f800000).bitcast("f32");
+  return where(power.isFinite().logicalAnd(power.greater(0)), power, 1);
+}
+
 /** Householder's reflections, column by column, of [b,m,n]: Q is [b,m,m]. */
 export function reflected(a: Tensor): Reflected {
   const [batch, m, n] = a.shape as [number, number, number];
@@ -37,9 +43,15 @@ export function reflected(a: Tensor): Reflected {
     sign: ones([batch]),
   };
   // The last row has nothing below it.
+  const length = Math.max(0, Math.min(m - 1, n));
+  if (length === 0) return start;
   return loop(
     ({ q, r, sign }: Reflected, j: Tensor) => {
-      const column = r.take(j, 2), head = column.take(j, 1).expandDims(1);
+      const left = where(rows.greaterEqual(j), r.take(j, 2), 0);
+      // A reflection is the same at any size of the column, but squares of the very large and very
+      // small are no floats.
+      const column = left.div(powerOfTwo(left.abs().max(1, { keepDims: true })));
+      const head = column.take(j, 1).expandDims(1);
       const below = where(rows.greater(j), column, 0);
       const tail = below.square().sum(1, { keepDims: true });
       const idle = tail.equal(0);
@@ -61,7 +73,7 @@ export function reflected(a: Tensor): Reflected {
       };
     },
     start,
-    { length: Math.max(0, Math.min(m - 1, n)), name: "qr" },
+    { length, name: "qr" },
   );
 }
 

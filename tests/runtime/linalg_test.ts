@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { eye, tensor } from "../../graph/create.ts";
 import * as linalg from "../../graph/linalg.ts";
 import { Tensor } from "../../graph/tensor.ts";
@@ -44,6 +44,29 @@ Deno.test("linear algebra and its gradients agree with the oracle", async () => 
     () => ({ ulp: 512, absolute: 1e-4 }),
     (_, i) => `result ${i}`,
   );
+});
+
+Deno.test("matrices whose squares are no floats are factorized and solved as others are", async () => {
+  await gpu();
+  const a = [[2, 1, 0], [-1, 3, 1], [2, 2, -4]], b = [3, 3, 0];
+  for (const size of [1e-25, 1e-20, 1e18, 1e25]) {
+    const x = tensor(a).mul(size), { q, r } = linalg.qr(x);
+    const [back, unit, solved, mixed] = await Promise.all([
+      q.matmul(r).div(size).data(),
+      q.T.matmul(q).data(),
+      linalg.solve(x, tensor(b).mul(size)).data(),
+      // One column of this size, the others of another.
+      linalg.solve(tensor(a).mul(tensor([size, 1, 1])), tensor(b)).data(),
+    ]);
+    const near = (found: ArrayLike<number>, expected: number[]) =>
+      expected.forEach((value, i) => assertAlmostEquals(found[i]!, value, 1e-5, `${size}`));
+    near(back, a.flat());
+    near(unit, [1, 0, 0, 0, 1, 0, 0, 0, 1]);
+    near(solved, [1, 1, 1]);
+    near([mixed[0]! * size, mixed[1]!, mixed[2]!], [1, 1, 1]);
+  }
+  const broken = await linalg.solve(tensor([[NaN, 1], [2, 3]]), tensor([1, 1])).data();
+  assertEquals([...broken], [NaN, NaN]);
 });
 
 Deno.test("a factorization of a large matrix takes few kernels", async () => {
