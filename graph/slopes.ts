@@ -37,10 +37,11 @@ function powBase(g: Node, y: Node): Node | undefined {
     if (c === 2) return mul(g, times(x, 2));
     return mul(g, times(apply("pow", [x, like(x, c - 1)], {}), c));
   }
-  const constant = equal(p, like(p, 0));
-  const lower = where(constant, like(p, 1), sub(p, like(p, 1)));
+  // 0^p has the slope 0 at p = 0. Elsewhere p = 0 is no special case: its own slope there is x^-1.
+  const flat = apply("and", [equal(p, like(p, 0)), equal(x, like(x, 0))], {});
+  const lower = sub(where(flat, like(p, 1), p), like(p, 1));
   const slope = mul(mul(g, p), apply("pow", [x, lower], {}));
-  return where(constant, like(g, 0), slope);
+  return where(flat, like(g, 0), slope);
 }
 
 /** x^p·log x, zero at x = 0 as the limit from above for p > 0. */

@@ -127,6 +127,17 @@ Deno.test("pullback() of pow is right at the edges", () => {
   assertEquals([...dp!.data], [0, 0, 0, NaN, 8 * Math.log(2)]);
 });
 
+Deno.test("the slope of x^p by x moves with p where p is 0", () => {
+  const x = f32([3]), p = b.parameter(1, { shape: [3], dtype: "f32" });
+  const ones = b.fill(1, [3]);
+  const [slope] = pullback([b.binary("pow", x, p)], [x], [ones]);
+  const [mixed] = evaluate(
+    pullback([slope!], [p], [ones]),
+    new Map([[x, [4, 0.5, 2]], [p, [0, 0, 1]]]),
+  );
+  assertEquals([...mixed!.data], [0.25, 2, 1 + Math.log(2)]);
+});
+
 Deno.test("pullback() of prod is right where elements are 0", () => {
   const prod = (x: Node): Node => b.reduce("prod", x, [0]);
   assertEquals(gradient(prod, [2, 0, 3, 5]), [0, 30, 0, 0]);
