@@ -173,6 +173,14 @@ export function norm(operand: Node, order: number, axis: Axes, keep: boolean): N
   return inF32(operand, (x) => normOf(x, order, axis, keep));
 }
 
+/** |x|^order. Where derivatives at 0 are infinite, an element that is 0 counts as a constant. */
+function powersOf(x: Node, size: Node, order: number): Node {
+  if (order === 2) return binary("mul", x, x);
+  if (order > 2) return binary("pow", size, order);
+  const zero = binary("equal", x, 0);
+  return where(zero, 0, binary("pow", where(zero, 1, size), order));
+}
+
 function normOf(x: Node, order: number, axis: Axes, keep: boolean): Node {
   const axes = normalizeAxes(axis, x.shape.length, "norm");
   const size = unary("abs", x);
@@ -185,8 +193,7 @@ function normOf(x: Node, order: number, axis: Axes, keep: boolean): Node {
       `Cannot take the norm: order is ${order}, expected a positive number or -Infinity`,
     );
   }
-  const powers = order === 2 ? binary("mul", x, x) : binary("pow", size, order);
-  const sum = reduce("sum", powers, axes);
+  const sum = reduce("sum", powersOf(x, size, order), axes);
   if (order === 2) return settle(rootOfSum(sum), axes, keep);
   const zero = binary("equal", sum, 0);
   const root = binary("pow", where(zero, 1, sum), 1 / order);

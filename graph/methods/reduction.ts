@@ -150,8 +150,9 @@ export abstract class ReductionTensor extends MovementTensor {
   }
 
   /**
-   * The norm of vectors along the axes, (Σ |x|^order)^(1/order); at 0 its gradient is 0. Squares
-   * beyond the range of the dtype overflow.
+   * The norm of vectors along the axes, (Σ |x|^order)^(1/order); at 0 its gradient is 0, and so it
+   * is where an element is 0, even of orders below 1. Squares beyond the range of the dtype
+   * overflow.
    *
    * @throws {RangeError} if the order is neither positive nor -Infinity.
    */

@@ -2,6 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { full, ones, tensor, zeros } from "../../graph/create.ts";
 import { stridesOf } from "../../graph/shape.ts";
 import type { AxisSpec, ReduceOptions, Tensor } from "../../graph/tensor.ts";
+import { grad } from "../../graph/transforms.ts";
 import { assertValues, installHost, sequence } from "./host.ts";
 
 installHost();
@@ -192,6 +193,21 @@ Deno.test("softmax() and logSoftmax() add up to 1, NaN as in PyTorch", async () 
   const odd = tensor([[-inf, -inf], [-inf, 0], [inf, 0], [NaN, 0]]);
   await assertValues(odd.softmax(), [NaN, NaN, 0, 1, NaN, NaN, NaN, NaN]);
   await assertValues(odd.logSoftmax(), [NaN, NaN, -inf, 0, NaN, NaN, NaN, NaN]);
+});
+
+Deno.test("norm() has gradients where elements are 0, of any order", async () => {
+  const x = tensor([0, 1, 4]);
+  const slope = (order: number) => grad((x: Tensor) => x.norm(undefined, { order }))(x);
+  await assertValues(slope(0.5), [0, 3, 1.5], 1e-6);
+  await assertValues(slope(1), [0, 1, 1]);
+  await assertValues(slope(1.5), [0, 1, 2].map((v) => v / Math.cbrt(9)), 1e-6);
+  await assertValues(slope(3), [0, 1, 16].map((v) => v / 65 ** (2 / 3)), 1e-6);
+  const twice = grad((x: Tensor) => grad((x: Tensor) => x.norm(0, { order: 1.5 }))(x).sum())(x);
+  await assertValues(twice.isFinite(), [1, 1, 1]);
+  for (const order of [0.5, 1, 1.5, 2, 3, Infinity]) {
+    const none = grad((x: Tensor) => x.norm(0, { order }))(zeros([2]));
+    await assertValues(none, [0, 0], 0, `order ${order}`);
+  }
 });
 
 Deno.test("norm() wants an order that makes one", () => {
