@@ -128,8 +128,7 @@ function readHeader(
   const dict = /^\s*\{(.*)\}\s*$/s.exec(text)?.[1];
   if (dict === undefined) return fail("its header is no dict", "one");
   const found = new Map<string, string>();
-  const entry =
-    /\s*'(\w+)'\s*:\s*('(?:[^'\\])*'|True|False|\((?:\s*\d+\s*,?)*\s*\)|\[.*?\])\s*(?:,|$)/gys;
+  const entry = /\s*'(\w+)'\s*:\s*('(?:[^'\\])*'|True|False|\([\d\s,]*\)|\[.*?\])\s*(?:,|$)/gys;
   let end = 0;
   for (const [whole, key, value] of dict.matchAll(entry)) {
     if (found.has(key!)) fail(`its header has ${key} twice`, "it once");
@@ -146,7 +145,8 @@ function readHeader(
   const type = kind === "b" && width === "1" ? "bool" : `${kinds[kind!]}${Number(width) * 8}`;
   if (!(type in stored)) fail(`its elements are ${descr}`, "floats, integers or bools");
   if (order !== "True" && order !== "False") fail(`fortran_order is ${order}`, "True or False");
-  if (!sizes.startsWith("(")) fail(`its shape is ${sizes}`, "a tuple");
+  // Every repetition ends in a comma: a pattern that could end anywhere would try all ways to.
+  if (!/^\(\s*(\d+\s*,\s*)*(\d+\s*)?\)$/.test(sizes)) fail(`its shape is ${sizes}`, "a tuple");
   const shape = [...sizes.matchAll(/\d+/g)].map(([digits]) => Number(digits));
   if (!shape.every(Number.isSafeInteger)) fail(`its shape is ${sizes}`, "sizes below 2^53");
   return { type: type as StoredName, swapped: endian === ">", fortran: order === "True", shape };

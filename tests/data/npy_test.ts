@@ -110,6 +110,12 @@ Deno.test("decodeNpy() refuses what is damaged, with the reason", () => {
   fails(file("{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (), }"), "twice");
   fails(file("__import__('os')"), "its header is no dict");
   fails(file(header("<f4", "[1]"), [0, 0, 0, 0]), "expected a tuple");
+  fails(file(header("<f4", "(1 1)"), [0, 0, 0, 0]), "its shape is (1 1), expected a tuple");
+  // Not in time that doubles with every digit.
+  const began = performance.now();
+  fails(file(header("<f4", `(${"1".repeat(30)}?)`)), "its header is");
+  fails(file(header("<f4", `(${"1".repeat(5000)})`)), "expected sizes below 2^53");
+  assert(performance.now() - began < 1000);
   fails(file(header("<f4", "(99999999999, 99999999999)")), "expected");
   fails(file(header("<f4", "(1,)", "Maybe"), [0, 0, 0, 0]), "Cannot read x.npy");
   assertThrows(
