@@ -70,9 +70,14 @@ function check(options: KernelOptions): void {
     if (typeof f === "function" || (f === undefined && key !== "output")) continue;
     fail(`${key} is ${describe(f)}`, "a function");
   }
+  if (typeof wgsl !== "string") fail(`its text is ${describe(wgsl)}`, "WGSL");
+  if (!Array.isArray(inputs)) fail(`inputs are ${describe(inputs)}`, "an array of names");
+  if (!Array.isArray(vectors)) fail(`vectors are ${describe(vectors)}`, "an array of names");
   const labels = [...inputs, RESULT];
   for (const label of labels) {
-    if (!identifier.test(label)) fail(`an input is called ${describe(label)}`, "a word");
+    if (typeof label !== "string" || !identifier.test(label)) {
+      fail(`an input is called ${describe(label)}`, "a word");
+    }
   }
   const twice = labels.find((label, i) => labels.indexOf(label) !== i);
   if (twice !== undefined) {
@@ -151,7 +156,13 @@ export function kernel(options: KernelOptions): (...inputs: Tensor[]) => Tensor 
   const run = (...given: Tensor[]): Tensor => {
     const nodes = given.map((x) => x.node);
     const avals = nodes.map(({ shape, dtype }): Aval => ({ shape, dtype }));
-    const { shape, dtype } = output(...avals);
+    const result: unknown = output(...avals);
+    if (typeof result !== "object" || result === null) {
+      throw new TypeError(
+        `Cannot run kernel ${name}: its output is ${describe(result)}, expected { shape, dtype }`,
+      );
+    }
+    const { shape, dtype } = result as Aval;
     checkShape(shape, `run kernel ${name}`);
     checkDType(dtype, `run kernel ${name}`);
     const size = sizeOf(shape);

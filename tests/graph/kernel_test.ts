@@ -146,6 +146,10 @@ Deno.test("kernel() says what is wrong with its definition", () => {
   wrong({ vectors: ["z"] }, "vectors has z");
   wrong({ workgroups: [4] as never }, "workgroups is an array of 1, expected a function");
   wrong({ output: undefined as never }, "output is undefined, expected a function");
+  wrong({ inputs: undefined as never }, "inputs are undefined, expected an array of names");
+  wrong({ inputs: [3] as never }, "an input is called 3, expected a word");
+  wrong({ vectors: "x" as never }, 'vectors are "x", expected an array of names');
+  wrong({ wgsl: undefined as never }, "its text is undefined, expected WGSL");
   wrong({ wgsl: "fn f() {}" }, "its text has no entry point");
   wrong(
     { wgsl: cubeOptions.wgsl + "\n@group(0) @binding(0) var<storage> z: f32;" },
@@ -159,6 +163,8 @@ Deno.test("kernel() says what is wrong with a call, before the device", () => {
   assertThrows(() => cube(3 as unknown as Tensor), TypeError, "x is 3");
   const odd = kernel({ ...cubeOptions, output: (x) => ({ ...x, shape: [-1] }) });
   assertThrows(() => odd(ones([2])), Error, "Cannot run kernel cube");
+  const silent = kernel({ ...cubeOptions, output: () => undefined as never });
+  assertThrows(() => silent(ones([2])), TypeError, "its output is undefined, expected { shape");
   const many = kernel({ ...cubeOptions, workgroups: () => [1, 70_000] });
   assertThrows(() => many(ones([2])), RangeError, "workgroups are 1, 70000, 1");
   const whole = kernel({ ...cubeOptions, output: () => ({ shape: [2], dtype: "f32" }) });
