@@ -7,6 +7,7 @@
  */
 import type { DType } from "./dtype.ts";
 import type { Attributes, Primitive } from "./primitive.ts";
+import { insideTransform } from "./scope.ts";
 import type { Shape } from "./shape.ts";
 import { currentSource, type Source } from "./source.ts";
 
@@ -64,6 +65,13 @@ export function bodiesOf(node: Node): Graph[] {
  */
 let table = new Map<string, Node>();
 const mostNodes = 1 << 18;
+/**
+ * Bytes of the leaves made since the table was emptied, and how many there may be. Nodes that
+ * nobody refers to any more keep the data of leaves as long as they are in the table; in a loop
+ * that computes with other data each time and never reads what came of it, nothing else empties it.
+ */
+let leafBytes = 0;
+const mostLeafBytes = 64 * 2 ** 20;
 let nextId = 0;
 let nextUnique = 0;
 
@@ -105,7 +113,12 @@ export function makeNode<P extends Primitive>(
   results?: readonly Aval[],
 ): Node<P> {
   // Leaves are known to their storages instead, so that both die together.
-  if (op === "leaf") return { id: ++nextId, op, inputs, shape, dtype, attributes, traced: false };
+  if (op === "leaf") {
+    leafBytes += (attributes as Attributes["leaf"]).storage.bytes;
+    // What a transform records is one expression, however much data it makes.
+    if (leafBytes >= mostLeafBytes && !insideTransform()) forgetNodes();
+    return { id: ++nextId, op, inputs, shape, dtype, attributes, traced: false };
+  }
   let key = op + "|" + dtype + "|" + shape.join(",") + "|" + attributeKey(attributes) + "|";
   let traced = op === "parameter";
   for (const input of inputs) {
@@ -166,9 +179,10 @@ export function makeGraph(
 /**
  * Lets go of all nodes: equal ones made from here on are other objects. Called when an expression
  * has been computed or compiled, so that what is dropped then can die; a common subexpression is
- * one of one expression.
+ * one of one expression. Called as well where nodes, or the data under them, have become many.
  */
 export function forgetNodes(): void {
+  leafBytes = 0;
   table = new Map();
   graphs = new Map();
 }

@@ -97,7 +97,7 @@ export class DeviceExecutor implements Executor {
 
   /** See {@linkcode Executor}. */
   check(check: Check): void {
-    this.context.checks.await(check);
+    if (this.context.checks.await(check)) this.realize([]);
   }
 
   /** See {@linkcode Executor}. */

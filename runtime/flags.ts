@@ -55,6 +55,9 @@ function computable(node: Node): boolean {
   );
 }
 
+/** Checks that wait to be computed, at most: each keeps the data that it looks at. */
+const mostWaiting = 16;
+
 /** The flags of one device. */
 export class Flags {
   /** Flags that a run may have raised since they were last read. */
@@ -63,9 +66,9 @@ export class Flags {
   readonly #loose = new Map<CheckMessage, Flag>();
   #waiting: Check[] = [];
 
-  /** Has a check computed with whatever is computed next. */
-  await(check: Check): void {
-    this.#waiting.push(check);
+  /** Has a check computed with whatever is computed next; true if that should be now. */
+  await(check: Check): boolean {
+    return this.#waiting.push(check) >= mostWaiting;
   }
 
   /**

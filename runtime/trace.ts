@@ -106,6 +106,8 @@ function trace(
 ): Signature {
   const parameters = leaves.map((x, i) => parameter(i, avalOf(x)));
   const args = unflatten(structure, parameters.map((node) => new Tensor(node))) as unknown[];
+  // What is recorded does not depend on how much data was made before.
+  forgetNodes();
   const noted = beginTrace();
   let recorded: ReturnType<typeof collectChecks>;
   try {
