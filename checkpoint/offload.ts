@@ -55,7 +55,7 @@ const transfers: { readonly [S in Store]: number } = { device: 0, host: 0.5, dis
  * ```
  */
 export function offload(options: OffloadOptions): Strategy {
-  checkNames(options, stores, "make offload");
+  checkNames(options, { device: true, host: true, disk: true }, "make offload");
   const { device = 0, host = 0, disk = 0 } = options;
   const counts: { readonly [S in Store]: number } = { device, host, disk };
   for (const store of stores) {

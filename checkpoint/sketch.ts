@@ -163,7 +163,11 @@ export function sketch<A extends readonly [Tensor, ...unknown[]], R>(
     throw new TypeError(`Cannot sketch: ${describe(f)}, expected a function`);
   }
   const name = nameOf(f);
-  checkNames(options, ["keep", "kind", "shared", "batch", "when", "key"], `sketch ${name}`);
+  checkNames(
+    options,
+    { keep: true, kind: true, shared: true, batch: true, when: true, key: true },
+    `sketch ${name}`,
+  );
   checkSketch(name, options);
   const { keep, kind = "sparse", shared = true, batch = 1, when = "always", key } = options;
   if (!isTensor(key) || key.dtype !== "u32" || key.rank !== 1 || key.size !== 2) {

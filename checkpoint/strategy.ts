@@ -68,7 +68,7 @@ export interface RevolveOptions {
  * ```
  */
 export function revolve(options: RevolveOptions): Strategy {
-  checkNames(options, ["snapshots", "segment", "leaf"], "make revolve");
+  checkNames(options, { snapshots: true, segment: true, leaf: true }, "make revolve");
   const { snapshots, segment, leaf = "store" } = options;
   demand("revolve", "snapshots", snapshots);
   if (segment === undefined && leaf === "store") {
@@ -168,7 +168,7 @@ export interface OnlineOptions {
  * ```
  */
 export function online(options: OnlineOptions): Strategy {
-  checkNames(options, ["snapshots"], "make online");
+  checkNames(options, { snapshots: true }, "make online");
   const { snapshots } = options;
   demand("online", "snapshots", snapshots);
   return {
@@ -267,7 +267,7 @@ export function reverse<C, X>(
   }
   const tape = given === undefined ? {} : given;
   checkOptions(tape, "make reverse with a tape", "{ bits: 4 }");
-  checkNames(tape, ["bits"], "make reverse with a tape");
+  checkNames(tape, { bits: true }, "make reverse with a tape");
   const { bits = 4 } = tape;
   if (!(bits > 0 && bits <= 32)) {
     throw new RangeError(

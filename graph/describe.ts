@@ -31,17 +31,21 @@ export function checkOptions(options: unknown, action: string, example: string):
   );
 }
 
+/** The names of the options of a type: all of them and no other, or it does not compile. */
+export type Names<O> = { readonly [N in keyof O]-?: true };
+
 /**
  * Throws where options are no object, or have a name that nobody reads: a misspelt one must not go
  * unheard.
  *
  * @throws {TypeError} If they do.
  */
-export function checkNames(options: object, known: readonly string[], action: string): void {
-  checkOptions(options, action, `{ ${known[0]}: … }`);
-  const unknown = Object.keys(options).find((name) => !known.includes(name));
+export function checkNames<O extends object>(options: O, known: Names<O>, action: string): void {
+  const names = Object.keys(known);
+  checkOptions(options, action, `{ ${names[0]}: … }`);
+  const unknown = Object.keys(options).find((name) => !Object.hasOwn(known, name));
   if (unknown === undefined) return;
   throw new TypeError(
-    `Cannot ${action}: there is an option ${unknown}, expected ${known.join(", ")}`,
+    `Cannot ${action}: there is an option ${unknown}, expected ${names.join(", ")}`,
   );
 }

@@ -145,7 +145,7 @@ export function scan<C, X = null, Y = null>(
 ): [carry: C, ys: Y] {
   const name = options.name ?? (body.name === "" ? "scan" : body.name);
   const action = `scan ${options.name ?? nameOf(body)}`;
-  checkNames(options, ["length", "reverse", "backward", "name"], action);
+  checkNames(options, { length: true, reverse: true, backward: true, name: true }, action);
   const first = partsOf(carry, "the carry"), stacked = partsOf(xs, "xs");
   const length = rowsOf(action, stacked, options.length);
   const before = first.nodes.map((node, i) => parameter(i, avalOf(node)));
@@ -270,7 +270,7 @@ export function loop<C>(
   carry: C,
   options: LoopOptions,
 ): C {
-  checkNames(options, ["length", "backward", "name"], `loop ${nameOf(body)}`);
+  checkNames(options, { length: true, backward: true, name: true }, `loop ${nameOf(body)}`);
   const { length, name, backward } = options;
   const called = name ?? (body.name === "" ? "loop" : body.name);
   checkLength(`loop ${called}`, length);

@@ -182,7 +182,11 @@ export function conv(
   kernel: Tensor,
   options: ConvOptions = {},
 ): Tensor {
-  checkNames(options, ["stride", "padding", "dilation", "groups", "channels"], "conv");
+  checkNames(
+    options,
+    { stride: true, padding: true, dilation: true, groups: true, channels: true },
+    "conv",
+  );
   const { stride = 1, padding = "valid", dilation = 1, groups = 1, channels = "last" } = options;
   const geometry = { stride, padding, dilation, groups, channels };
   return new Tensor(convolution.conv(nodeOf(input), nodeOf(kernel), geometry));
@@ -215,11 +219,14 @@ export function convTranspose(
   kernel: Tensor,
   options: ConvTransposeOptions = {},
 ): Tensor {
-  checkNames(
-    options,
-    ["stride", "padding", "dilation", "groups", "channels", "outputPadding"],
-    "convTranspose",
-  );
+  checkNames(options, {
+    stride: true,
+    padding: true,
+    dilation: true,
+    groups: true,
+    channels: true,
+    outputPadding: true,
+  }, "convTranspose");
   const {
     stride = 1,
     padding = "valid",
@@ -254,7 +261,7 @@ export function maxPool(
   size: PerAxis,
   options: PoolOptions = {},
 ): Tensor {
-  checkNames(options, ["stride", "padding", "dilation", "channels"], "maxPool");
+  checkNames(options, { stride: true, padding: true, dilation: true, channels: true }, "maxPool");
   const { stride, padding = "valid", dilation = 1, channels = "last" } = options;
   return new Tensor(
     pooling.maxPool(nodeOf(input), size, { stride, padding, dilation, channels }),
@@ -283,7 +290,13 @@ export function averagePool(
   size: PerAxis,
   options: AveragePoolOptions = {},
 ): Tensor {
-  checkNames(options, ["stride", "padding", "dilation", "channels", "countPadding"], "averagePool");
+  checkNames(options, {
+    stride: true,
+    padding: true,
+    dilation: true,
+    channels: true,
+    countPadding: true,
+  }, "averagePool");
   const { stride, padding = "valid", dilation = 1, channels = "last", countPadding = false } =
     options;
   const geometry = { stride, padding, dilation, channels, countPadding };
@@ -313,7 +326,11 @@ export function upsample(
   input: Tensor,
   options: UpsampleOptions,
 ): Tensor {
-  checkNames(options, ["scale", "size", "method", "alignCorners", "channels"], "upsample");
+  checkNames(
+    options,
+    { scale: true, size: true, method: true, alignCorners: true, channels: true },
+    "upsample",
+  );
   const { scale, size, method = "nearest", alignCorners = false, channels = "last" } = options;
   const geometry = { scale, size, method, alignCorners, channels };
   return new Tensor(upsampling.upsample(nodeOf(input), geometry));
@@ -346,7 +363,11 @@ export function gridSample(
   grid: Tensor,
   options: GridSampleOptions = {},
 ): Tensor {
-  checkNames(options, ["method", "outside", "alignCorners", "channels"], "gridSample");
+  checkNames(
+    options,
+    { method: true, outside: true, alignCorners: true, channels: true },
+    "gridSample",
+  );
   const { method = "linear", outside = "zeros", alignCorners = false, channels = "last" } = options;
   const geometry = { method, outside, alignCorners, channels };
   return new Tensor(

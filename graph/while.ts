@@ -93,7 +93,7 @@ export function whileLoop<C>(
 ): [carry: C, steps: Tensor] {
   const name = options.name ?? (body.name === "" ? "while" : body.name);
   const action = `loop ${options.name ?? nameOf(body)}`;
-  checkNames(options, ["maximum", "backward", "name"], action);
+  checkNames(options, { maximum: true, backward: true, name: true }, action);
   const maximum = options.maximum ?? mostSteps;
   if (!Number.isInteger(maximum) || maximum < 1 || maximum > mostSteps) {
     throw new RangeError(

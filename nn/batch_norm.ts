@@ -63,7 +63,7 @@ export function batchNorm(
 ): StatefulLayer<BatchNormParams, BatchNormState> {
   const name = `batchNorm(${features})`;
   const { epsilon = 1e-5, momentum = 0.1, axis = -1 } = options;
-  checkNames(options, ["epsilon", "momentum", "axis"], `make ${name}`);
+  checkNames(options, { epsilon: true, momentum: true, axis: true }, `make ${name}`);
   expectEpsilon(name, epsilon);
   expectSize(name, "the number of features", features);
   if (!(momentum >= 0 && momentum <= 1)) {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { checkNames } from "../graph/describe.ts";
+import { checkNames, type Names } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
 import { split } from "../graph/random.ts";
 import { averagePool as averageOver, conv as convolve } from "../graph/spatial.ts";
@@ -49,15 +49,15 @@ interface Kind {
   readonly run: typeof convolve;
 }
 
-const optionNames: readonly (keyof ConvLayerOptions)[] = [
-  "stride",
-  "padding",
-  "dilation",
-  "groups",
-  "bias",
-  "weightInit",
-  "biasInit",
-];
+const optionNames: Names<ConvLayerOptions> = {
+  stride: true,
+  padding: true,
+  dilation: true,
+  groups: true,
+  bias: true,
+  weightInit: true,
+  biasInit: true,
+};
 
 function convolution(
   kind: Kind,

@@ -91,7 +91,7 @@ function grouped(
   options: GroupNormOptions,
 ): Layer<GroupNormParams> {
   const { epsilon = 1e-5, axis = -1 } = options;
-  checkNames(options, ["epsilon", "axis"], `make ${name}`);
+  checkNames(options, { epsilon: true, axis: true }, `make ${name}`);
   expectEpsilon(name, epsilon);
   return affine(name, features, (x, scale, bias) => {
     const at = x.rank < 2 ? 0 : normalizeAxis(axis, x.rank, `apply ${name}`);

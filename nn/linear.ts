@@ -50,7 +50,7 @@ export function linear(
 ): Layer<LinearParams> {
   const { bias: biased = true, weightInit = lecunNormal, biasInit = zeros } = options;
   const name = `linear(${inputs}, ${outputs})`;
-  checkNames(options, ["bias", "weightInit", "biasInit"], `make ${name}`);
+  checkNames(options, { bias: true, weightInit: true, biasInit: true }, `make ${name}`);
   expectSize(name, "the number of inputs", inputs);
   expectSize(name, "the number of outputs", outputs);
   return {
@@ -105,7 +105,7 @@ export function embedding(
   options: EmbeddingOptions = {},
 ): Layer<EmbeddingParams> {
   const name = `embedding(${entries}, ${features})`, { weightInit = normal(1) } = options;
-  checkNames(options, ["weightInit"], `make ${name}`);
+  checkNames(options, { weightInit: true }, `make ${name}`);
   expectSize(name, "the number of entries", entries);
   expectSize(name, "the number of features", features);
   const shape = [entries, features];

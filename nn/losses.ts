@@ -7,7 +7,7 @@
  * @module
  */
 import { arange } from "../graph/create.ts";
-import { checkNames, describe } from "../graph/describe.ts";
+import { checkNames, describe, type Names } from "../graph/describe.ts";
 import { dtypes, isFloat } from "../graph/dtype.ts";
 import { where } from "../graph/operations.ts";
 import { sameShape } from "../graph/shape.ts";
@@ -39,13 +39,15 @@ const reductions: { readonly [R in LossReduction]: (losses: Tensor) => Tensor } 
   none: (losses) => losses,
 };
 
+const lossNames: Names<LossOptions> = { reduction: true };
+
 /** What becomes of losses, or an error that names the loss. */
-function reduceBy(
+function reduceBy<O extends LossOptions>(
   action: string,
-  options: LossOptions,
-  own: readonly string[] = [],
+  options: O,
+  names: Names<O>,
 ): (losses: Tensor) => Tensor {
-  checkNames(options, ["reduction", ...own], action);
+  checkNames(options, names, action);
   const { reduction = "mean" } = options;
   if (Object.hasOwn(reductions, reduction)) return reductions[reduction];
   const expected = Object.keys(reductions).map((name) => `"${name}"`).join(" or ");
@@ -84,7 +86,7 @@ export function crossEntropy(
   options: CrossEntropyOptions = {},
 ): Tensor {
   const action = "take the cross-entropy", { labelSmoothing = 0 } = options;
-  const reduce = reduceBy(action, options, ["labelSmoothing"]);
+  const reduce = reduceBy(action, options, { ...lossNames, labelSmoothing: true });
   if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) {
     throw new RangeError(
       `Cannot ${action}: labelSmoothing is ${labelSmoothing}, expected one in [0, 1]`,
@@ -121,7 +123,7 @@ export function mse(
   target: Tensor,
   options: LossOptions = {},
 ): Tensor {
-  const action = "take the squared error", reduce = reduceBy(action, options);
+  const action = "take the squared error", reduce = reduceBy(action, options, lossNames);
   const given = `the output is ${output} and the target ${target}`;
   if (!sameShape(output.shape, target.shape)) {
     throw new TypeError(`Cannot ${action}: ${given}, expected equal shapes`);
@@ -149,7 +151,7 @@ export function accuracy(
   labels: Tensor,
   options: LossOptions = {},
 ): Tensor {
-  const action = "take the accuracy", reduce = reduceBy(action, options);
+  const action = "take the accuracy", reduce = reduceBy(action, options, lossNames);
   checkLabels(action, logits, labels);
   const label = isFloat(labels.dtype) ? labels.argmax(-1) : labels.cast("i32");
   return reduce(logits.argmax(-1).equal(label).cast("f32"));

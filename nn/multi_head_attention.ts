@@ -5,7 +5,7 @@
  * @module
  */
 import { full } from "../graph/create.ts";
-import { checkNames } from "../graph/describe.ts";
+import { checkNames, type Names } from "../graph/describe.ts";
 import { concatenate } from "../graph/operations.ts";
 import { foldIn } from "../graph/random.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -45,16 +45,16 @@ export interface MultiHeadOptions extends Pick<AttentionOptions, "causal" | "mem
   outputInit?: Initializer;
 }
 
-const optionNames: readonly (keyof MultiHeadOptions)[] = [
-  "score",
-  "context",
-  "bias",
-  "rotary",
-  "causal",
-  "memory",
-  "weightInit",
-  "outputInit",
-];
+const optionNames: Names<MultiHeadOptions> = {
+  score: true,
+  context: true,
+  bias: true,
+  rotary: true,
+  causal: true,
+  memory: true,
+  weightInit: true,
+  outputInit: true,
+};
 
 /** How attention is applied. */
 export interface MultiHeadApplyOptions extends ApplyOptions {

@@ -49,7 +49,7 @@ export function layerNorm(
   options: NormalizationOptions = {},
 ): Layer<LayerNormParams> {
   const name = `layerNorm(${features})`, { epsilon = 1e-5 } = options;
-  checkNames(options, ["epsilon"], `make ${name}`);
+  checkNames(options, { epsilon: true }, `make ${name}`);
   expectEpsilon(name, epsilon);
   return affine(name, features, (x, scale, bias) => {
     expectFeatures(name, x, features);
@@ -95,7 +95,7 @@ export function rmsNorm(
   options: NormalizationOptions = {},
 ): Layer<RmsNormParams> {
   const name = `rmsNorm(${features})`, { epsilon = 1e-5 } = options;
-  checkNames(options, ["epsilon"], `make ${name}`);
+  checkNames(options, { epsilon: true }, `make ${name}`);
   expectEpsilon(name, epsilon);
   expectSize(name, "the number of features", features);
   const shape = [features];

@@ -107,7 +107,7 @@ export function lstmCell(
 ): Cell<LstmParams, LstmState> {
   const name = `lstmCell(${inputs}, ${hidden})`;
   const { inputInit = glorotUniform, hiddenInit = orthogonal() } = options;
-  checkNames(options, ["inputInit", "hiddenInit"], `make ${name}`);
+  checkNames(options, { inputInit: true, hiddenInit: true }, `make ${name}`);
   expectSize(name, "the number of inputs", inputs);
   expectSize(name, "the hidden size", hidden);
   const wide = 4 * hidden;
@@ -199,7 +199,7 @@ export function gruCell(
 ): Cell<GruParams, GruState> {
   const name = `gruCell(${inputs}, ${hidden})`;
   const { inputInit = glorotUniform, hiddenInit = orthogonal() } = options;
-  checkNames(options, ["inputInit", "hiddenInit"], `make ${name}`);
+  checkNames(options, { inputInit: true, hiddenInit: true }, `make ${name}`);
   expectSize(name, "the number of inputs", inputs);
   expectSize(name, "the hidden size", hidden);
   const wide = 3 * hidden;
@@ -286,7 +286,7 @@ export function recurrent<P extends Tree, S extends Tree>(
     );
   }
   const name = `recurrent(${cell.name})`, { reverse = false } = options;
-  checkNames(options, ["reverse"], `make ${name}`);
+  checkNames(options, { reverse: true }, `make ${name}`);
   const run = (
     params: Tree,
     x: Tensor,

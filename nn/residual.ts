@@ -151,7 +151,7 @@ export function skipInit<P extends Tree>(
   options: SkipInitOptions = {},
 ): Layer<ScaledParams<P>> {
   const name = nameAround("skipInit", layer), { initial = 0 } = options;
-  checkNames(options, ["initial"], `make ${name}`);
+  checkNames(options, { initial: true }, `make ${name}`);
   expectNumber(name, "the initial scale", initial);
   return scaled(name, layer, [], initial);
 }
@@ -183,7 +183,7 @@ export function layerScale<P extends Tree>(
   options: LayerScaleOptions = {},
 ): Layer<ScaledParams<P>> {
   const name = nameAround("layerScale", layer, features), { initial = 1e-5 } = options;
-  checkNames(options, ["initial"], `make ${name}`);
+  checkNames(options, { initial: true }, `make ${name}`);
   expectSize(name, "the number of features", features);
   expectNumber(name, "the initial scale", initial);
   return scaled(name, layer, [features], initial);
@@ -239,7 +239,7 @@ export function fixup(
 ): Layer<FixupParams> {
   layers.forEach((layer) => nameAround("fixup", layer));
   const name = `fixup(${layers.map((layer) => layer.name).join(", ")})`;
-  checkNames(options, ["depth", "activation"], `make ${name}`);
+  checkNames(options, { depth: true, activation: true }, `make ${name}`);
   const { depth, activation = relu } = options;
   const m = layers.length;
   if (m === 0) {

@@ -162,7 +162,7 @@ export type MlpParams = readonly LinearParams[];
 export function mlp(sizes: readonly number[], options: MlpOptions = {}): Layer<MlpParams> {
   const { activation = relu, bias = true, weightInit = heNormal } = options;
   const name = `mlp([${sizes.join(", ")}])`;
-  checkNames(options, ["activation", "bias", "weightInit"], `make ${name}`);
+  checkNames(options, { activation: true, bias: true, weightInit: true }, `make ${name}`);
   if (sizes.length < 2) {
     throw new RangeError(`Cannot make ${name}: sizes are ${sizes.length}, expected at least 2`);
   }

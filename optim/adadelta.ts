@@ -7,7 +7,12 @@
  */
 import { zerosLike } from "../graph/create.ts";
 import { checkNumber } from "./check.ts";
-import { type AdaptiveOptions, type ComposedOptimizer, descend } from "./optimizer.ts";
+import {
+  type AdaptiveOptions,
+  type ComposedOptimizer,
+  descend,
+  descentNames,
+} from "./optimizer.ts";
 import type { Transformation } from "./transformation.ts";
 import { map, type Tree } from "./tree.ts";
 
@@ -66,8 +71,9 @@ export interface AdadeltaOptions extends AdadeltaMeans, AdaptiveOptions {}
  * ```
  */
 export function adadelta(options: AdadeltaOptions = {}): ComposedOptimizer {
-  return descend("adadelta", [scaleByAdadelta(options)], options.rate ?? 1, options, [
-    "rho",
-    "epsilon",
-  ]);
+  return descend("adadelta", [scaleByAdadelta(options)], options.rate ?? 1, options, {
+    ...descentNames,
+    rho: true,
+    epsilon: true,
+  });
 }

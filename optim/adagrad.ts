@@ -6,7 +6,12 @@
  */
 import { full } from "../graph/create.ts";
 import { checkNumber } from "./check.ts";
-import { type AdaptiveOptions, type ComposedOptimizer, descend } from "./optimizer.ts";
+import {
+  type AdaptiveOptions,
+  type ComposedOptimizer,
+  descend,
+  descentNames,
+} from "./optimizer.ts";
 import type { Transformation } from "./transformation.ts";
 import { map, type Tree } from "./tree.ts";
 
@@ -53,8 +58,9 @@ export interface AdagradOptions extends AdagradSums, AdaptiveOptions {}
  * ```
  */
 export function adagrad(options: AdagradOptions = {}): ComposedOptimizer {
-  return descend("adagrad", [scaleByAdagrad(options)], options.rate ?? 1e-2, options, [
-    "initial",
-    "epsilon",
-  ]);
+  return descend("adagrad", [scaleByAdagrad(options)], options.rate ?? 1e-2, options, {
+    ...descentNames,
+    initial: true,
+    epsilon: true,
+  });
 }

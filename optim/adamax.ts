@@ -6,7 +6,12 @@
  */
 import { zerosLike } from "../graph/create.ts";
 import { checkNumber } from "./check.ts";
-import { type AdaptiveOptions, type ComposedOptimizer, descend } from "./optimizer.ts";
+import {
+  type AdaptiveOptions,
+  type ComposedOptimizer,
+  descend,
+  descentNames,
+} from "./optimizer.ts";
 import { correction, type Transformation } from "./transformation.ts";
 import { map, type Tree } from "./tree.ts";
 
@@ -63,9 +68,10 @@ export interface AdamaxOptions extends AdamaxMoments, AdaptiveOptions {}
  * ```
  */
 export function adamax(options: AdamaxOptions = {}): ComposedOptimizer {
-  return descend("adamax", [scaleByAdamax(options)], options.rate ?? 2e-3, options, [
-    "beta1",
-    "beta2",
-    "epsilon",
-  ]);
+  return descend("adamax", [scaleByAdamax(options)], options.rate ?? 2e-3, options, {
+    ...descentNames,
+    beta1: true,
+    beta2: true,
+    epsilon: true,
+  });
 }

@@ -7,7 +7,7 @@
  */
 import { zerosLike } from "../graph/create.ts";
 import { checkNumber } from "./check.ts";
-import { type AdamOptions, type ComposedOptimizer, descend } from "./optimizer.ts";
+import { type AdamOptions, type ComposedOptimizer, descend, descentNames } from "./optimizer.ts";
 import {
   type AdamMoments,
   adamMoments,
@@ -60,5 +60,8 @@ export function scaleByAmsgrad(
  * ```
  */
 export function amsgrad(options: AdamOptions = {}): ComposedOptimizer {
-  return descend("amsgrad", [scaleByAmsgrad(options)], options.rate ?? 1e-3, options, adamMoments);
+  return descend("amsgrad", [scaleByAmsgrad(options)], options.rate ?? 1e-3, options, {
+    ...descentNames,
+    ...adamMoments,
+  });
 }

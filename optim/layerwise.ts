@@ -116,8 +116,11 @@ export interface LarsOptions {
 export function lars(options: LarsOptions): ComposedOptimizer {
   checkOptions(options, "make lars", "{ rate: 0.1 }");
   const { rate, momentum = 0.9, weightDecay = 0, coefficient = 1e-3, applies } = options;
-  const known = ["rate", "momentum", "weightDecay", "coefficient", "applies"];
-  checkNames(options, known, "make lars");
+  checkNames(
+    options,
+    { rate: true, momentum: true, weightDecay: true, coefficient: true, applies: true },
+    "make lars",
+  );
   checkRate("lars", rate);
   checkNumber("lars", "weightDecay", weightDecay, 0);
   checkNumber("lars", "coefficient", coefficient, 0);
@@ -152,7 +155,11 @@ export interface LambOptions extends AdamMoments, Pick<AdaptiveOptions, "rate"> 
  */
 export function lamb(options: LambOptions = {}): ComposedOptimizer {
   const { rate = 1e-3, weightDecay = 0.01, epsilon = 1e-6, applies } = options;
-  checkNames(options, ["rate", "weightDecay", "applies", ...adamMoments], "make lamb");
+  checkNames(
+    options,
+    { rate: true, weightDecay: true, applies: true, ...adamMoments },
+    "make lamb",
+  );
   checkNumber("lamb", "weightDecay", weightDecay, 0);
   const chosen = applies === undefined ? {} : { applies };
   const direction = [

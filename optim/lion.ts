@@ -7,7 +7,12 @@
  */
 import { zerosLike } from "../graph/create.ts";
 import { checkNumber } from "./check.ts";
-import { type AdaptiveOptions, type ComposedOptimizer, descend } from "./optimizer.ts";
+import {
+  type AdaptiveOptions,
+  type ComposedOptimizer,
+  descend,
+  descentNames,
+} from "./optimizer.ts";
 import type { Transformation } from "./transformation.ts";
 import { map, type Tree } from "./tree.ts";
 
@@ -55,5 +60,9 @@ export interface LionOptions extends LionMoments, AdaptiveOptions {}
  * ```
  */
 export function lion(options: LionOptions = {}): ComposedOptimizer {
-  return descend("lion", [scaleByLion(options)], options.rate ?? 1e-4, options, ["beta1", "beta2"]);
+  return descend("lion", [scaleByLion(options)], options.rate ?? 1e-4, options, {
+    ...descentNames,
+    beta1: true,
+    beta2: true,
+  });
 }

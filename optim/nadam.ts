@@ -8,7 +8,12 @@
 import { ones, zerosLike } from "../graph/create.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkNumber } from "./check.ts";
-import { type AdaptiveOptions, type ComposedOptimizer, descend } from "./optimizer.ts";
+import {
+  type AdaptiveOptions,
+  type ComposedOptimizer,
+  descend,
+  descentNames,
+} from "./optimizer.ts";
 import { correction, type Transformation } from "./transformation.ts";
 import { map, type Tree } from "./tree.ts";
 
@@ -82,10 +87,11 @@ export interface NadamOptions extends NadamMoments, AdaptiveOptions {}
  * ```
  */
 export function nadam(options: NadamOptions = {}): ComposedOptimizer {
-  return descend("nadam", [scaleByNadam(options)], options.rate ?? 2e-3, options, [
-    "beta1",
-    "beta2",
-    "epsilon",
-    "momentumDecay",
-  ]);
+  return descend("nadam", [scaleByNadam(options)], options.rate ?? 2e-3, options, {
+    ...descentNames,
+    beta1: true,
+    beta2: true,
+    epsilon: true,
+    momentumDecay: true,
+  });
 }

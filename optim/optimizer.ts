@@ -6,7 +6,7 @@
  * @module
  */
 import { tensor } from "../graph/create.ts";
-import { checkNames, checkOptions } from "../graph/describe.ts";
+import { checkNames, checkOptions, type Names } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkNumber, checkRate } from "./check.ts";
@@ -121,24 +121,31 @@ export interface AdaptiveOptions extends DescentOptions {
   rate?: Rate;
 }
 
-const descentNames = ["rate", "weightDecay", "decoupledDecay", "applies"];
+/** The names of what every optimizer that descends is told. */
+export const descentNames: Names<AdaptiveOptions> = {
+  rate: true,
+  weightDecay: true,
+  decoupledDecay: true,
+  applies: true,
+};
 
 /**
  * The optimizer that goes along a direction: L2 penalty, direction, decoupled decay, rate. Where
- * `own` names the options that the direction has, others are refused.
+ * the options that there are have `names`, others are refused.
  *
  * @throws {RangeError} If a number is out of its range; `name` is what could not be made.
  * @throws {TypeError} If there is an option that nobody reads.
  */
-export function descend(
+export function descend<O extends DescentOptions>(
   name: string,
   direction: readonly Transformation[],
   rate: Rate,
-  options: DescentOptions,
-  own?: readonly string[],
+  options: O,
+  names?: Names<O>,
 ): ComposedOptimizer {
-  if (own !== undefined) checkNames(options, [...descentNames, ...own], `make ${name}`);
-  const { weightDecay = 0, decoupledDecay = 0, ...decay } = options;
+  if (names !== undefined) checkNames(options, names, `make ${name}`);
+  const { weightDecay = 0, decoupledDecay = 0, applies } = options;
+  const decay = applies === undefined ? {} : { applies };
   checkRate(name, rate);
   checkNumber(name, "weightDecay", weightDecay, 0);
   checkNumber(name, "decoupledDecay", decoupledDecay, 0);
@@ -184,7 +191,12 @@ export function sgd(options: SgdOptions): ComposedOptimizer {
     );
   }
   const direction = momentum === 0 ? [] : [trace(momentum, { nesterov, dampening })];
-  return descend("sgd", direction, rate, options, ["momentum", "nesterov", "dampening"]);
+  return descend("sgd", direction, rate, options, {
+    ...descentNames,
+    momentum: true,
+    nesterov: true,
+    dampening: true,
+  });
 }
 
 /** Options for {@linkcode adam}. */
@@ -206,7 +218,10 @@ export interface AdamOptions extends AdamMoments, DescentOptions {
  * ```
  */
 export function adam(options: AdamOptions = {}): ComposedOptimizer {
-  return descend("adam", [scaleByAdam(options)], options.rate ?? 1e-3, options, adamMoments);
+  return descend("adam", [scaleByAdam(options)], options.rate ?? 1e-3, options, {
+    ...descentNames,
+    ...adamMoments,
+  });
 }
 
 /** Options for {@linkcode adamw}. */
@@ -234,7 +249,11 @@ export interface AdamWOptions extends AdamMoments, DecayOptions {
  */
 export function adamw(options: AdamWOptions = {}): ComposedOptimizer {
   const { rate = 1e-3, weightDecay = 0.01, applies } = options;
-  checkNames(options, ["rate", "weightDecay", "applies", ...adamMoments], "make adamw");
+  checkNames(
+    options,
+    { rate: true, weightDecay: true, applies: true, ...adamMoments },
+    "make adamw",
+  );
   checkNumber("adamw", "weightDecay", weightDecay, 0);
   return descend("adamw", [scaleByAdam(options)], rate, {
     decoupledDecay: weightDecay,

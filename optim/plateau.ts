@@ -84,11 +84,14 @@ export function plateau(rate: number, options: PlateauOptions = {}): Plateau {
   const { factor = 0.1, patience = 10, cooldown = 0, better = "less" } = options;
   const { threshold = 1e-4, least = 0 } = options;
   const action = "a plateau rate";
-  checkNames(
-    options,
-    ["factor", "patience", "cooldown", "better", "threshold", "least"],
-    `make ${action}`,
-  );
+  checkNames(options, {
+    factor: true,
+    patience: true,
+    cooldown: true,
+    better: true,
+    threshold: true,
+    least: true,
+  }, `make ${action}`);
   checkNumber(action, "rate", rate, 0);
   checkNumber(action, "factor", factor, 0, 1);
   checkCount(action, "patience", patience, 0);

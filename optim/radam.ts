@@ -10,7 +10,12 @@ import { zerosLike } from "../graph/create.ts";
 import { where } from "../graph/operations.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkNumber } from "./check.ts";
-import { type AdaptiveOptions, type ComposedOptimizer, descend } from "./optimizer.ts";
+import {
+  type AdaptiveOptions,
+  type ComposedOptimizer,
+  descend,
+  descentNames,
+} from "./optimizer.ts";
 import { correction, type Transformation } from "./transformation.ts";
 import { map, type Tree } from "./tree.ts";
 
@@ -104,9 +109,10 @@ export interface RadamOptions extends RadamMoments, AdaptiveOptions {}
  * ```
  */
 export function radam(options: RadamOptions = {}): ComposedOptimizer {
-  return descend("radam", [scaleByRadam(options)], options.rate ?? 1e-3, options, [
-    "beta1",
-    "beta2",
-    "epsilon",
-  ]);
+  return descend("radam", [scaleByRadam(options)], options.rate ?? 1e-3, options, {
+    ...descentNames,
+    beta1: true,
+    beta2: true,
+    epsilon: true,
+  });
 }

@@ -59,7 +59,11 @@ export function exponential(
   rate: number,
   options: ExponentialOptions,
 ): Schedule {
-  checkNames(options, ["decay", "alpha", "steps", "staircase"], "make an exponential rate");
+  checkNames(
+    options,
+    { decay: true, alpha: true, steps: true, staircase: true },
+    "make an exponential rate",
+  );
   const { decay, alpha, steps = 1, staircase = false } = options;
   if ((decay === undefined) === (alpha === undefined)) {
     throw new TypeError(
@@ -93,7 +97,7 @@ export interface StepDecayOptions {
  * @throws {RangeError} If `every` is no positive integer, or `factor` not positive.
  */
 export function stepDecay(rate: number, options: StepDecayOptions): Schedule {
-  checkNames(options, ["every", "factor"], "make a step rate");
+  checkNames(options, { every: true, factor: true }, "make a step rate");
   const { every, factor = 0.1 } = options;
   checkCount("a step rate", "every", every);
   checkNumber("a step rate", "factor", factor, Number.MIN_VALUE);
@@ -112,7 +116,7 @@ export interface InverseOptions {
  * @throws {RangeError} If `alpha` is negative.
  */
 export function inverse(rate: number, options: InverseOptions): Schedule {
-  checkNames(options, ["alpha"], "make an inverse rate");
+  checkNames(options, { alpha: true }, "make an inverse rate");
   const { alpha } = options;
   checkNumber("an inverse rate", "rate", rate, 0);
   checkNumber("an inverse rate", "alpha", alpha, 0);
@@ -178,7 +182,7 @@ export function cosine(
   rate: number,
   options: CosineOptions,
 ): Schedule {
-  checkNames(options, ["steps", "end", "restarts"], "make a cosine rate");
+  checkNames(options, { steps: true, end: true, restarts: true }, "make a cosine rate");
   const { steps, end = 0, restarts = 0 } = options;
   checkNumber("a cosine rate", "rate", rate, 0);
   checkNumber("a cosine rate", "end", end, 0);
@@ -209,7 +213,7 @@ export interface WarmupOptions {
  * @throws {RangeError} If `steps` is not positive.
  */
 export function warmup(options: WarmupOptions): Schedule {
-  checkNames(options, ["steps", "then", "from"], "make a warm-up");
+  checkNames(options, { steps: true, then: true, from: true }, "make a warm-up");
   const { steps, then, from = 0 } = options;
   checkRate("a warm-up", then);
   checkNumber("a warm-up", "from", from, 0);

@@ -7,7 +7,12 @@
  */
 import { zerosLike } from "../graph/create.ts";
 import { checkNumber } from "./check.ts";
-import { type AdaptiveOptions, type ComposedOptimizer, descend } from "./optimizer.ts";
+import {
+  type AdaptiveOptions,
+  type ComposedOptimizer,
+  descend,
+  descentNames,
+} from "./optimizer.ts";
 import { trace, type Transformation } from "./transformation.ts";
 import { map, type Tree } from "./tree.ts";
 
@@ -77,5 +82,11 @@ export interface RmspropOptions extends RmsMeans, AdaptiveOptions {
 export function rmsprop(options: RmspropOptions = {}): ComposedOptimizer {
   const { rate = 1e-2, momentum = 0 } = options;
   const direction = [scaleByRms(options), ...momentum === 0 ? [] : [trace(momentum)]];
-  return descend("rmsprop", direction, rate, options, ["alpha", "epsilon", "centered", "momentum"]);
+  return descend("rmsprop", direction, rate, options, {
+    ...descentNames,
+    alpha: true,
+    epsilon: true,
+    centered: true,
+    momentum: true,
+  });
 }

@@ -262,7 +262,7 @@ function allRows(
   steps: number,
 ): Parameters<LeafRun>[1] {
   checkOptions(schedule, "train", "{ rates: 0.1 }");
-  checkNames(schedule, ["rates", "momenta", "squares", "decay"], "train");
+  checkNames(schedule, { rates: true, momenta: true, squares: true, decay: true }, "train");
   const has = schedules[optimizer];
   const rows = (name: "momenta" | "squares" | "decay"): Tensor[] | null => {
     const value: Hyperparameter | null = schedule[name] ?? has[name] ?? null;

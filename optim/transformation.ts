@@ -7,7 +7,7 @@
  * @module
  */
 import { zerosLike } from "../graph/create.ts";
-import { describe } from "../graph/describe.ts";
+import { describe, type Names } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkNumber } from "./check.ts";
 import { type Rate, rateAt } from "./rate.ts";
@@ -136,7 +136,12 @@ export interface AdamMoments {
 }
 
 /** Names of Adam's own options. */
-export const adamMoments: readonly string[] = ["beta1", "beta2", "epsilon", "biasCorrection"];
+export const adamMoments: Names<AdamMoments> = {
+  beta1: true,
+  beta2: true,
+  epsilon: true,
+  biasCorrection: true,
+};
 
 /**
  * The mean of gradients over the root of the mean of their squares, both decaying (Kingma and Ba

@@ -126,7 +126,7 @@ export function environment(name: string): string | undefined {
 
 /** Options with the environment and the defaults filled in. */
 export function complete(options: InitOptions): Required<InitOptions> {
-  checkNames(options, ["software", "powerPreference", "tuning"], "init");
+  checkNames(options, { software: true, powerPreference: true, tuning: true }, "init");
   // A variable that is set to nothing says nothing.
   const software = options.software ?? (environment("RETROGRAD_SOFTWARE") || "allow");
   if (software !== "allow" && software !== "require" && software !== "refuse") {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { checkNames, checkOptions, describe } from "../graph/describe.ts";
+import { checkNames, checkOptions, describe, type Names } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { pathOver } from "./brownian.ts";
 import type { Field } from "./leapfrog.ts";
@@ -102,18 +102,18 @@ export interface SdeOptions {
 const action = "solve an SDE";
 
 /** The options of {@linkcode sdeSolve}. */
-const optionNames = [
-  "t0",
-  "t1",
-  "steps",
-  "key",
-  "sense",
-  "method",
-  "noise",
-  "path",
-  "backward",
-  "saveAt",
-];
+const optionNames: Names<SdeOptions> = {
+  t0: true,
+  t1: true,
+  steps: true,
+  key: true,
+  sense: true,
+  method: true,
+  noise: true,
+  path: true,
+  backward: true,
+  saveAt: true,
+};
 
 const withoutInverse = (
   method: <Y extends Tree>(o: StochasticOptions<Y>) => StochasticStep<Y>,

@@ -6,7 +6,7 @@
  */
 import { online, reverse, revolve } from "../checkpoint/strategy.ts";
 import { arange } from "../graph/create.ts";
-import { checkNames, checkOptions, describe } from "../graph/describe.ts";
+import { checkNames, checkOptions, describe, type Names } from "../graph/describe.ts";
 import { auto } from "../graph/loops/auto.ts";
 import type { Strategy } from "../graph/scan.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -222,7 +222,16 @@ export function odeSolve<Y extends Tree>(field: Field<Y>, y0: Y, options: OdeOpt
 }
 
 /** The options of {@linkcode odeSolve}. */
-const optionNames = ["t0", "t1", "steps", "tolerance", "maximum", "method", "backward", "saveAt"];
+const optionNames: Names<OdeOptions<Tree>> = {
+  t0: true,
+  t1: true,
+  steps: true,
+  tolerance: true,
+  maximum: true,
+  method: true,
+  backward: true,
+  saveAt: true,
+};
 
 /** No values at all. */
 function none<Y extends Tree>(y0: Y): Y {

@@ -119,6 +119,7 @@ export interface LoadedTree<T extends Tree> {
  * @param like A tree of the structure, shapes and dtypes that are expected.
  * @param check Looks at the metadata before the tensors are compared, and may throw.
  *
+ * @throws {Deno.errors.NotFound} If there is no such file.
  * @throws {RangeError} If the file is damaged or cut short.
  * @throws {TypeError} If it is a folder, or holds other tensors than expected; the message names
  * one.
@@ -129,6 +130,12 @@ export async function loadTree<T extends Tree>(
   check: (metadata: Readonly<Record<string, string>>) => void = () => {},
 ): Promise<LoadedTree<T>> {
   const file = await Deno.readFile(path).catch((error) => {
+    if (error instanceof Deno.errors.NotFound) {
+      throw new Deno.errors.NotFound(
+        `Cannot load ${path}: there is no such file, expected one that saveTree wrote`,
+        { cause: error },
+      );
+    }
     if (!(error instanceof Deno.errors.IsADirectory)) throw error;
     throw new TypeError(`Cannot load ${path}: it is a folder, expected a file`, { cause: error });
   });

@@ -8,7 +8,7 @@
  * @module
  */
 import { onesLike, tensor, zeros } from "../graph/create.ts";
-import { checkNames } from "../graph/describe.ts";
+import { checkNames, type Names } from "../graph/describe.ts";
 import { dtypes, isFloat, type TypedArray } from "../graph/dtype.ts";
 import { key as keyOf } from "../graph/random.ts";
 import { readAll, Tensor } from "../graph/tensor.ts";
@@ -163,17 +163,17 @@ function flatOf({ ones, other, tangent }: Slopes, output: TypedArray): number | 
 }
 
 /** The names of {@linkcode DiagnoseOptions}. */
-const optionNames = [
-  "params",
-  "state",
-  "loss",
-  "optimizer",
-  "train",
-  "seed",
-  "lipschitz",
-  "steps",
-  "name",
-];
+const optionNames: Names<DiagnoseOptions> = {
+  params: true,
+  state: true,
+  loss: true,
+  optimizer: true,
+  train: true,
+  seed: true,
+  lipschitz: true,
+  steps: true,
+  name: true,
+};
 
 /**
  * Takes a model's step apart and says what is wrong: per layer the norms of activations and

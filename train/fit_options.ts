@@ -4,6 +4,7 @@
  * @module
  */
 import type { Dataset } from "../data/dataset.ts";
+import type { Names } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Plateau } from "../optim/plateau.ts";
 import type { Tree } from "../optim/tree.ts";
@@ -89,8 +90,8 @@ export interface MemorySample {
   readonly peak: number;
 }
 
-/** The names of {@linkcode FitOptions}: all of them, which the type sees to. */
-const named: { readonly [N in keyof FitOptions]-?: true } = {
+/** The names of {@linkcode FitOptions}. */
+export const fitOptionNames: Names<FitOptions> = {
   model: true,
   loss: true,
   accuracy: true,
@@ -110,6 +111,3 @@ const named: { readonly [N in keyof FitOptions]-?: true } = {
   signals: true,
   abort: true,
 };
-
-/** The names of {@linkcode FitOptions}. */
-export const fitOptionNames: readonly string[] = Object.keys(named);

@@ -94,7 +94,7 @@ const known = new Map<string, AutoPlan>();
  * ```
  */
 export function auto(options: AutoOptions = {}): Strategy {
-  checkNames(options, ["reverse", "host", "disk"], "make auto");
+  checkNames(options, { reverse: true, host: true, disk: true }, "make auto");
   const { reverse, host, disk } = options;
   for (const [store, count] of [["host", host], ["disk", disk]] as const) {
     if (count === undefined || Number.isSafeInteger(count) && count >= 0) continue;

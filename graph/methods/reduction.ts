@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { checkNames } from "../describe.ts";
+import { checkNames, type Names } from "../describe.ts";
 import * as reductions from "../functions/reduction.ts";
 import type { Tensor } from "../tensor.ts";
 import { MovementTensor } from "./movement.ts";
@@ -43,9 +43,17 @@ export interface NormOptions extends ReduceOptions {
   readonly order?: number;
 }
 
-/** Whether reduced axes stay, of options that may have further names. */
-function keepDims(options: ReduceOptions, action: string, ...further: string[]): boolean {
-  checkNames(options, ["keepDims", ...further], action);
+const names: Names<ReduceOptions> = { keepDims: true };
+const varianceNames: Names<VarianceOptions> = { ...names, correction: true };
+const normNames: Names<NormOptions> = { ...names, order: true };
+
+/** Whether reduced axes stay, of options that have nothing but these names. */
+function keepDims<O extends ReduceOptions>(
+  options: O,
+  action: string,
+  known: Names<O> = names as Names<O>,
+): boolean {
+  checkNames(options, known, action);
   return options.keepDims ?? false;
 }
 
@@ -100,13 +108,13 @@ export abstract class ReductionTensor extends MovementTensor {
 
   /** The mean square distance from the mean, a float, computed in two passes. */
   variance(axis?: AxisSpec, options: VarianceOptions = {}): Tensor {
-    const keep = keepDims(options, "variance", "correction"), { correction = 0 } = options;
+    const keep = keepDims(options, "variance", varianceNames), { correction = 0 } = options;
     return this.wrap(reductions.variance(this.node, axis, correction, keep));
   }
 
   /** The square root of the variance; of equal elements its gradient is 0. */
   std(axis?: AxisSpec, options: VarianceOptions = {}): Tensor {
-    const keep = keepDims(options, "std", "correction"), { correction = 0 } = options;
+    const keep = keepDims(options, "std", varianceNames), { correction = 0 } = options;
     return this.wrap(reductions.deviation(this.node, axis, correction, keep));
   }
 
@@ -157,7 +165,7 @@ export abstract class ReductionTensor extends MovementTensor {
    * @throws {RangeError} if the order is neither positive nor -Infinity.
    */
   norm(axis?: AxisSpec, options: NormOptions = {}): Tensor {
-    const keep = keepDims(options, "norm", "order"), { order = 2 } = options;
+    const keep = keepDims(options, "norm", normNames), { order = 2 } = options;
     return this.wrap(reductions.norm(this.node, order, axis, keep));
   }
 

@@ -95,7 +95,7 @@ export function vmap<A extends readonly unknown[], R>(
   options: VmapOptions = {},
 ): (...args: A) => R {
   const action = `vmap ${nameOf(f)}`;
-  checkNames(options, ["inAxes", "outAxes"], action);
+  checkNames(options, { inAxes: true, outAxes: true }, action);
   const { inAxes = 0, outAxes = 0 } = options;
   return (...args: A): R => {
     if (Array.isArray(inAxes) && inAxes.length !== args.length) {

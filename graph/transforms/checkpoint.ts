@@ -153,7 +153,7 @@ export function checkpoint<A extends readonly unknown[], R>(
   if (typeof f !== "function") {
     throw new TypeError(`Cannot checkpoint: ${describe(f)}, expected a function`);
   }
-  checkNames(options, ["policy"], `checkpoint ${nameOf(f)}`);
+  checkNames(options, { policy: true }, `checkpoint ${nameOf(f)}`);
   const { policy = policies.nothingSaveable } = options;
   if (typeof policy !== "function") {
     throw new TypeError(

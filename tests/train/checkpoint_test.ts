@@ -123,8 +123,14 @@ Deno.test("loadTree() notices every damaged byte, also of names and metadata", a
   });
 });
 
-Deno.test("loadTree() says so where a folder is in the place of the file", async () => {
+Deno.test("loadTree() says so where there is no file, or a folder in its place", async () => {
   await inFolder(async (folder) => {
+    const path = join(folder, "none");
+    await assertRejects(
+      () => loadTree(path, tensor(1)),
+      Deno.errors.NotFound,
+      `Cannot load ${path}: there is no such file, expected one that saveTree wrote`,
+    );
     await assertRejects(
       () => loadTree(folder, tensor(1)),
       TypeError,
