@@ -65,16 +65,8 @@ function usualShape(job: Job, product: Product): TileShape | BlockShape {
     );
     return busy ?? blocks.at(-1)!;
   }
-  // One row: wide strips, so that whole stretches of every row of the right operand are read.
-  if (m === 1) {
-    const wide = n % 1024 === 0 && batch * n >= 8192 ? 128 : 64;
-    return {
-      shuffle: false,
-      rows: 1,
-      cols: contiguousAlong(right, 2) ? wide : 4,
-      lanes: 8,
-    };
-  }
+  if (m <= 8 && contiguousAlong(right, 2)) return wideTile(job, product);
+  if (m === 1) return { shuffle: false, rows: 1, cols: 4, lanes: 8 };
   if (adapter.shuffle) {
     // A right operand beyond the caches is read once for every so many rows: then the more the
     // better, though the driver takes half as long again to compile it.
@@ -82,6 +74,17 @@ function usualShape(job: Job, product: Product): TileShape | BlockShape {
     return { shuffle: true, rows, cols: 4, lanes: 8 };
   }
   return { shuffle: false, rows: Math.min(8, m), cols: 8, lanes: 8 };
+}
+
+/**
+ * All rows of a few, over wide strips, so that the right operand is read once and in whole
+ * stretches: from memory that is what counts. As many columns as there are registers for results, or
+ * as there is work for eight lanes.
+ */
+function wideTile({ adapter }: Job, { m, n }: Product): TileShape {
+  const shuffle = adapter.shuffle && m > 4, rows = shuffle ? 8 : m;
+  const cols = [64, 32, 16, 8].find((cols) => rows * cols <= 128 && 8 * cols <= n);
+  return { shuffle, rows, cols: Math.min(cols ?? 4, 64), lanes: 8 };
 }
 
 /** Tiles in registers that are worth a try. */

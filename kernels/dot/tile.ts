@@ -29,11 +29,20 @@ export interface TileShape {
 const lineQuads = 4;
 
 /**
- * In a tile of one row every number of the right operand is used once, and a lane does best with
- * whole cache lines; else lanes take neighbouring quads.
+ * A wide tile reads long stretches of every row of the right operand, each number once, and a lane
+ * does best with whole cache lines; else lanes take neighbouring quads.
  */
-function takesLines({ rows, cols }: TileShape): boolean {
-  return rows === 1 && cols % (4 * lineQuads) === 0;
+function takesLines({ cols }: TileShape): boolean {
+  return cols % (4 * lineQuads) === 0;
+}
+
+/**
+ * The quads of an invocation in the order in which they are read: of whole lines the first quads
+ * first, so that as many lines as possible are on their way from memory at once.
+ */
+function readingOrder(shape: TileShape): number[] {
+  const order = Array.from({ length: shape.cols / 4 }, (_, q) => q);
+  return takesLines(shape) ? order.sort((a, b) => a % lineQuads - b % lineQuads || a - b) : order;
 }
 
 /** How far the q-th quad of an invocation is from its first, as text. */
@@ -53,7 +62,8 @@ interface Reading {
   readonly right: "n" | "k" | "single";
 }
 
-function readingOf({ left, right, m, n }: Product, rows: number): Reading {
+function readingOf({ left, right, m, n }: Product, shape: TileShape): Reading {
+  const { rows } = shape;
   const byLeft = contiguousAlong(left, 2)
     ? "k"
     : contiguousAlong(left, 1) && rows % 4 === 0
@@ -61,7 +71,9 @@ function readingOf({ left, right, m, n }: Product, rows: number): Reading {
     : "single";
   const byRight = contiguousAlong(right, 2) ? "n" : contiguousAlong(right, 1) ? "k" : "single";
   const whole = n % 4 === 0;
-  if (whole && byLeft !== "single" && byRight !== "single" && m > 1) {
+  // Where each step of k is a long stretch already, four of them are more than need be written.
+  const stretched = byRight === "n" && takesLines(shape);
+  if (whole && byLeft !== "single" && byRight !== "single" && m > 1 && !stretched) {
     return { depth: 4, left: byLeft, right: byRight };
   }
   if (m === 1 && byLeft === "k" && byRight === "k" && whole) {
@@ -76,7 +88,7 @@ export function writeTile(job: Job, product: Product, shape: TileShape): Omit<Bo
   const { batch, m, n, k } = product;
   const { rows, cols, shuffle, lanes } = shape;
   const quads = cols / 4, width = lanes * cols;
-  const reading = readingOf(product, rows);
+  const reading = readingOf(product, shape);
   const strided = reading.right === "single";
   const inLines = takesLines(shape), quadAt = quadText(shape);
   emitter.open("batch", "down", "n0", "side");
@@ -175,25 +187,29 @@ function placesOfTile(
   return { down, fours, across: list(cols, (j) => offset(scale(quadsAcross[j >> 2]!, 4), j & 3)) };
 }
 
-/** `depth` steps of k from `k0` on: loads, then the multiply-adds in ascending k. */
+/**
+ * `depth` steps of k from `k0` on, with the multiply-adds in ascending k. What a lane loads of the
+ * right operand is used at once: drivers keep the order, and vectors that wait for others to be
+ * loaded are spilled.
+ */
 function writeStep(tile: Tile, k0: Index, reading: Reading): void {
-  const { job: { emitter }, shape: { rows, cols }, names } = tile;
-  const quads = cols / 4;
+  const { job: { emitter }, shape, names } = tile;
+  const { rows, cols } = shape, quads = cols / 4, order = readingOrder(shape);
   const left = loadLeft(tile, k0, reading);
   const right = loadRight(tile, k0, reading);
   for (let i = 0; i < reading.depth; i++) {
-    const columns = Array.from({ length: quads }, (_, q) => {
-      const name = emitter.fresh("b");
-      emitter.line(`let ${name} = ${right(q, i)};`);
-      return name;
-    });
-    for (let r = 0; r < rows; r++) {
-      const a = emitter.fresh("a");
-      emitter.line(`let ${a} = vec4<f32>(${left(r, i)});`);
-      columns.forEach((b, q) => {
+    const factors: string[] = [];
+    for (const q of order) {
+      const b = emitter.fresh("b");
+      emitter.line(`let ${b} = ${right(q, i)};`);
+      for (let r = 0; r < rows; r++) {
+        if (q === 0) {
+          factors.push(emitter.fresh("a"));
+          emitter.line(`let ${factors[r]} = vec4<f32>(${left(r, i)});`);
+        }
         const c = names[r * quads + q]!;
-        emitter.line(`${c} = fma(${a}, ${b}, ${c});`);
-      });
+        emitter.line(`${c} = fma(${factors[r]}, ${b}, ${c});`);
+      }
     }
   }
 }
