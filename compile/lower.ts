@@ -14,9 +14,9 @@ import { type Shape, sizeOf } from "../graph/shape.ts";
 import { standingFor } from "../graph/source.ts";
 import { topological } from "../graph/walk.ts";
 import { convolution } from "./convolution.ts";
+import { scattered } from "./scatter.ts";
 import { withoutSpread } from "./transposed.ts";
 import { usesOf, withoutReshapes } from "./store.ts";
-import { longestScatter } from "../kernels/scatter.ts";
 
 /** A rewrite of one node whose inputs are lowered already; undefined where it does not apply. */
 interface Lowering {
@@ -174,27 +174,12 @@ const lowerings: readonly Lowering[] = [
     },
   },
   {
-    name: "split long scatter",
-    why: "every result looks through all indices, and a loop may only be so long",
+    name: "sort or split long scatter",
+    why: "every result looks through all indices, which takes long and is a loop of its length",
     apply: (node) => {
       if (!is(node, "scatterAdd")) return undefined;
-      const [updates, index] = node.inputs as [Node, Node];
-      const count = sizeOf(index.shape), rest = node.shape.slice(1);
-      if (count <= longestScatter) return undefined;
-      const rows = build.reshape(updates, [count, ...rest]);
-      const indices = build.reshape(index, [count]);
-      let total: Node | undefined;
-      for (let start = 0; start < count; start += longestScatter) {
-        const size = Math.min(longestScatter, count - start);
-        const part = build.scatterAdd(
-          build.slice(rows, [start, ...rest.map(() => 0)], [size, ...rest]),
-          build.slice(indices, [start], [size]),
-          node.attributes.size,
-          wide(node),
-        );
-        total = total === undefined ? part : build.binary("add", total, part);
-      }
-      return build.cast(total!, node.dtype);
+      const result = scattered(node, wide(node));
+      return result && lower([result])[0];
     },
   },
   {

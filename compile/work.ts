@@ -59,8 +59,10 @@ export function workOf(region: Region, ofLoop?: Effort): Work {
   for (const x of inputs) bytes += bytesOf(x);
   for (const node of found?.body.keys() ?? []) {
     if (is(node, "dot")) flops += 2 * sizeOf(node.shape) * node.inputs[0]!.shape[2]!;
-    else if (is(node, "scatterAdd")) flops += sizeOf(node.shape) * sizeOf(node.inputs[1]!.shape);
-    else if (kinds[node.op] === "reduce") flops += sizeOf(node.inputs[0]!.shape);
+    else if (is(node, "scatterAdd")) {
+      const { sorted } = node.attributes, [updates, index] = node.inputs;
+      flops += sorted ? sizeOf(updates!.shape) : sizeOf(node.shape) * sizeOf(index!.shape);
+    } else if (kinds[node.op] === "reduce") flops += sizeOf(node.inputs[0]!.shape);
     else flops += costOf(node) * sizeOf(node.shape);
     // Of what is gathered, only the rows that are found.
     if (is(node, "gather") && isInput.has(node.inputs[0]!)) {

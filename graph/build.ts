@@ -340,6 +340,20 @@ export function scatterAdd(
   return apply("scatterAdd", [updates, index], { size }, { shape: [], dtype });
 }
 
+/**
+ * The same where it is known whose turn it is: row r adds, to the one it had, the updates that the
+ * order names from starts[r] to starts[r+1].
+ */
+export function scatterSorted(
+  [updates, order, starts]: readonly [updates: Node, order: Node, starts: Node],
+  onto: Node | undefined,
+  dtype: DType,
+): Node {
+  const inputs = [updates, order, starts, ...(onto === undefined ? [] : [onto])];
+  const attributes = { size: starts.shape[0]! - 1, sorted: true } as const;
+  return apply("scatterAdd", inputs, attributes, { shape: [], dtype });
+}
+
 /** The results of a graph applied to inputs, behind a boundary. */
 export function call(graph: Graph, inputs: readonly Node[], rule?: CustomRule): Node[] {
   const attributes = { graph, name: graph.name, ...(rule && { rule }) };

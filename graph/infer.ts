@@ -278,7 +278,11 @@ export const infer: { readonly [P in Primitive]: Infer<P> } = {
     if (x!.shape.length === 0) fail("gather", "the operand is a scalar", "at least one axis");
     return { shape: [...index!.shape, ...x!.shape.slice(1)], dtype: x!.dtype };
   },
-  scatterAdd: ([updates, index], { size }, wanted) => {
+  scatterAdd: ([updates, index, ...more], { size, sorted }, wanted) => {
+    if (sorted ? more.length < 1 || more.length > 2 : more.length > 0) {
+      const expected = sorted ? "updates, order, starts and perhaps sums" : "updates and index";
+      fail("scatterAdd", `there are ${2 + more.length} operands`, expected);
+    }
     if (!dtypes[index!.dtype].integer) {
       fail("scatterAdd", `the index is ${index!.dtype}`, "an integer (i32, u32)");
     }

@@ -174,7 +174,14 @@ export interface Attributes {
   /** Rows operand[index]: [n,…r] by [...i] → [...i,…r]; an index outside reads NaN (integers: 0). */
   gather: None;
   /** Sums update rows by index: [...i,…r] by [...i] → [size,…r]; an index outside is dropped; f16 gives f16 or f32. */
-  scatterAdd: { readonly size: number };
+  scatterAdd: {
+    readonly size: number;
+    /**
+     * Lowered: operands are the updates, [count,…r], the order of their numbers by row, [count], where
+     * each row's begin in it, [size+1], and what they are added to, if anything, [size,…r].
+     */
+    readonly sorted?: true;
+  };
 
   /** A user's own shader: one dispatch over its inputs, as they are, into a result of its own. */
   kernel: {

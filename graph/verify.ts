@@ -83,7 +83,6 @@ const arities: { readonly [K in typeof kinds[Primitive]]?: number } = {
   reduce: 1,
   contract: 2,
   gather: 2,
-  scatter: 2,
 };
 
 /**

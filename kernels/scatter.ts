@@ -1,26 +1,48 @@
 /**
  * Scatter-add: rows of updates summed into rows of the result by index. Each invocation owns a
- * vector of four results (or one, where rows are ragged) and looks through all indices in ascending
- * order, so the order of every sum is that of the updates and no atomics are needed.
+ * vector of four results (or one, where rows are ragged) and adds its updates in ascending order, so
+ * the order of every sum is that of the updates and no atomics are needed. Every so many updates the
+ * sum so far is put aside, and the next begins at 0.
+ *
+ * Whose updates are whose is found by looking through all indices; or, where those were sorted
+ * (compile/scatter.ts), known from where a row's begin in their order.
  *
  * @module
  */
 import { dtypes } from "../graph/dtype.ts";
-import { is } from "../graph/node.ts";
+import { is, type Node } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { lane } from "./emit.ts";
-import { add, div, mod, scale, unflatten, variable } from "./index.ts";
+import { add, div, type Index, mod, offset, scale, unflatten, variable } from "./index.ts";
 import { type Body, groupNumber, type Job, type Way } from "./shader.ts";
 import { typeName } from "./wgsl.ts";
 
-/** Indices that one kernel looks through, at most: lowering splits longer lists. */
+/** Updates that are summed up before the sum is put aside; and indices looked through, at most. */
 export const longestScatter = 16384;
+
+/** Steps that a loop of a sorted scatter may take: rows may have any number of the updates. */
+const mostSteps = 49152;
+
+/** Updates that one kernel takes in order, at most: so many in a step of its loop are written out. */
+export const longestSorted = 8 * mostSteps;
 
 const workgroupSize = 64;
 
 /** The one way of a scatter region. */
 export function waysOfScatter(job: Job): readonly Way[] {
   return [{ name: "plain", write: () => writeScatter(job) }];
+}
+
+/** What an invocation works on. */
+interface Own {
+  readonly job: Job;
+  readonly node: Node<"scatterAdd">;
+  /** Its row, and its (first) element in there; four lanes, or one. */
+  readonly row: Index;
+  readonly column: Index;
+  readonly step: 1 | 4;
+  /** The type of its sums. */
+  readonly type: string;
 }
 
 /** Writes the body of a scatter region. */
@@ -30,36 +52,17 @@ function writeScatter(job: Job): Body {
   if (node === undefined || !is(node, "scatterAdd")) {
     throw new Error(`Cannot write a scatter: the output is ${node?.op}`);
   }
-  const [updates, index] = node.inputs as [typeof node, typeof node];
-  const rest = node.shape.slice(1), width = sizeOf(rest), count = sizeOf(index.shape);
-  const vector = width % 4 === 0;
-  const step = vector ? 4 : 1, across = width / step, units = node.shape[0]! * across;
-  const unit = variable("v", units);
-  const row = div(unit, across);
-  const part = mod(unit, across);
-  const column = vector ? add(scale(part, 4), lane) : part;
-  const type = node.dtype === "f16" ? "f32" : node.dtype;
-  const sum = typeName(type, step);
+  const width = sizeOf(node.shape.slice(1)), step = width % 4 === 0 ? 4 : 1;
+  const across = width / step, units = node.shape[0]! * across;
+  const unit = variable("v", units), row = div(unit, across), part = mod(unit, across);
+  const column = step === 4 ? add(scale(part, 4), lane) : part;
+  const dtype = node.dtype === "f16" ? "f32" : node.dtype, type = typeName(dtype, step);
   emitter.open("v");
-  const wanted = emitter.index(row);
-  emitter.line(`var total = ${sum}(0);`);
-  emitter.open("n");
-  const found = emitter.value(index, unflatten(variable("n", count), index.shape));
-  emitter.open("m");
-  const at = unflatten(variable("m", count), index.shape);
-  const value = emitter.value(updates, [...at, ...unflatten(column, rest)]);
-  const text = emitter.splat(value, step).text;
-  const matched = emitter.close();
-  emitter.line(
-    `if (i32(${found.text}) == ${wanted}) {`,
-    "let m = n;",
-    ...matched,
-    `total = total + ${type === updates.dtype ? text : `${sum}(${text})`};`,
-    "}",
-  );
-  const loop = emitter.close();
-  emitter.line(`for (var n = 0; n < ${count}; n++) {`, ...loop, "}");
-  const result = type === node.dtype ? "total" : `${typeName(node.dtype, step)}(total)`;
+  emitter.line(`var total = ${type}(0);`);
+  const own: Own = { job, node, row, column, step, type };
+  if (node.attributes.sorted) addSorted(own);
+  else addFound(own);
+  const result = dtype === node.dtype ? "total" : `${typeName(node.dtype, step)}(total)`;
   const address = add(scale(row, width), column);
   emitter.line(
     emitter.store(outputs[0]!, { text: result, dtype: node.dtype, width: step }, address),
@@ -77,6 +80,77 @@ function writeScatter(job: Job): Body {
       ...hoisted,
       ...lines,
     ],
-    flops: dtypes[node.dtype].float ? sizeOf(updates.shape) : 0,
+    flops: dtypes[node.dtype].float ? sizeOf(node.inputs[0]!.shape) : 0,
   };
+}
+
+/** Text of an element of an operand, at leading places and the invocation's column. */
+function element({ job: { emitter }, column, step, type }: Own, x: Node, lead: readonly Index[]) {
+  const place = [...lead, ...unflatten(column, x.shape.slice(lead.length))];
+  const value = emitter.splat(emitter.value(x, place), step);
+  return typeName(value.dtype, step) === type ? value.text : `${type}(${value.text})`;
+}
+
+/** Looks through all indices for the row's updates. */
+function addFound(own: Own): void {
+  const { job: { emitter }, node, row } = own;
+  const [updates, index] = node.inputs as [Node, Node];
+  const count = sizeOf(index.shape), wanted = emitter.index(row);
+  emitter.open("n");
+  const found = emitter.value(index, unflatten(variable("n", count), index.shape));
+  emitter.open("m");
+  const text = element(own, updates, unflatten(variable("m", count), index.shape));
+  const matched = emitter.close();
+  emitter.line(
+    `if (i32(${found.text}) == ${wanted}) {`,
+    "let m = n;",
+    ...matched,
+    `total = total + ${text};`,
+    "}",
+  );
+  emitter.line(`for (var n = 0; n < ${count}; n++) {`, ...emitter.close(), "}");
+}
+
+/** Goes through the row's updates as they are in order. */
+function addSorted(own: Own): void {
+  const { job: { emitter }, node, row, type } = own;
+  const [updates, order, starts, onto] = node.inputs as [Node, Node, Node, Node?];
+  const count = order.shape[0]!, apart = count > longestScatter || onto !== undefined;
+  const turns = Math.ceil(count / mostSteps);
+  const [first, end] = [row, offset(row, 1)].map((at) => emitter.value(starts, [at]).text);
+  if (onto !== undefined) emitter.line(`total = ${element(own, onto, [row])};`);
+  if (apart) emitter.line(`var part = ${type}(0);`, `var whole = ${longestScatter};`);
+  const body = Array.from({ length: turns }, (_, i) => {
+    emitter.open("s");
+    const found = emitter.value(order, [variable("s", count)]).text;
+    emitter.open("m");
+    const text = element(own, updates, [variable("m", count)]);
+    const one = emitter.close();
+    emitter.line(
+      `let m = ${found};`,
+      ...one,
+      ...(apart
+        ? [
+          "if (m >= whole) {",
+          "total = total + part;",
+          `part = ${type}(0);`,
+          `whole = (m / ${longestScatter} + 1) * ${longestScatter};`,
+          "}",
+          `part = part + ${text};`,
+        ]
+        : [`total = total + ${text};`]),
+    );
+    const lines = emitter.close();
+    return i === 0
+      ? ["{", "let s = at;", ...lines, "}"]
+      : [`if (at + ${i} < ${end}) {`, `let s = at + ${i};`, ...lines, "}"];
+  });
+  emitter.line(
+    `for (var turn = 0; turn < ${Math.ceil(count / turns)}; turn++) {`,
+    `let at = ${first} + turn * ${turns};`,
+    `if (at >= ${end}) { break; }`,
+    ...body.flat(),
+    "}",
+  );
+  if (apart) emitter.line("total = total + part;");
 }
