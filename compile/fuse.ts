@@ -13,6 +13,7 @@ import { is, type Node } from "../graph/node.ts";
 import { kinds } from "../graph/primitive.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { topological } from "../graph/walk.ts";
+import { findAlike } from "../kernels/alike.ts";
 import { type Candidate, legal, type Limits } from "../kernels/legal.ts";
 import {
   type Footprint,
@@ -399,7 +400,9 @@ class Fusion {
       }
     };
     for (const group of live) if (!done.has(group)) visit(group);
-    return regions.filter((r) => r.outputs.length > 0);
+    const all = regions.filter((r) => r.outputs.length > 0);
+    findAlike(all);
+    return all;
   }
 
   private regionOf(group: Group): Region {

@@ -8,6 +8,7 @@
 import { storageBytes } from "../graph/dtype.ts";
 import type { Aval, Node } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
+import { modelOf } from "../kernels/alike.ts";
 import { outputsByProduct } from "../kernels/legal.ts";
 import {
   type Footprint,
@@ -25,16 +26,23 @@ export function bytesOf({ dtype, shape }: Aval): number {
   return storageBytes(dtype, sizeOf(shape));
 }
 
-/** Answers of {@linkcode overwritable}: regions are asked again for every plan that is tried. */
-const known = new WeakMap<Region, Map<Node, readonly Node[]>>();
+/**
+ * Answers of {@linkcode overwritable}, as places of inputs by place of the output: regions are asked
+ * again for every plan that is tried, and equal layers have the same answers.
+ */
+const known = new WeakMap<Region, Map<number, readonly number[]>>();
 
 /** Inputs of a region that are read element by element exactly where `output` is written. */
 export function overwritable(region: Region, output: Node): readonly Node[] {
-  let answers = known.get(region);
-  if (answers === undefined) known.set(region, answers = new Map());
-  let answer = answers.get(output);
-  if (answer === undefined) answers.set(output, answer = findOverwritable(region, output));
-  return answer;
+  const model = modelOf(region), place = region.outputs.indexOf(output);
+  let answers = known.get(model);
+  if (answers === undefined) known.set(model, answers = new Map());
+  let answer = answers.get(place);
+  if (answer === undefined) {
+    const found = findOverwritable(model, model.outputs[place]!);
+    answers.set(place, answer = found.map((input) => model.inputs.indexOf(input)));
+  }
+  return answer.map((i) => region.inputs[i]!);
 }
 
 /** True if values of the frame have places in it. */

@@ -173,7 +173,10 @@ export function chooseStored(
   for (let settled = false; !settled;) {
     const before = stored.size;
     for (const node of order) {
-      if (stored.has(node) && !inLoop(node)) {
+      if (inLoop(node)) continue;
+      const bound = boundFrom(node, node.inputs.map(boundOf), limits);
+      bounds.set(node, bound);
+      if (stored.has(node) && fullness(bound, limits) > 1) {
         cutToFit(node, stored, limits, (x) => fullness(boundOf(x), limits));
       }
     }

@@ -13,7 +13,7 @@ const here = new URL("..", import.meta.url).href;
 /** Folders of the library: frames in them are not the user's. */
 const own = /^(graph|kernels|compile|runtime|checkpoint|steps|optim|nn|data|train)\//;
 /** Frames of a trace: enough to leave the library. */
-const frames = 16;
+const frames = 24;
 
 /** Where one node comes from. */
 export class Source {
@@ -102,6 +102,14 @@ export function standingFor<T>({ source }: Node, f: () => T): T {
 /** Runs `f`, which makes nodes for the derivative of `node`. */
 export function differentiating<T>(node: Node, f: () => T): T {
   return node.source === undefined ? f() : handling(Source.derivative(node), f);
+}
+
+/**
+ * Runs a part of the library that makes many nodes and calls no code of the user's: they all come
+ * from the line that called it, so that one trace serves them, however deep inside they are made.
+ */
+export function calledHere<T>(f: () => T): T {
+  return recording === 0 || handled !== undefined ? f() : handling(Source.here(), f);
 }
 
 /** Runs code of the user's in the midst of a transform: what it makes comes from its own lines. */

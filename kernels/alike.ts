@@ -8,8 +8,39 @@ import { attributeKey, type Node } from "../graph/node.ts";
 import { kinds } from "../graph/primitive.ts";
 import type { Region } from "./region.ts";
 
+const structures = new WeakMap<Region, string>(), models = new WeakMap<Region, Region>();
+
+/** Tells regions which of them is the first that they are alike. */
+export function findAlike(regions: readonly Region[]): void {
+  const first = new Map<string, Region>();
+  for (const region of regions) {
+    if (!(region.frame.is in written)) continue;
+    const structure = structureOf(region), model = first.get(structure);
+    if (model === undefined) first.set(structure, region);
+    else models.set(region, model);
+  }
+}
+
+/** Frames of which a text is written here. */
+const written = { map: true, rows: true, dot: true, scatter: true };
+
+/**
+ * The region that a region is known to be alike, perhaps itself: whatever was found out about the
+ * inputs and outputs of that one holds of those in the same places of this one.
+ */
+export function modelOf(region: Region): Region {
+  return models.get(region) ?? region;
+}
+
 /** Everything that the text of a region follows from; equal for regions that are alike. */
-export function structureOf({ frame, inputs, outputs }: Region): string {
+export function structureOf(region: Region): string {
+  const model = modelOf(region);
+  let structure = structures.get(model);
+  if (structure === undefined) structures.set(model, structure = describe(model));
+  return structure;
+}
+
+function describe({ frame, inputs, outputs }: Region): string {
   const given = new Map(inputs.map((x, i) => [x, i]));
   const inside = new Set<Node>(outputs), stack = [...outputs];
   while (stack.length > 0) {

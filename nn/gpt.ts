@@ -13,6 +13,7 @@ import { dtypes } from "../graph/dtype.ts";
 import { stack } from "../graph/operations.ts";
 import { foldIn } from "../graph/random.ts";
 import { scan } from "../graph/scan.ts";
+import { calledHere } from "../graph/source.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { map, type Tree } from "../optim/tree.ts";
 import { dropout } from "./dropout.ts";
@@ -110,10 +111,12 @@ export function transformerBlock(
         "down",
       ]);
       const dropped = (y: Tensor, i: number) => drop.apply(null, y, withKey(options, i));
-      const found = attention.apply(own.attention, norm.apply(own.norm1, x));
-      x = x.add(dropped(found, 0));
-      const inner = up.apply(own.up, norm.apply(own.norm2, x)).gelu({ approximate: "tanh" });
-      return x.add(dropped(down.apply(own.down, inner), 1));
+      return calledHere(() => {
+        const found = attention.apply(own.attention, norm.apply(own.norm1, x));
+        const h = x.add(dropped(found, 0));
+        const inner = up.apply(own.up, norm.apply(own.norm2, h)).gelu({ approximate: "tanh" });
+        return h.add(dropped(down.apply(own.down, inner), 1));
+      });
     },
   };
 }
@@ -247,7 +250,7 @@ export function gpt(options: GptOptions): Layer<GptParams> {
       };
     },
     apply: (params, x, options) =>
-      stages(params).reduce((x: Tensor, stage) => stage.apply(x, options), x),
+      calledHere(() => stages(params).reduce((x: Tensor, stage) => stage.apply(x, options), x)),
     stages,
   };
 }

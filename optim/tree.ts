@@ -5,6 +5,7 @@
  * @module
  */
 import { full } from "../graph/create.ts";
+import { calledHere } from "../graph/source.ts";
 import { Tensor } from "../graph/tensor.ts";
 import type { Tree } from "../graph/transforms.ts";
 import {
@@ -23,13 +24,16 @@ function isTensor(value: unknown): value is Tensor {
   return value instanceof Tensor;
 }
 
-/** The tree of `f` of corresponding leaves; the result has the structure of the first. */
+/**
+ * The tree of `f` of corresponding leaves; the result has the structure of the first. What `f` makes
+ * comes from the line that called the library.
+ */
 export function map<T extends Tree>(
   f: (...leaves: Tensor[]) => Tensor,
   tree: T,
   ...others: readonly Tree[]
 ): T {
-  return mapTree(isTensor, f, tree, ...others) as T;
+  return calledHere(() => mapTree(isTensor, f, tree, ...others) as T);
 }
 
 /** The tensors of a tree. */
