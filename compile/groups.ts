@@ -80,7 +80,8 @@ export class Groups {
 
   /** True if a group besides some reads a value. */
   isRead(node: Node, besides: readonly Group[]): boolean {
-    return [...this.readers.get(node) ?? []].some((reader) => !besides.includes(reader));
+    for (const reader of this.readers.get(node) ?? []) if (!besides.includes(reader)) return true;
+    return false;
   }
 
   /** Makes b a part of a, which then has another frame, other members, and reads other values. */
@@ -118,52 +119,76 @@ export class Groups {
     return group;
   }
 
-  /** Groups that run before this one: whose values it reads, or who read what it overwrites. */
-  producers(group: Group): Set<Group> {
-    const result = new Set<Group>();
+  /** Visits groups that run before this one: whose values it reads, or who read what it overwrites. */
+  #before(group: Group, visit: (other: Group) => void): void {
     for (const other of group.earlier) {
       const now = this.current(other);
-      if (now !== group) result.add(now);
+      if (now !== group) visit(now);
     }
     for (const read of group.reads) {
       const home = this.home.get(read);
-      if (home !== undefined && home !== group) result.add(home);
+      if (home !== undefined && home !== group) visit(home);
     }
-    return result;
   }
 
-  /** Groups that run after this one: who reads its values, or overwrites what it reads. */
-  consumers(group: Group): Set<Group> {
-    const result = new Set<Group>();
+  /** Visits groups that run after this one: who reads its values, or overwrites what it reads. */
+  #after(group: Group, visit: (other: Group) => void): void {
     for (const other of group.later) {
       const now = this.current(other);
-      if (now !== group) result.add(now);
+      if (now !== group) visit(now);
     }
     for (const member of group.members) {
-      for (const reader of this.readers.get(member) ?? []) {
-        if (reader !== group) result.add(reader);
-      }
+      const readers = this.readers.get(member);
+      if (readers === undefined) continue;
+      for (const reader of readers) if (reader !== group) visit(reader);
     }
+  }
+
+  /** Groups that run before this one. */
+  producers(group: Group): Set<Group> {
+    const result = new Set<Group>();
+    this.#before(group, (other) => result.add(other));
     return result;
   }
 
-  /** True if a path leads from one group to the other; a direct edge counts if `direct`. */
+  /** Groups that run after this one. */
+  consumers(group: Group): Set<Group> {
+    const result = new Set<Group>();
+    this.#after(group, (other) => result.add(other));
+    return result;
+  }
+
+  /**
+   * True if a path leads from one group to the other; a direct edge counts if `direct`. Looked for
+   * from both ends in turns: one value may have hundreds of readers, and none has hundreds of makers.
+   */
   isReachable(from: Group, to: Group, direct: boolean): boolean {
-    const seen = new Set<Group>();
-    const stack: Group[] = [];
-    const push = (next: Group): void => {
-      // Ranks grow along every path.
-      if (next.rank > to.rank || seen.has(next)) return;
-      seen.add(next);
-      stack.push(next);
+    const after = new Set<Group>(), before = new Set<Group>();
+    const onwards: Group[] = [], back: Group[] = [];
+    let met = false;
+    // Ranks grow along every path, so what lies outside of the two is on none between them.
+    const forwards = (next: Group): void => {
+      if (next === to) met ||= direct;
+      else if (next.rank < to.rank && !after.has(next)) {
+        after.add(next);
+        onwards.push(next);
+        met ||= before.has(next);
+      }
     };
-    for (const next of this.consumers(from)) if (direct || next !== to) push(next);
-    while (stack.length > 0) {
-      const group = stack.pop()!;
-      if (group === to) return true;
-      for (const next of this.consumers(group)) push(next);
+    const backwards = (next: Group): void => {
+      if (next === from || next.rank <= from.rank || before.has(next)) return;
+      before.add(next);
+      back.push(next);
+      met ||= after.has(next);
+    };
+    this.#after(from, forwards);
+    if (met || onwards.length === 0) return met;
+    this.#before(to, backwards);
+    while (!met && onwards.length > 0 && back.length > 0) {
+      this.#after(onwards.pop()!, forwards);
+      this.#before(back.pop()!, backwards);
     }
-    return false;
+    return met;
   }
 
   /**

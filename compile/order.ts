@@ -181,12 +181,8 @@ function chooseTakeovers(
   return takeovers;
 }
 
-/** Operations between a result and what it is made of, as far as that was looked into. */
-const distances = new WeakMap<Node, ReadonlyMap<Node, number>>();
-
-function distancesFrom(result: Node): ReadonlyMap<Node, number> {
-  const known = distances.get(result);
-  if (known !== undefined) return known;
+/** Operations between a result and each of some values that it is made of, near enough. */
+function distancesFrom(result: Node, wanted: readonly Node[]): ReadonlyMap<Node, number> {
   const distance = new Map<Node, number>([[result, 0]]);
   const queue = [result];
   for (let i = 0; i < queue.length && i < 256; i++) {
@@ -196,15 +192,15 @@ function distancesFrom(result: Node): ReadonlyMap<Node, number> {
       distance.set(input, distance.get(node)! + 1);
       queue.push(input);
     }
+    if (wanted.every((x) => distance.has(x))) break;
   }
-  distances.set(result, distance);
   return distance;
 }
 
 /** Candidates by the number of operations between them and the result. */
 export function nearest(result: Node, candidates: readonly Node[]): readonly Node[] {
   if (candidates.length < 2) return candidates;
-  const distance = distancesFrom(result);
+  const distance = distancesFrom(result, candidates);
   const far = (node: Node): number => distance.get(node) ?? Infinity;
   return [...candidates].sort((a, b) => far(a) === far(b) ? 0 : far(a) - far(b));
 }
