@@ -14,6 +14,8 @@ import type { Store } from "./schedule.ts";
 export interface Work {
   /** Names the kernel and its shapes; equal keys take equal times. */
   readonly key: string;
+  /** What is called alike is off from a model by about the same factor. */
+  readonly like?: string;
   /** Bytes read and written in device memory. */
   readonly bytes: number;
   /** Floating-point operations. */
@@ -30,6 +32,8 @@ export interface CostModel {
   isMeasured(work: Work): boolean;
   /** Time of moving a snapshot of so many bytes from the device to a store, or back. */
   transfer(store: Store, bytes: number): number;
+  /** What answered before anything was measured; undefined if this is it. */
+  readonly otherwise?: CostModel;
 }
 
 /** A device in a few figures. */
@@ -102,7 +106,8 @@ export interface Timing {
 
 /**
  * Measured times where there are any. What was not measured comes from `otherwise`, scaled by the
- * factor by which the measured kernels are off from it, so that the two can be compared.
+ * factor by which the measured kernels are off from it (those called alike, if there are some), so
+ * that the two can be compared.
  *
  * @param times By {@linkcode Work.key}.
  */
@@ -110,15 +115,24 @@ export function measured(
   times: ReadonlyMap<string, Timing>,
   otherwise: CostModel,
 ): CostModel {
-  // The median: a single kernel far off the model must not move all the others.
-  const ratios = [...times.values()]
-    .map(({ work, time }) => time / otherwise.time(work))
-    .filter((ratio) => Number.isFinite(ratio) && ratio > 0)
-    .sort((a, b) => a - b);
-  const factor = ratios[ratios.length >> 1] ?? 1;
+  if (times.size === 0) return otherwise;
+  const factor = factorOf([...times.values()], otherwise) ?? 1;
+  const alike = Map.groupBy(times.values(), ({ work }) => work.like);
+  const factors = new Map([...alike].map(([like, list]) => [like, factorOf(list, otherwise)]));
+  const scale = ({ like }: Work): number =>
+    like === undefined ? factor : factors.get(like) ?? factor;
   return {
-    time: (work) => times.get(work.key)?.time ?? factor * otherwise.time(work),
+    time: (work) => times.get(work.key)?.time ?? scale(work) * otherwise.time(work),
     isMeasured: (work) => times.has(work.key),
     transfer: (store, bytes) => otherwise.transfer(store, bytes),
+    otherwise,
   };
+}
+
+/** By how much times are off from a model: the median, so that a single one does not move it far. */
+function factorOf(timings: readonly Timing[], model: CostModel): number | undefined {
+  const ratios = timings.map(({ work, time }) => time / model.time(work))
+    .filter((ratio) => Number.isFinite(ratio) && ratio > 0)
+    .sort((a, b) => a - b);
+  return ratios[ratios.length >> 1];
 }

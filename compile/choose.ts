@@ -18,6 +18,7 @@ import { replaceResults } from "../graph/loops/tidy.ts";
 import { is, type Node } from "../graph/node.ts";
 import { topological } from "../graph/walk.ts";
 import { type Choice, ladderOf, needOf } from "./ladder.ts";
+import { attempted, type Priced, type Pricing, trade } from "./pricing.ts";
 import { undominated } from "./plan.ts";
 import { offerOf, type OutsidePlan, type Program, timeOf } from "./program.ts";
 
@@ -77,30 +78,35 @@ function together(loops: readonly Node<"loop">[]): (readonly Node<"loop">[])[] {
 /** Rungs that go together, one for each ladder. */
 type Picked = readonly number[];
 
-/** What came of compiling with some rungs. */
-interface Tried {
+/** A program with some rungs. */
+interface Found<P extends Program = Program> {
   readonly picked: Picked;
-  readonly program: Program;
+  readonly program: P;
   readonly time: number;
 }
+
+/** What came of compiling with them. */
+type Tried = Found<Priced>;
 
 /**
  * The fastest program that fits.
  *
  * @param weighs Whether storing all states has to be the fastest, or is enough where it fits.
  * @param outside Bytes that may be kept outside of the device.
+ * @param pricing What the way down is found by, and what the fastest on it is picked by.
  * @param compile Compiles with choices, within a budget or without, and with what they leave for other
  * values of the bytes outside.
  * @throws {RangeError} if none does, naming the least budget that would.
  */
 export function choose(
   loops: readonly Node<"loop">[],
-  { budget, weighs, outside }: {
+  { budget, weighs, outside, pricing }: {
     readonly budget: number | undefined;
     readonly weighs: boolean;
     readonly outside: OutsidePlan;
+    readonly pricing: Pricing;
   },
-  compile: (choices: Choices, budget: number | undefined, outside: OutsidePlan) => Program,
+  compile: (choices: Choices, budget: number | undefined, outside: OutsidePlan) => Priced,
 ): Program {
   const groups = together(loops);
   const needs = loops.reduce((sum, loop) => sum + needOf(loop), 0);
@@ -109,7 +115,7 @@ export function choose(
   );
   const choicesFor = (picked: Picked): Choices =>
     new Map(groups.flatMap((group, g) => group.map((loop) => [loop, ladders[g]![picked[g]!]!])));
-  const compiled = (picked: Picked, budget: number | undefined): Program => {
+  const compiled = (picked: Picked, budget: number | undefined): Priced => {
     const choices = choicesFor(picked), left = { ...outside };
     for (const { lent } of choices.values()) {
       left.host -= lent.host;
@@ -133,8 +139,8 @@ export function choose(
   const all = (): readonly Tried[] =>
     way ??= [
       ...new Set([
-        ...wayDown(ladders, attempt, ({ lent: { host, disk } }) => host + disk === 0),
-        ...lends ? wayDown(ladders, attempt, () => true) : [],
+        ...wayDown(ladders, attempt, pricing, ({ lent: { host, disk } }) => host + disk === 0),
+        ...lends ? wayDown(ladders, attempt, pricing, () => true) : [],
       ]),
     ].sort((a, b) => a.time - b.time);
 
@@ -151,20 +157,18 @@ export function choose(
   });
   let offered: readonly Program[] | undefined;
   const alternatives = (): readonly Program[] =>
-    offered ??= undominated(
+    offered ??= trade(
       all().flatMap(({ picked, program }) =>
-        program.alternatives().map((other) => ({
-          program: named(other, picked),
-          time: timeOf(other),
-          bytes: other.memory.peak,
-        }))
+        program.alternatives().map((other) => named(other, picked))
       ),
-    ).map(({ program }) => program);
+    );
 
   const fits = ({ memory }: Program): boolean => budget === undefined || memory.peak <= budget;
   // What stores everything computes nothing twice, and is soon compiled.
   const first = attempt(ladders.map(() => 0));
-  let best = first instanceof RangeError || !fits(first.program) ? undefined : first;
+  let best: Found | undefined = first instanceof RangeError || !fits(first.program)
+    ? undefined
+    : first;
   if (best === undefined || (weighs && !keepsCheaply(best))) {
     for (const one of all()) {
       if (best !== undefined && one.time >= best.time) break;
@@ -187,18 +191,8 @@ export function choose(
   return named(chosen, picked);
 }
 
-/** What a function gives, or why a device or a budget has no room for it. */
-function attempted<T>(f: () => T): T | RangeError {
-  try {
-    return f();
-  } catch (error) {
-    if (error instanceof RangeError) return error;
-    throw error;
-  }
-}
-
 /** Where keeping states is little of what a program does, little can be faster. */
-function keepsCheaply({ program, time }: Tried): boolean {
+function keepsCheaply({ program, time }: Found): boolean {
   return program.steps().reduce((sum, { besides }) => sum + (besides?.time ?? 0), 0) < 0.1 * time;
 }
 
@@ -214,6 +208,7 @@ function leastOf(program: Program): number {
 function wayDown(
   ladders: readonly (readonly Choice[])[],
   attempt: (picked: Picked) => Tried | RangeError,
+  { found: costs }: Pricing,
   may: (choice: Choice) => boolean,
 ): Tried[] {
   const found = new Map<string, Tried>();
@@ -232,7 +227,9 @@ function wayDown(
   const rungs = ladders.map((ladder, g) =>
     undominated(ladder.flatMap((choice, rung) => {
       const one = may(choice) ? take(smallest.with(g, rung)) : undefined;
-      return one === undefined ? [] : [{ rung, bytes: choice.bytes, time: one.time }];
+      return one === undefined
+        ? []
+        : [{ rung, bytes: choice.bytes, time: one.program.timeBy(costs) }];
     }))
   );
   const at = rungs.map(() => 0);

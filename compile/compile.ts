@@ -25,6 +25,7 @@ import type { PreparedLoop } from "./loop.ts";
 import { lower } from "./lower.ts";
 import { bytesOf, order } from "./order.ts";
 import { type Decision, type Known, Planning } from "./planning.ts";
+import { fastestBy, type Priced, type Pricing } from "./pricing.ts";
 import { printMemory, printRegions } from "./print.ts";
 import {
   type Dispatch,
@@ -68,6 +69,9 @@ export interface CompileOptions {
   readonly maxOperations?: number;
 }
 
+/** The options of a compile to which the costs were given apart. */
+type Unpriced = Omit<CompileOptions, "costs">;
+
 /** Leaves that a graph closes over, in the order in which they become further arguments. */
 export function closedLeaves(graph: Graph): Node<"leaf">[] {
   return topological(graph.results).filter((node) => is(node, "leaf")) as Node<"leaf">[];
@@ -83,6 +87,20 @@ export function compileGraph(
   options: CompileOptions,
   target: Target,
 ): Program {
+  const { memory, costs = modelled(rooflines[target.kind]), ...rest } = options;
+  return fastestBy(costs, memory, (pricing, memory) => {
+    const within = { ...rest, ...(memory !== undefined && { memory }) };
+    return compilePriced(graph, within, pricing, target);
+  });
+}
+
+/** Compiles a graph with plans found and picked by some costs. */
+function compilePriced(
+  graph: Graph,
+  options: Unpriced,
+  pricing: Pricing,
+  target: Target,
+): Program {
   const check = checking(graph, options);
   checkOwn(graph);
   check(graph.results);
@@ -92,16 +110,18 @@ export function compileGraph(
   // its fastest program there, so that has to be it.
   const { outside: _, ...within } = rest, { weighs = budget !== undefined } = options;
   const ofBodies = { ...within, weighs, inPlace: true, enough: 6 };
+  const own = { found: pricing.found, picked: pricing.found };
   const bodies = new BodyPrograms((body, donate) =>
-    compileGraph(body, { ...ofBodies, donate }, target)
+    compilePriced(body, { ...ofBodies, donate }, own, target)
   );
   const loops = undecided(simple);
-  if (loops.length === 0) return compileSimple(graph, simple, options, target, bodies);
+  if (loops.length === 0) return compileSimple(graph, simple, options, pricing, target, bodies);
   const { outside = { host: 0, disk: 0 } } = options;
-  return choose(loops, { budget, weighs, outside }, (choices, memory, outside) => {
+  const how = { budget, weighs, outside, pricing };
+  return choose(loops, how, (choices, memory, outside) => {
     const roots = check(simplify(decided(simple, choices)));
     const within = { ...rest, outside, ...(memory !== undefined && { memory }) };
-    return compileSimple(graph, roots, within, target, bodies);
+    return compileSimple(graph, roots, within, pricing, target, bodies);
   });
 }
 
@@ -109,10 +129,11 @@ export function compileGraph(
 function compileSimple(
   graph: Graph,
   simple: readonly Node[],
-  options: CompileOptions,
+  options: Unpriced,
+  { found, picked }: Pricing,
   target: Target,
   programs: BodyPrograms,
-): Program {
+): Priced {
   const check = checking(graph, options);
   const args: Node[] = [...graph.parameters, ...closedLeaves(graph)];
   const lifted = liftAgain(simple);
@@ -137,25 +158,27 @@ function compileSimple(
     : undefined;
   const fused = fuse(results, limits, { donated, heirs });
   const { regions, takeovers } = order(fused, donated, results, heirs);
-  const costs = options.costs ?? modelled(rooflines[target.kind]);
   const work = (region: Region, loop: PreparedLoop | undefined): Work =>
     workOf(region, loop && sumOf([loop.efforts.steps, loop.efforts.besides]));
-  const timeOf = (region: Region, loop: PreparedLoop | undefined): number =>
+  const timeBy = (costs: CostModel): Known["timeOf"] => (region, loop) =>
     isMove(region)
       ? costs.transfer(region.frame.store, bytesMoved(region))
       : costs.time(work(region, loop)) + transferTime(loop, costs);
+  const timeOf = timeBy(found), priceOf = found === picked ? timeOf : timeBy(picked);
   const bodies = new Bodies(regions, programs, target, timeOf);
   const layout = new Layout({ args, results, takeovers, loops: bodies.fastest }, target);
   const smaller: Known["smaller"] = (besides) => bodies.smaller(besides);
   const planning = new Planning(layout, regions, {
     limits,
     timeOf,
+    priceOf,
+    isMeasured: picked.otherwise !== undefined,
     asked,
     outside: options.outside ?? { host: 0, disk: 0 },
     smaller,
     enough: options.enough,
   });
-  const programOf = ({ laid, loops, again }: Decision): Program => {
+  const programOf = ({ laid, loops, again }: Decision): Priced => {
     const { allocation, dispatches, memory, steps } = laid;
     checkFits(graph.name, allocation.stays.map(({ node }) => node), dispatches, target);
     const printed: Graph = { ...graph, results: roots };
@@ -175,13 +198,15 @@ function compileSimple(
       outside: outsideOf([laid, ...loops.values()]),
       probes: [...loops.values()].flatMap((loop) => loop.probes),
       ...(options.memory !== undefined && { budget: options.memory }),
+      timeBy: (costs) =>
+        steps.reduce((sum, { region }) => sum + timeBy(costs)(region, loops.get(region)), 0),
       steps: () =>
         steps.map(({ region, first, count }, i) => {
           const loop = loops.get(region), besides = loop?.efforts.besides;
           const done = work(region, loop);
           return {
             work: done,
-            time: timeOf(region, loop),
+            time: priceOf(region, loop),
             again: again[i]!,
             ...(isMove(region) && { move: { ...region.frame, bytes: bytesMoved(region) } }),
             ...(loop !== undefined && loop.again > 0 && { within: loop.again }),
@@ -191,7 +216,7 @@ function compileSimple(
             ...(besides !== undefined && besides.dispatches > 0 && {
               besides: {
                 dispatches: besides.dispatches,
-                time: costs.time({ key: `${done.key}, besides its steps`, ...besides }),
+                time: picked.time({ ...done, key: `${done.key}, besides its steps`, ...besides }),
                 of: loop!.name,
               },
             }),
@@ -201,7 +226,7 @@ function compileSimple(
       sweep: () => alternatives().map(offerOf),
       holds: holdsOf(simple),
       chart() {
-        const times = steps.map(({ region }) => timeOf(region, loops.get(region)));
+        const times = steps.map(({ region }) => priceOf(region, loops.get(region)));
         return drawMemory(graph.name, { laid, again, times, results, budget: options.memory });
       },
       print(stage) {
@@ -230,7 +255,7 @@ function compileSimple(
 /** Checks a graph after a pass, if that is wanted. */
 function checking(
   { parameters }: Graph,
-  { verify: wanted }: CompileOptions,
+  { verify: wanted }: Unpriced,
 ): (roots: readonly Node[]) => readonly Node[] {
   return (roots) => {
     if (wanted) verify(roots, parameters);

@@ -9,7 +9,8 @@
  *
  * Every candidate is allocated by the real allocator, so what a plan takes is known to the byte.
  * The candidates do not depend on the budget: it only picks among them. So more memory never makes
- * a program slower, and the least budget is the same whoever asks.
+ * a program slower, and the least budget is the same whoever asks. They do depend on costs; what
+ * that means where times were measured is pricing.ts's to settle.
  *
  * @module
  */

@@ -27,11 +27,18 @@ export interface Decision {
   readonly again: readonly boolean[];
 }
 
+/** Microseconds of a region, which may be a loop. */
+type TimeOf = (region: Region, loop: PreparedLoop | undefined) => number;
+
 /** What planning must know besides. */
 export interface Known {
   readonly limits: Limits;
-  /** Microseconds of a region, which may be such a loop. */
-  readonly timeOf: (region: Region, loop: PreparedLoop | undefined) => number;
+  /** Microseconds of a region, which may be such a loop: by these plans are found. */
+  readonly timeOf: TimeOf;
+  /** By these the fastest of them is picked; the same if nothing was measured. */
+  readonly priceOf: TimeOf;
+  /** Whether these were measured, so that what runs again may be the faster. */
+  readonly isMeasured: boolean;
   /** What checkpoints ask for. */
   readonly asked: Asked | undefined;
   /** Bytes that may wait outside of the device. */
@@ -92,7 +99,8 @@ export class Planning {
    */
   within(budget: number | undefined, name: string): Decision {
     const first = this.#decide(this.layout, this.#start);
-    if (budget === undefined || first.laid.memory.peak <= budget) return first;
+    if (budget === undefined) return first;
+    if (!this.known.isMeasured && first.laid.memory.peak <= budget) return first;
     const candidates = this.#all();
     let least = Infinity;
     for (const candidate of candidates) {
@@ -102,7 +110,7 @@ export class Planning {
       least = Math.min(least, peak);
     }
     // Uniforms come on top: the last plan is the smallest but for them.
-    for (const candidate of candidates.toReversed()) {
+    for (const candidate of candidates.toSorted((a, b) => a.bytes - b.bytes)) {
       if (candidate.bytes >= least) break;
       least = Math.min(least, this.#peakOf(candidate));
     }
@@ -137,7 +145,7 @@ export class Planning {
     };
     const layouts = [layout, ...known.smaller(besides).map((loops) => layout.with(loops))];
     const effort = effortFor(regions.length * layouts.length, known.enough);
-    return this.#candidates = undominated(layouts.flatMap((layout) =>
+    const found = undominated(layouts.flatMap((layout) =>
       plansOf(
         this.#kitchenOf(layout),
         this.#start,
@@ -146,6 +154,24 @@ export class Planning {
         known.outside,
       ).map((plan) => ({ ...plan, layout }))
     ));
+    return this.#candidates = known.priceOf === known.timeOf ? found : this.#priced(found);
+  }
+
+  /** Plans by what they are to be picked by, none left out: a plan is no larger for being slow. */
+  #priced(found: readonly Candidate[]): Candidate[] {
+    const prices = new Map<Layout, readonly number[]>();
+    for (const { layout } of found) {
+      if (prices.has(layout)) continue;
+      const { recipes } = this.#kitchenOf(layout), { loops } = layout.given;
+      prices.set(
+        layout,
+        recipes.map(({ region }) => this.known.priceOf(region, loops.get(region))),
+      );
+    }
+    return found.map((plan) => {
+      const price = prices.get(plan.layout)!;
+      return { ...plan, time: plan.schedule.reduce((sum, r) => sum + price[r]!, 0) };
+    }).sort((a, b) => a.time - b.time || a.bytes - b.bytes);
   }
 
   #kitchenOf(layout: Layout): Kitchen {

@@ -15,7 +15,7 @@ import { isSteered, played, type Script } from "./script.ts";
 import { costOf } from "./store.ts";
 
 /** Work without a name. */
-export type Effort = Required<Omit<Work, "key">>;
+export type Effort = Required<Omit<Work, "key" | "like">>;
 
 /** Work of what runs that often: a compiled body, as far as its script says. */
 export function effortOf(
@@ -52,7 +52,13 @@ export function sumOf(efforts: readonly Effort[]): Effort {
 export function workOf(region: Region, ofLoop?: Effort): Work {
   const key = keyOf(region);
   const { frame, inputs, outputs } = region;
-  if (frame.is === "loop" || isMove(region)) return { key, ...ofLoop ?? sumOf([]) };
+  if (isMove(region)) return { key, ...sumOf([]) };
+  if (frame.is === "loop") {
+    // The same loop may run in more memory or in less, which is other work.
+    const effort = ofLoop ?? sumOf([]);
+    const how = `${effort.dispatches} kernels, ${effort.bytes} bytes, ${effort.flops} operations`;
+    return { key: `${key} in ${how}`, like: key, ...effort };
+  }
   const isInput = new Set(inputs);
   const found = footprint(frame, outputs, (x) => isInput.has(x), 1 << 20);
   let bytes = outputs.reduce((sum, x) => sum + bytesOf(x), 0), flops = 0;

@@ -163,8 +163,9 @@ const isTime = (value: unknown): boolean => Number.isFinite(value) && (value as 
 
 function isTiming([key, value]: readonly [string, unknown]): boolean {
   if (!isObject(value) || !isTime(value.time) || !isObject(value.work)) return false;
-  const { key: of, bytes, flops, dispatches = 1 } = value.work;
-  return of === key && isTime(bytes) && isTime(flops) && isTime(dispatches);
+  const { key: of, like = key, bytes, flops, dispatches = 1 } = value.work;
+  return of === key && typeof like === "string" && isTime(bytes) && isTime(flops) &&
+    isTime(dispatches);
 }
 
 function isMeasurement(value: unknown): value is Measurement {

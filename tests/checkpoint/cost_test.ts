@@ -34,7 +34,24 @@ Deno.test("measured() answers with what was measured, and scales what was not", 
   // The median ratio is 2: one kernel far off does not move the others.
   assertEquals(costs.time(work("d", 4000, 0)), 90);
   assertEquals(costs.transfer("disk", 7), 307);
-  assertEquals(measured(new Map(), model).time(a), model.time(a));
+  assertEquals(costs.otherwise, model);
+  assertEquals(measured(new Map(), model), model);
+});
+
+Deno.test("measured() scales what is called alike by what was measured of it", () => {
+  const loop = (key: string, bytes: number): Work => ({ ...work(key, bytes, 0), like: "loop" });
+  const a = work("a", 1000, 0), stored = loop("stored", 2000);
+  const times = new Map([
+    ["a", { work: a, time: 30 }],
+    ["stored", { work: stored, time: 250 }],
+    ["b", { work: work("b", 2000, 0), time: 50 }],
+  ]);
+  const costs = measured(times, model);
+  assertEquals(costs.time(stored), 250);
+  assertEquals(costs.time(loop("in less memory", 3000)), 350);
+  // The median of all is 2, for whatever is called otherwise, or like nothing.
+  assertEquals(costs.time({ ...loop("c", 3000), like: "another" }), 70);
+  assertEquals(costs.time(work("d", 3000, 0)), 70);
 });
 
 Deno.test("rooflines say that colder stores are slower", () => {
