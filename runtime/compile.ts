@@ -29,6 +29,7 @@ import { type Context, context, currentContext } from "./context.ts";
 import { explain, type ExplainOptions } from "./explain.ts";
 import { type Measured, measuredBy } from "./flags.ts";
 import type { Holding } from "./memory.ts";
+import { probe } from "./probes.ts";
 import { write } from "./queue.ts";
 import { type Leaf, type Signature, type Traced, traceWithin } from "./trace.ts";
 
@@ -218,7 +219,7 @@ export function compile<A extends readonly unknown[], R>(
     if (recent !== undefined && !insideTransform() && isUsable(recent, currentContext())) {
       const leaves = leavesOf(recent.given, args, isLeaf);
       const storages = leaves && storagesOf(recent, leaves);
-      if (storages !== undefined) return treeOf(recent, recent.loaded.run(storages));
+      if (storages !== undefined) return treeOf(recent, runOf(recent, storages));
     }
     const { leaves, structure } = flatten(args, isLeaf, name);
     if (insideTransform() || leaves.some((x) => isTensor(x) && x.node.traced)) {
@@ -226,7 +227,7 @@ export function compile<A extends readonly unknown[], R>(
       return f(...unflatten(structure, leaves.map(asTensor)) as unknown as A);
     }
     const { signature, storages, finish } = prepared(context(`run ${name}`), leaves, structure);
-    return finish(signature.loaded.run(storages));
+    return finish(runOf(signature, storages));
   };
   const members = {
     explain: (options?: ExplainOptions) => explain(name, [...signatures.values()], options),
@@ -291,6 +292,12 @@ function parseOutside(offload: OffloadBudget | undefined, name: string): Outside
 
 function asTensor(x: Leaf): Tensor {
   return typeof x === "number" ? new Tensor(fill(x)) : x;
+}
+
+/** Runs a program; what it would be faster with is tried before, if there was no room so far. */
+function runOf({ context, loaded }: Signature, storages: readonly Storage[]): Storage[] {
+  probe(context, loaded.program);
+  return loaded.run(storages);
 }
 
 function isUsable(signature: Signature, owner: Context | undefined): boolean {

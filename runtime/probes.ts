@@ -32,11 +32,18 @@ class Verdict extends Gauge {
 
 /** Loads a program, and makes the probes that it would like to be made. */
 export function load(context: Context, program: Program, options?: LoadOptions): LoadedProgram {
-  for (const probe of program.probes) {
-    if (!fits(context, program, probe)) continue;
-    if (context.device.probes.begin(probe.key)) tryOut(context, probe);
-  }
+  probe(context, program);
   return new LoadedProgram(context, program, options);
+}
+
+/** Makes a program's probes that nobody made, if there is room for them: now, or at a later call. */
+export function probe(context: Context, program: Program): void {
+  const { probes } = context.device;
+  for (const probe of program.probes) {
+    if (probes.isBegun(probe.key) || !fits(context, program, probe)) continue;
+    probes.begin(probe.key);
+    tryOut(context, probe);
+  }
 }
 
 /** Bytes that a probe may take where nobody said how many there are. */

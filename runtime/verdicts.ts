@@ -15,11 +15,14 @@ export class Verdicts implements Probes {
     return this.#known.get(key);
   }
 
-  /** True for the first who asks: the probe is his to make. */
-  begin(key: string): boolean {
-    if (this.#known.has(key) || this.#begun.has(key)) return false;
+  /** Whether a probe was made, or is under way. */
+  isBegun(key: string): boolean {
+    return this.#known.has(key) || this.#begun.has(key);
+  }
+
+  /** Notes that a probe is under way. */
+  begin(key: string): void {
     this.#begun.add(key);
-    return true;
   }
 
   /** Takes over what came of a probe. Bits that once differed are not the same later. */

@@ -289,6 +289,40 @@ Deno.test("what was seen to have other bits is not used", async () => {
   assertEquals(device.probes.same(probes[0]!.key), false);
 });
 
+Deno.test("a probe that a budget has no room for is made as soon as it has", async () => {
+  const { device: { probes } } = currentContext()!, memory = 2 ** 25;
+  const [x, other] = await rg.realize([normal(17, [4099]), rg.full([memory / 4], 1)]);
+  const pendulums = gradient({ step: swing, inverse: unswing }, (x) => ({ x, v: x.mul(2) }));
+  const f = rg.compile(pendulums, { memory });
+  const apart = await bitsOf(f(x!)), { key } = f.programs()[0]!.probes[0]!;
+  assertEquals(await bitsOf(f(x!)), apart);
+  assertEquals(probes.isBegun(key), false, "beside the other tensor there is no room");
+  other!.dispose();
+  assertEquals(await bitsOf(f(x!)), apart);
+  assertEquals(probes.same(key), true);
+  assertEquals(await bitsOf(f(x!)), apart);
+  assert(joined.test(f.explain()), f.explain());
+  f.dispose();
+});
+
+Deno.test("without a budget a probe takes 256 MiB at most", () => {
+  const owner = currentContext()!, x = build.parameter(0, { shape: [4], dtype: "f32" });
+  const graph = { name: "copy", parameters: [x], results: [build.binary("add", x, 1)] };
+  const program = compileGraph(graph, {}, owner.device.target);
+  // Two ways, each with samples of its own, and a result.
+  const probe = (elements: number): Probe => ({
+    key: `${elements} elements`,
+    name: "copies",
+    given: [{ shape: [elements], dtype: "f32" }],
+    ways: [1, 2].map(() => ({ runs: [{ program, from: [0] }], results: [1] })),
+  });
+  const { probes } = owner.device;
+  load(owner, { ...program, probes: [probe(2 ** 25)] }).dispose();
+  assertEquals(probes.isBegun(`${2 ** 25} elements`), false, "256 MiB and the results");
+  load(owner, { ...program, probes: [probe(4)] }).dispose();
+  assertEquals(probes.isBegun("4 elements"), true);
+});
+
 Deno.test("a probe finds bits that differ, in any of the values and in few samples", async () => {
   const owner = currentContext()!, size = 5;
   const program = (name: string, body: (x: T, k: T) => T[]): Program => {
