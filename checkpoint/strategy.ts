@@ -7,7 +7,7 @@
 import { checkNames, checkOptions } from "../graph/describe.ts";
 import type { Strategy } from "../graph/scan.ts";
 import { type TapeOptions, TapeSizes } from "./arena.ts";
-import { Online } from "./online.ts";
+import { Online, type Segments } from "./online.ts";
 import { demand, planOf, type PlanParts, SchedulePlan } from "./plan.ts";
 import {
   keeping,
@@ -97,23 +97,44 @@ export function revolveOver(
   segment: number,
   leaf: "store" | SchedulePlan,
 ): SchedulePlan {
-  const inner = leaf === "store" ? stored : { ...leaf.parts, leaf: leaf.parts.leaf! };
-  const within = (length: number): number => Math.min(segment, length);
+  const inner = innerOf(leaf);
   return planOf({
+    ...over(snapshots, segment, inner),
     name: `revolve(${snapshots}) over segments of ${segment}: ${inner.name}`,
-    check: inner.check,
     schedule: (length) => {
       const outer = revolveAll(Math.ceil(length / segment), snapshots);
       return length === 0
         ? [turn(0, 0)]
         : nest(outer, segments(length, segment), inner.leaf(snapshots));
     },
-    slots: (length) => snapshots + inner.slots(within(length)),
-    open: snapshots,
-    within: { steps: segment, leaf: inner.leaf(snapshots), slots: inner.slots(segment) },
-    outer: leaf === "store" ? undefined : online({ snapshots }).plan,
-    tape: inner.tape && { ...inner.tape, segment: within },
   });
+}
+
+/** {@linkcode online} over segments that are gone back over by a plan that inverts. */
+export function onlineOver(snapshots: number, segment: number, leaf: SchedulePlan): SchedulePlan {
+  const inner = innerOf(leaf), parts = over(snapshots, segment, inner);
+  return planOf({
+    ...parts,
+    name: `online(${snapshots}) over segments of ${segment}: ${inner.name}`,
+    schedule: (length) => playOnline(length, snapshots, parts.within),
+  });
+}
+
+/** What plans over segments have in common. */
+function over(
+  snapshots: number,
+  segment: number,
+  { check, slots, tape, leaf }: Inner,
+): Omit<PlanParts, "name" | "schedule"> & { readonly within: Segments } {
+  const within = (length: number): number => Math.min(segment, length);
+  return {
+    check,
+    slots: (length) => snapshots + slots(within(length)),
+    open: snapshots,
+    within: { steps: segment, leaf: leaf(snapshots), slots: slots(segment) },
+    outer: check === undefined ? undefined : online({ snapshots }).plan,
+    tape: tape && { ...tape, segment: within },
+  };
 }
 
 /** What goes back over a segment. */
@@ -130,6 +151,10 @@ const stored: Inner = {
     return keeping(slots)(from, to, last);
   },
 };
+
+function innerOf(leaf: "store" | SchedulePlan): Inner {
+  return leaf === "store" ? stored : { ...leaf.parts, leaf: leaf.parts.leaf! };
+}
 
 /** What a strategy goes back over a segment with. */
 function leafPlan(strategy: Strategy): SchedulePlan {
@@ -181,10 +206,14 @@ export function online(options: OnlineOptions): Strategy {
   };
 }
 
-function* playOnline(length: number, snapshots: number): Generator<Action, void, undefined> {
+function* playOnline(
+  length: number,
+  snapshots: number,
+  within?: Segments,
+): Generator<Action, void, undefined> {
   const chain = new Online({ snapshots });
   yield* chain.forward(Math.max(0, length - 1));
-  yield* chain.back(length);
+  yield* chain.back(length, within);
 }
 
 /** How {@linkcode reverse} goes back. */

@@ -8,7 +8,7 @@
 import { offload } from "../checkpoint/offload.ts";
 import { scheduleOf, type SchedulePlan } from "../checkpoint/plan.ts";
 import { leastAdvances } from "../checkpoint/revolve.ts";
-import { online, revolve, revolveOver } from "../checkpoint/strategy.ts";
+import { online, onlineOver, revolve, revolveOver } from "../checkpoint/strategy.ts";
 import type { AutoPlan } from "../graph/loops/auto.ts";
 import { replayInputs } from "../graph/loops/replay.ts";
 import type { Node } from "../graph/node.ts";
@@ -16,6 +16,7 @@ import { spread, undominated } from "./plan.ts";
 import type { OutsidePlan } from "./program.ts";
 import { bytesOfState, Snapshots } from "./snapshots.ts";
 import { tapeShapeOf } from "./tape.ts";
+import { expectedSteps } from "./work.ts";
 
 /** How a loop may be gone back over; without a plan all states are stored. */
 export interface Choice {
@@ -153,10 +154,30 @@ export function ladderOf(back: Node<"loop">, part: number, outside: OutsidePlan)
     bytes,
     lent,
   });
+  const leaf = reverse && scheduleOf(reverse), tape = leaf?.parts.tape;
+  const tapeOf = (segment: number): number =>
+    tape === undefined ? 0 : bytesOfTape(tape.sizes.bits, state, segment, length);
   if (replay!.open) {
-    return [...halves(Math.min(mostOpen, length), 1)].map((snapshots) =>
-      choice(scheduleOf(online({ snapshots }).plan), snapshots * bytes)
+    const expected = expectedSteps(length, true);
+    const sketches = [...halves(Math.min(mostOpen, length), 1)].map((snapshots): Sketch => ({
+      snapshots,
+      bytes: snapshots * bytes,
+      time: leastAdvances(expected, snapshots),
+    }));
+    const choices = sketches.map(({ snapshots, bytes }) =>
+      choice(scheduleOf(online({ snapshots }).plan), bytes)
     );
+    if (leaf === undefined) return choices;
+    // With no tape, all steps may be one segment, however many they are.
+    const over = tape === undefined
+      ? [{ segment: length, snapshots: 1, bytes }]
+      : spread(nested(expected, bytes, tapeOf, sketches), mostNested);
+    return [
+      ...choices,
+      ...over.map(({ segment, snapshots, bytes }) =>
+        choice(onlineOver(snapshots, segment!, leaf), bytes)
+      ),
+    ];
   }
   const choices: Choice[] = [
     { name: "store", plan: undefined, bytes: length * bytes, lent: none },
@@ -165,10 +186,7 @@ export function ladderOf(back: Node<"loop">, part: number, outside: OutsidePlan)
   for (const { snapshots, bytes } of sketches) {
     choices.push(choice(scheduleOf(revolve({ snapshots }).plan), bytes));
   }
-  if (reverse !== undefined) {
-    const leaf = scheduleOf(reverse), { tape } = leaf.parts;
-    const tapeOf = (segment: number): number =>
-      tape === undefined ? 0 : bytesOfTape(tape.sizes.bits, state, segment, length);
+  if (leaf !== undefined) {
     choices.push(choice(leaf, bytes + tapeOf(length)));
     // With no tape, what runs backwards holds nothing that a segment would have less of.
     const over = tape === undefined ? [] : nested(length, bytes, tapeOf, sketches);

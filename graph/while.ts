@@ -31,7 +31,7 @@ export interface WhileOptions {
    * body, which gets the carry and the number of the step, as in `loop`.
    * `"auto"` keeps as many as fit, 64 at most: how long the loop runs is not known, and with more
    * snapshots fewer steps run again, whatever the length. With 64, none of 2145 steps runs more than
-   * twice again.
+   * twice again. `auto({ reverse })` may have fewer, and segments between them that run backwards.
    *
    * @default {online({ snapshots: 16 })}
    */

@@ -52,8 +52,8 @@ export class AutoPlan implements Plan {
 
   /** Where the length is not known, the first state is the one snapshot that every loop has. */
   get open(): number | undefined {
-    const { reverse, host = 0, disk = 0 } = this;
-    return reverse === undefined && host + disk === 0 ? 1 : undefined;
+    const { host = 0, disk = 0 } = this;
+    return host + disk === 0 ? 1 : undefined;
   }
 
   /** See {@linkcode Plan}. */
@@ -74,7 +74,8 @@ const known = new Map<string, AutoPlan>();
  * state, which is fastest. Under a budget (`compile(f, { memory })`) it is whatever fits and takes
  * the least time, as predicted: all states, some of them (`revolve`), or what the options allow, by
  * itself or under an outer `revolve`. With `compile(f, { memory, offload })` states may lie outside
- * of the device, too, within its bytes. In `whileLoop` it is a number of snapshots, 64 at most.
+ * of the device, too, within its bytes. In `whileLoop` it is a number of snapshots, 64 at most, or
+ * segments that `reverse` goes back over between few of them.
  * The gradient is that of `"store"`, to the bit. As `backward`, the text `"auto"` is `auto()`.
  *
  * @throws {TypeError} if `reverse` is not exact.

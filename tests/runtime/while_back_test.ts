@@ -112,3 +112,78 @@ Deno.test("an inverse that gives something else is refused, and a plan that cann
     "gave other bits than the state had",
   );
 });
+
+/** Gradients through so many steps on many values, within a budget or without one. */
+function many(way: Way, memory?: number) {
+  const run = rg.compile(
+    (x: T, w: T, count: T) => rg.grad(loss(way), { argnums: [0, 1] })(x, w, count),
+    memory === undefined ? {} : { memory },
+  );
+  const data = [rg.random.normal(rg.random.key(3), [512, 3]), weights] as const;
+  return {
+    bits: async (count: T) => await Promise.all(run(...data, count).map((g) => g.data())),
+    program: () => run.programs()[0]!,
+    time: () => run.programs()[0]!.steps().reduce((sum, { time }) => sum + time, 0),
+    peaks: () => run.explain().match(/peak +(\d+) +(\d+)/)!.slice(1).map(Number),
+  };
+}
+
+const left: Way = () => rg.auto();
+const undone: Way = (inverse) =>
+  rg.auto({ reverse: rg.reverse({ inverse, exact: "tape", tape: { bits: 0.5 } }) });
+
+Deno.test("how many snapshots a loop of unknown length keeps is as many as a budget has room for", async () => {
+  const expected = await many(usual).bits(counts[4]!);
+  const free = many(left);
+  assertEquals(await free.bits(counts[4]!), expected);
+  assertEquals(free.program().choices, ["heun, any number of steps: online(64)"]);
+  for (const snapshots of [8, 1]) {
+    const asked = many(() => rg.online({ snapshots }));
+    await asked.bits(counts[4]!);
+    const memory = asked.program().memory.peak, run = many(left, memory);
+    assertEquals(await run.bits(counts[4]!), expected);
+    assertEquals(run.program().choices, [`heun, any number of steps: online(${snapshots})`]);
+    assertEquals(run.peaks(), [memory, memory]);
+  }
+  const least = free.program().sweep().at(-1)!.bytes;
+  await assertRejects(() => many(left, least - 1).bits(counts[0]!), RangeError, `least ${least} `);
+});
+
+Deno.test("with an inverse that is exact, little memory is for segments that go back by it", async () => {
+  const kept = many(usual), free = many(undone);
+  assertEquals(await free.bits(counts[4]!), await kept.bits(counts[4]!));
+  const offers = free.program().sweep();
+  const offer = offers.find(({ loops }) => loops![0]!.includes("over segments"))!;
+  assert(offer !== undefined, JSON.stringify(offers));
+  const run = many(undone, offer.bytes), plain = many(left, offer.bytes);
+  for (const count of counts) assertEquals(await run.bits(count), await kept.bits(count));
+  await plain.bits(counts[0]!);
+  assert(
+    /online\(\d+\) over segments of \d+: reverse with a tape/.test(`${run.program().choices}`),
+  );
+  assertEquals(run.peaks(), [offer.bytes, offer.bytes]);
+  assert(run.time() < plain.time(), `${run.time()} and ${plain.time()}`);
+
+  // On a grid no step runs often, with a snapshot of the beginning alone.
+  type Motion = { x: T; v: T };
+  const exact = rg.steps.exactLeapfrog({ force: (x: T) => x.sin().neg(), h: 0.05, range: 8 });
+  const swing = (backward: rg.Strategy, memory?: number) =>
+    rg.compile(
+      rg.grad((x: T) =>
+        rg.whileLoop(
+          (_: Motion, step) => step.less(300),
+          (carry: Motion, step) => exact.step(carry, step),
+          exact.start({ x: x.mul(0.25), v: x.mul(0) }),
+          { backward },
+        )[0].x.sum()
+      ),
+      memory === undefined ? {} : { memory },
+    );
+  const y = rg.random.normal(rg.random.key(5), [1024]);
+  const few = swing(rg.online({ snapshots: 2 })), wanted = await few(y).data();
+  const inverse = (carry: Motion, step: T): Motion => exact.inverse(carry, step);
+  const grid = rg.auto({ reverse: rg.reverse({ inverse, exact: "grid" }) });
+  const back = swing(grid, few.programs()[0]!.memory.peak);
+  assertEquals(await back(y).data(), wanted);
+  assert(`${back.programs()[0]!.choices}`.endsWith(": reverse on a grid"), back.explain());
+});
