@@ -90,12 +90,12 @@ export type {
   Host,
   Move,
   OutsideMemory,
-  OutsideStore,
   Script,
   ScriptLoop,
   ScriptSchedule,
   Steered,
 } from "./compile/script.ts";
+export type { Effort, Transfers } from "./compile/work.ts";
 export type { Access, Kernel } from "./kernels/kernel.ts";
 export {
   compile,

@@ -17,7 +17,14 @@ import { fillKernel, setKernel } from "../kernels/copy.ts";
 import { type Ground, groundOf, type Movers, pullerOf } from "./ground.ts";
 import { beginIn, copyAll, type Memory, type PreparedLoop, type Scratch } from "./loop.ts";
 import { inverseMover, type Mover } from "./movers.ts";
-import { type Dispatch, type OutsidePlan, type Probe, runAgain, type Target } from "./program.ts";
+import {
+  type Dispatch,
+  mergeOutside,
+  type OutsidePlan,
+  type Probe,
+  runAgain,
+  type Target,
+} from "./program.ts";
 import { type Scene, scheduled, setPulled, stored } from "./repertoire.ts";
 import { bytesOfState, snapshotName } from "./snapshots.ts";
 import {
@@ -33,7 +40,7 @@ import {
   withoutIdleCounter,
 } from "./steps.ts";
 import { dispatchesOf, undoOf } from "./undo.ts";
-import { effortOf, expectedSteps, sumOf } from "./work.ts";
+import { effortOf, expectedSteps, idle, repeated, sumOf } from "./work.ts";
 
 /** How a way back may go. */
 export interface BackOptions {
@@ -172,7 +179,8 @@ class Back implements PreparedLoop {
 
   /** See {@linkcode PreparedLoop}. */
   get efforts(): PreparedLoop["efforts"] {
-    const { movers: { advance, invert }, puller, ground: { open, states, recorder } } = this;
+    const { movers: { advance, invert }, puller } = this;
+    const { open, states, recorder, snapshots } = this.ground;
     const length = expectedSteps(this.node.attributes.length, open !== undefined);
     const { plan: given } = this.node.attributes.replay!;
     // One that names no strategy keeps what comes.
@@ -192,11 +200,12 @@ class Back implements PreparedLoop {
     return {
       steps,
       besides: sumOf([
+        { ...idle, transfers: snapshots.transfers() },
         effort(advance, again),
         ...invert === undefined ? [] : [effort(invert, inversions)],
         ...recorder === undefined || taken === undefined ? [] : [
           recorder.effort(recorded),
-          { ...taken, bytes: inversions * taken.bytes, dispatches: inversions * taken.dispatches },
+          repeated(taken, inversions),
         ],
       ]),
     };
@@ -208,15 +217,14 @@ class Back implements PreparedLoop {
   }
 
   /** See {@linkcode PreparedLoop}. */
-  get transfers(): NonNullable<PreparedLoop["transfers"]> {
-    const { snapshots, states } = this.ground;
-    return { times: snapshots.transfers(), bytes: bytesOfState(states) };
+  get outside(): OutsidePlan {
+    return this.ground.snapshots.outside();
   }
 
   /** See {@linkcode PreparedLoop}. */
-  get outside(): OutsidePlan {
-    const own = this.ground.snapshots.outside(), inside = this.puller.steps.program.outside;
-    return { host: own.host + inside.host, disk: own.disk + inside.disk };
+  get inside(): OutsidePlan {
+    const plans = Object.values(this.movers).map(({ steps }) => steps.program.outside);
+    return mergeOutside(plans, "in turn");
   }
 
   describe(): string[] {
@@ -282,6 +290,7 @@ class Back implements PreparedLoop {
       stage: { at, slotOf, counter, found },
       make,
       target,
+      effort: sumOf([this.efforts.steps, this.efforts.besides]),
     };
     const [first] = ground.places.all, beginnings = [...ground.starts];
     const starts: Dispatch[] = [

@@ -11,7 +11,7 @@ import type { Region } from "../kernels/region.ts";
 import { prepareBack } from "./back.ts";
 import { type PreparedLoop, prepareLoop } from "./loop.ts";
 import { spread, undominated } from "./plan.ts";
-import type { Program, Target } from "./program.ts";
+import { mergeOutside, type OutsidePlan, type Program, type Target, timeOf } from "./program.ts";
 import { type Compile, compileLoop } from "./steps.ts";
 
 /** Loops with their bodies, by their regions. */
@@ -21,17 +21,24 @@ export type Loops = ReadonlyMap<Region, PreparedLoop>;
 export class BodyPrograms {
   readonly #known = new Map<string, Program>();
 
-  /** Compiled like this, without a budget. */
-  constructor(private readonly compile: Compile) {}
+  /** Compiled like this, without a budget; `away` with what may be outside of the device. */
+  constructor(
+    private readonly compile: (body: Graph, donate: readonly number[], away: boolean) => Program,
+  ) {}
 
   /** A body's fastest program. */
-  of(body: Graph, donate: readonly number[]): Program {
+  of(body: Graph, donate: readonly number[], away = false): Program {
     const ids = (nodes: readonly Node[]): string => nodes.map(({ id }) => id).join();
-    const key = `${body.name}: ${ids(body.parameters)}; ${ids(body.results)}; ${donate}`;
+    const key = `${body.name}: ${ids(body.parameters)}; ${ids(body.results)}; ${donate}; ${away}`;
     let program = this.#known.get(key);
-    if (program === undefined) this.#known.set(key, program = this.compile(body, donate));
+    if (program === undefined) this.#known.set(key, program = this.compile(body, donate, away));
     return program;
   }
+}
+
+/** What bodies have outside of the device while their loop runs: loops run in turn. */
+export function insideOf(loops: Loops): OutsidePlan {
+  return mergeOutside([...loops.values()].map(({ inside }) => inside), "in turn");
 }
 
 /** Bytes that a program takes besides its arguments. */
@@ -54,14 +61,22 @@ export class Bodies {
   /** All of them as they are fastest. */
   readonly fastest: Loops;
   readonly #regions: readonly Region[];
-  #fittings: ReadonlyMap<Region, readonly Fitting[]> | undefined;
+  #fittings: readonly ReadonlyMap<Region, readonly Fitting[]>[] | undefined;
+  readonly #ways = new Map<Program, readonly Program[]>();
+  /** Loops by the numbers of their bodies' programs. */
+  readonly #prepared = new Map<Region, Map<string, readonly Fitting[]>>();
+  readonly #numbers = new Map<Program, number>();
 
-  /** In the order in which they run; `timeOf` is that of a region, which may be such a loop. */
+  /**
+   * In the order in which they run; `timeOf` is that of a region, which may be such a loop, `outside`
+   * the bytes that steps may have outside of the device.
+   */
   constructor(
     regions: readonly Region[],
     private readonly programs: BodyPrograms,
     private readonly target: Target,
     private readonly timeOf: (region: Region, loop: PreparedLoop) => number,
+    private readonly outside: OutsidePlan,
   ) {
     this.#regions = regions.filter(({ frame }) => frame.is === "loop");
     this.fastest = new Map(this.#regions.map((region) => [region, this.#prepare(region)]));
@@ -74,59 +89,101 @@ export class Bodies {
    * @param besides Bytes that are alive while a region runs, without what that takes itself.
    */
   smaller(besides: (region: Region) => number): Loops[] {
-    const fittings = this.#fittings ??= new Map(
-      this.#regions.map((region) => [region, this.#fittingsOf(region)]),
-    );
-    const bounds = [...fittings].flatMap(([region, ways]) =>
-      ways.slice(1).map(({ bytes }) => besides(region) + bytes)
-    );
-    const distinct = [...new Set(bounds)].sort((a, b) => b - a);
-    return spread(distinct, mostRooms).map((bound) =>
-      new Map(
-        [...fittings].map(([region, ways]) => {
-          const fits = ways.find(({ bytes }) => besides(region) + bytes <= bound);
-          return [region, (fits ?? ways.at(-1)!).loop];
-        }),
-      )
-    );
+    this.#fittings ??= (this.outside.host + this.outside.disk > 0 ? [false, true] : [false])
+      .map((away) =>
+        new Map(this.#regions.map((region) => [region, this.#fittingsOf(region, away)]))
+      );
+    const all = this.#fittings.flatMap((fittings) => within(fittings, besides));
+    const numberOf = new Map<PreparedLoop, number>(), seen = new Set<string>();
+    return all.filter((loops) => {
+      const key = [...loops.values()].map((loop) => {
+        if (!numberOf.has(loop)) numberOf.set(loop, numberOf.size);
+        return numberOf.get(loop);
+      }).join();
+      return !seen.has(key) && seen.add(key);
+    });
   }
 
   /** The ways of running a loop that no other beats, the fastest first. */
-  #fittingsOf(region: Region): Fitting[] {
+  #fittingsOf(region: Region, away: boolean): Fitting[] {
     const rooms = new Set<number>();
-    this.#prepare(region, (program) => {
-      for (const other of program.alternatives()) rooms.add(ownBytes(other));
-      return program;
+    const bodies: { readonly body: Graph; readonly donate: readonly number[] }[] = [];
+    this.#prepare(region, (body, donate) => {
+      bodies.push({ body, donate });
+      const [fastest, ...others] = this.#programsOf(body, donate, away);
+      for (const other of others) rooms.add(ownBytes(other));
+      return fastest!;
     });
-    const loops = [this.fastest.get(region)!];
+    let known = this.#prepared.get(region);
+    if (known === undefined) this.#prepared.set(region, known = new Map());
+    const fittings = new Set([this.#fitting(region, this.fastest.get(region)!)]);
     for (const room of spread([...rooms].sort((a, b) => b - a), mostRooms)) {
-      const within = (program: Program): Program => {
-        if (ownBytes(program) <= room) return program;
-        const all = program.alternatives();
-        return all.find((other) => ownBytes(other) <= room) ?? all.at(-1)!;
+      const within: Compile = (body, donate) => {
+        const all = this.#programsOf(body, donate, away);
+        return all.find((program) => ownBytes(program) <= room) ?? all.at(-1)!;
       };
-      const loop = this.#prepare(region, within);
-      loops.push(loop);
-      // In one, a step back may take more at once than in two.
-      if (loop.isAtOnce) loops.push(this.#prepare(region, within, false));
+      const key = bodies.map(({ body, donate }) => this.#numberOf(within(body, donate))).join();
+      let some = known.get(key);
+      if (some === undefined) {
+        const loop = this.#prepare(region, within);
+        // In one, a step back may take more at once than in two.
+        const all = loop.isAtOnce ? [loop, this.#prepare(region, within, false)] : [loop];
+        known.set(key, some = all.map((loop) => this.#fitting(region, loop)));
+      }
+      for (const fitting of some) fittings.add(fitting);
     }
-    return undominated(loops.map((loop) => ({
+    return undominated([...fittings]);
+  }
+
+  #fitting(region: Region, loop: PreparedLoop): Fitting {
+    return {
       loop,
       bytes: loop.scratch.reduce((sum, { bytes }) => sum + bytes, 0),
       time: this.timeOf(region, loop),
-    })));
+    };
+  }
+
+  /** A number for each program. */
+  #numberOf(program: Program): number {
+    let number = this.#numbers.get(program);
+    if (number === undefined) this.#numbers.set(program, number = this.#numbers.size);
+    return number;
+  }
+
+  /**
+   * Programs for a body, the fastest first, then in less and less memory; `away` those among them,
+   * too, whose values and states may wait outside of the device within a step.
+   */
+  #programsOf(body: Graph, donate: readonly number[], away: boolean): readonly Program[] {
+    const fastest = this.programs.of(body, donate);
+    const plain = [fastest, ...fastest.alternatives()];
+    if (!away) return plain;
+    let ways = this.#ways.get(fastest);
+    if (ways !== undefined) return ways;
+    // What the body says itself comes on top.
+    const { host, disk } = mergeOutside([fastest.outside, this.outside], "at once");
+    const others = this.programs.of(body, donate, true).alternatives();
+    const fitting = others.filter(({ outside }) => outside.host <= host && outside.disk <= disk);
+    ways = undominated(
+      [...plain, ...fitting].map((program) => ({
+        program,
+        bytes: ownBytes(program),
+        time: timeOf(program),
+      })),
+    ).map(({ program }) => program);
+    this.#ways.set(fastest, ways);
+    return ways;
   }
 
   /** A loop, with other programs than the fastest for its bodies. */
   #prepare(
     region: Region,
-    pick: (fastest: Program) => Program = (fastest) => fastest,
+    compile: Compile = (body, donate) => this.programs.of(body, donate),
     atOnce?: boolean,
   ): PreparedLoop {
     const { frame, outputs } = region;
     if (frame.is !== "loop") throw new Error("Cannot prepare a region that is no loop");
     const { loop } = frame, { replay } = loop.attributes;
-    const compile: Compile = (body, donate) => pick(this.programs.of(body, donate));
     const steps = compileLoop(loop, compile);
     if (replay === undefined || replay.states === 0) {
       return prepareLoop(loop, outputs, steps, this.target);
@@ -135,4 +192,23 @@ export class Bodies {
     const options = { forward, compile, ...(atOnce !== undefined && { atOnce }) };
     return prepareBack(loop, outputs, steps.steps, this.target, options);
   }
+}
+
+/** The fastest of each loop's ways within less and less memory. */
+function within(
+  fittings: ReadonlyMap<Region, readonly Fitting[]>,
+  besides: (region: Region) => number,
+): Loops[] {
+  const bounds = [...fittings].flatMap(([region, ways]) =>
+    ways.slice(1).map(({ bytes }) => besides(region) + bytes)
+  );
+  const distinct = [...new Set(bounds)].sort((a, b) => b - a);
+  return spread(distinct, mostRooms).map((bound) =>
+    new Map(
+      [...fittings].map(([region, ways]) => {
+        const fits = ways.find(({ bytes }) => besides(region) + bytes <= bound);
+        return [region, (fits ?? ways.at(-1)!).loop];
+      }),
+    )
+  );
 }

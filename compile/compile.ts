@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { type CostModel, modelled, rooflines, type Work } from "../checkpoint/cost.ts";
+import { type CostModel, modelled, rooflines } from "../checkpoint/cost.ts";
 import { avalOf } from "../graph/build.ts";
 import { bodyOf, type Graph, is, type Node } from "../graph/node.ts";
 import { expression, numbered, printGraph } from "../graph/print.ts";
@@ -17,10 +17,10 @@ import { defaultMaxOperations } from "../kernels/legal.ts";
 import type { Region } from "../kernels/region.ts";
 import { liftAgain } from "./again.ts";
 import { drawMemory } from "./chart.ts";
-import { Bodies, BodyPrograms } from "./bodies.ts";
+import { Bodies, BodyPrograms, insideOf } from "./bodies.ts";
 import { choose, decided, undecided } from "./choose.ts";
 import { fuse } from "./fuse.ts";
-import { type Laid, Layout } from "./layout.ts";
+import { type Alike, type Laid, Layout } from "./layout.ts";
 import type { PreparedLoop } from "./loop.ts";
 import { lower } from "./lower.ts";
 import { bytesOf, order } from "./order.ts";
@@ -30,6 +30,8 @@ import { printMemory, printRegions } from "./print.ts";
 import {
   type Dispatch,
   type Hold,
+  mergeOutside,
+  nowhere,
   offerOf,
   type OutsidePlan,
   type Program,
@@ -40,7 +42,7 @@ import type { Script } from "./script.ts";
 import { bytesMoved, isMove } from "./moves.ts";
 import { recordLoops } from "./record.ts";
 import { isArgument, withoutReshapes } from "./store.ts";
-import { expectedSteps, sumOf, workOf } from "./work.ts";
+import { type Effort, expectedSteps, sumOf, timeOfWork, workOf } from "./work.ts";
 
 /** Options of a compile. */
 export interface CompileOptions {
@@ -67,6 +69,8 @@ export interface CompileOptions {
   readonly verify?: boolean;
   /** Operations in one kernel, at most; 1 turns fusion off, for tests. */
   readonly maxOperations?: number;
+  /** Kernels that were written already, for the same device. @default none */
+  readonly alike?: Alike;
 }
 
 /** The options of a compile to which the costs were given apart. */
@@ -87,7 +91,9 @@ export function compileGraph(
   options: CompileOptions,
   target: Target,
 ): Program {
-  const { memory, costs = modelled(rooflines[target.kind]), ...rest } = options;
+  const { memory, costs = modelled(rooflines[target.kind]), ...given } = options;
+  // Plans and bodies that are weighed have most of their kernels in common.
+  const rest = { alike: new Map(), ...given };
   return fastestBy(costs, memory, (pricing, memory) => {
     const within = { ...rest, ...(memory !== undefined && { memory }) };
     return compilePriced(graph, within, pricing, target);
@@ -108,15 +114,15 @@ function compilePriced(
   const { memory: budget, ...rest } = options;
   // A body has no budget of its own: it takes what is left where it runs. Others are weighed against
   // its fastest program there, so that has to be it.
-  const { outside: _, ...within } = rest, { weighs = budget !== undefined } = options;
-  const ofBodies = { ...within, weighs, inPlace: true, enough: 6 };
+  const { outside = nowhere, weighs = budget !== undefined } = options;
+  const ofBodies = { ...rest, weighs, inPlace: true, enough: 6 };
   const own = { found: pricing.found, picked: pricing.found };
-  const bodies = new BodyPrograms((body, donate) =>
-    compilePriced(body, { ...ofBodies, donate }, own, target)
-  );
+  const bodies = new BodyPrograms((body, donate, away) => {
+    const within = { ...ofBodies, donate, outside: away ? outside : nowhere };
+    return compilePriced(body, within, own, target);
+  });
   const loops = undecided(simple);
   if (loops.length === 0) return compileSimple(graph, simple, options, pricing, target, bodies);
-  const { outside = { host: 0, disk: 0 } } = options;
   const how = { budget, weighs, outside, pricing };
   return choose(loops, how, (choices, memory, outside) => {
     const roots = check(simplify(decided(simple, choices)));
@@ -158,15 +164,21 @@ function compileSimple(
     : undefined;
   const fused = fuse(results, limits, { donated, heirs });
   const { regions, takeovers } = order(fused, donated, results, heirs);
-  const work = (region: Region, loop: PreparedLoop | undefined): Work =>
-    workOf(region, loop && sumOf([loop.efforts.steps, loop.efforts.besides]));
-  const timeBy = (costs: CostModel): Known["timeOf"] => (region, loop) =>
-    isMove(region)
-      ? costs.transfer(region.frame.store, bytesMoved(region))
-      : costs.time(work(region, loop)) + transferTime(loop, costs);
+  const effort = (loop: PreparedLoop | undefined): Effort | undefined =>
+    loop && sumOf([loop.efforts.steps, loop.efforts.besides]);
+  const timeBy = (costs: CostModel): Known["timeOf"] => (region, loop) => {
+    if (isMove(region)) return costs.transfer(region.frame.store, bytesMoved(region));
+    const done = effort(loop);
+    return timeOfWork(workOf(region, done), done ?? {}, costs);
+  };
   const timeOf = timeBy(found), priceOf = found === picked ? timeOf : timeBy(picked);
-  const bodies = new Bodies(regions, programs, target, timeOf);
-  const layout = new Layout({ args, results, takeovers, loops: bodies.fastest }, target);
+  const { outside = nowhere } = options;
+  const bodies = new Bodies(regions, programs, target, timeOf, outside);
+  const layout = new Layout(
+    { args, results, takeovers, loops: bodies.fastest },
+    target,
+    options.alike,
+  );
   const smaller: Known["smaller"] = (besides) => bodies.smaller(besides);
   const planning = new Planning(layout, regions, {
     limits,
@@ -174,7 +186,7 @@ function compileSimple(
     priceOf,
     isMeasured: picked.otherwise !== undefined,
     asked,
-    outside: options.outside ?? { host: 0, disk: 0 },
+    outside,
     smaller,
     enough: options.enough,
   });
@@ -195,7 +207,10 @@ function compileSimple(
       }),
       partial: (wanted) => partial(steps, wanted.map((i) => roots[i]!)),
       memory,
-      outside: outsideOf([laid, ...loops.values()]),
+      outside: mergeOutside(
+        [laid.outside, insideOf(loops), ...[...loops.values()].map(({ outside }) => outside)],
+        "at once",
+      ),
       probes: [...loops.values()].flatMap((loop) => loop.probes),
       ...(options.memory !== undefined && { budget: options.memory }),
       timeBy: (costs) =>
@@ -203,7 +218,7 @@ function compileSimple(
       steps: () =>
         steps.map(({ region, first, count }, i) => {
           const loop = loops.get(region), besides = loop?.efforts.besides;
-          const done = work(region, loop);
+          const done = workOf(region, effort(loop));
           return {
             work: done,
             time: priceOf(region, loop),
@@ -216,7 +231,11 @@ function compileSimple(
             ...(besides !== undefined && besides.dispatches > 0 && {
               besides: {
                 dispatches: besides.dispatches,
-                time: picked.time({ ...done, key: `${done.key}, besides its steps`, ...besides }),
+                time: timeOfWork(
+                  { ...done, key: `${done.key}, besides its steps`, ...besides },
+                  besides,
+                  picked,
+                ),
                 of: loop!.name,
               },
             }),
@@ -263,29 +282,12 @@ function checking(
   };
 }
 
-/** Microseconds in which the states of a loop go outside of the device and come back. */
-function transferTime({ transfers }: Partial<PreparedLoop> = {}, costs: CostModel): number {
-  if (transfers === undefined) return 0;
-  const { times, bytes } = transfers;
-  return (["host", "disk"] as const).reduce(
-    (sum, store) => sum + times[store] * costs.transfer(store, bytes),
-    0,
-  );
-}
-
 /** Steps that a loop is taken to run, where only its data know. */
 function expectation({ frame }: Region): { readonly expected?: number } {
   if (frame.is !== "loop") return {};
   const { length, running, replay } = frame.loop.attributes;
   const open = running !== undefined || replay?.open === true;
   return open ? { expected: expectedSteps(length, open) } : {};
-}
-
-/** What is kept outside of the device, by values and by loops. */
-function outsideOf(parts: readonly { readonly outside: OutsidePlan }[]): OutsidePlan {
-  const sum = (store: keyof OutsidePlan): number =>
-    parts.reduce((sum, { outside }) => sum + outside[store], 0);
-  return { host: sum("host"), disk: sum("disk") };
 }
 
 /** What is held for ways back, in loops once for every step. */

@@ -54,26 +54,28 @@ interface Bound {
   readonly buffers: readonly Node[];
 }
 
+/** Kernels of regions that are alike; of each buffer which input or output it is. */
+export type Alike = Map<string, { readonly kernel: Kernel; readonly places: readonly number[] }>;
+
 /** Kernels of regions, by how outputs lie over inputs, and what values are called. */
 class Written {
   readonly kernels = new Map<Region, Map<string, Bound>>();
-  /** Kernels of regions that are alike; of each buffer which input or output it is. */
-  readonly alike = new Map<string, { readonly kernel: Kernel; readonly places: number[] }>();
   readonly expressions = new Map<Node, string>();
 }
 
 /** Lays regions out. */
 export class Layout {
-  /** For a device; kernels that are `written` already are not written again. */
+  /** For a device; kernels that are `alike`, or `written` already, are not written again. */
   constructor(
     readonly given: Given,
     private readonly target: Target,
+    private readonly alike: Alike = new Map(),
     private readonly written: Written = new Written(),
   ) {}
 
   /** The same with loops that run in other memory. */
   with(loops: Loops): Layout {
-    return new Layout({ ...this.given, loops }, this.target, this.written);
+    return new Layout({ ...this.given, loops }, this.target, this.alike, this.written);
   }
 
   /** Who lies where and when. */
@@ -155,7 +157,7 @@ export class Layout {
   }
 
   #write(region: Region, aliases: ReadonlyMap<Node, Node>, key: string): Bound {
-    const values = [...region.inputs, ...region.outputs], { alike } = this.written;
+    const values = [...region.inputs, ...region.outputs], { alike } = this;
     const structure = `${structureOf(region)}\n${key}`;
     let known = alike.get(structure);
     if (known === undefined) {

@@ -12,13 +12,21 @@ import { sizeOf } from "../graph/shape.ts";
 import { copyKernel, fillKernel, placeKernel, type Row, setKernel } from "../kernels/copy.ts";
 import { bytesOf } from "./order.ts";
 import { withoutReshapes } from "./store.ts";
-import { type Dispatch, type OutsidePlan, type Probe, runAgain, type Target } from "./program.ts";
+import {
+  type Dispatch,
+  mergeOutside,
+  nowhere,
+  type OutsidePlan,
+  type Probe,
+  runAgain,
+  type Target,
+} from "./program.ts";
 import { outsideOf, type Recording, type When } from "../graph/loops/replay.ts";
 import { Asked, runErrands } from "./errands.ts";
 import { inverseMover, type Stage } from "./movers.ts";
 import { forwardOpen } from "./open.ts";
 import { Recorder } from "./recorder.ts";
-import { type Effort, effortOf, expectedSteps, sumOf } from "./work.ts";
+import { type Effort, effortOf, expectedSteps, idle, sumOf } from "./work.ts";
 import type { Script } from "./script.ts";
 import {
   assemble,
@@ -59,14 +67,14 @@ export interface PreparedLoop {
   describe?(): string[];
   /** How many regions of its bodies run again within a step. */
   readonly again: number;
-  /** What it keeps outside of the device, and loops in its body do. */
+  /** What it keeps outside of the device for its way back, from the loop forward on. */
   readonly outside: OutsidePlan;
+  /** What its bodies have there besides, while it runs. */
+  readonly inside: OutsidePlan;
   /** What would make it faster if it were known to have the same bits, bodies included. */
   readonly probes: readonly Probe[];
   /** Of a way back: inverse and pull of a step are one program. */
   readonly isAtOnce?: boolean;
-  /** States that go to a store outside of the device or come back, how often, and the bytes of one. */
-  readonly transfers?: { readonly times: OutsidePlan; readonly bytes: number };
   /** What it does: its steps, and what it does for a way back besides. */
   readonly efforts: { readonly steps: Effort; readonly besides: Effort };
 }
@@ -168,6 +176,7 @@ interface Keep {
 class Forward implements PreparedLoop {
   readonly scratch: readonly Scratch[];
   private readonly names = new Names();
+  readonly #bodies: readonly Steps[];
   private readonly steps: Steps;
   private readonly rounds: readonly Round[];
   private readonly initial: readonly string[];
@@ -187,6 +196,7 @@ class Forward implements PreparedLoop {
     { steps, inverse }: LoopSteps,
     private readonly target: Target,
   ) {
+    this.#bodies = inverse === undefined ? [steps] : [steps, inverse];
     const { length, kept, carries, body, running, record } = loop.attributes, { names } = this;
     const stacks = body.results.length > carries || kept.some(([, step]) => step === "every");
     // The way back of a loop that ends early asks how many steps there were.
@@ -232,7 +242,12 @@ class Forward implements PreparedLoop {
 
   /** See {@linkcode PreparedLoop}. */
   get outside(): OutsidePlan {
-    return this.steps.program.outside;
+    return nowhere;
+  }
+
+  /** See {@linkcode PreparedLoop}. */
+  get inside(): OutsidePlan {
+    return mergeOutside(this.#bodies.map(({ program }) => program.outside), "in turn");
   }
 
   /** See {@linkcode PreparedLoop}. */
@@ -366,7 +381,8 @@ class Forward implements PreparedLoop {
     });
     const asked = [at(initial[running! + 1]!), at(initial[0]!)];
     const known = [...this.ends.values()].map(slotOf);
-    return { dispatches, script: [{ parts: scripts, slots: [...asked, ...known], steer }] };
+    const effort = sumOf([this.efforts.steps, this.efforts.besides]);
+    return { dispatches, script: [{ parts: scripts, slots: [...asked, ...known], effort, steer }] };
   }
 
   /** Steps in stretches, from one state that is kept to the next; from some step on `recorded`. */
@@ -414,7 +430,8 @@ class Forward implements PreparedLoop {
       bytes: bytesOf(parameters[carry - 1]!),
     })));
     const steer = runErrands(() => [({ outside }, slots) => outside.save(store, moves(slots))]);
-    return [{ parts: [], slots: asked.slots, steer }];
+    // The way back counts these, with those that come after.
+    return [{ parts: [], slots: asked.slots, effort: idle, steer }];
   }
 }
 

@@ -14,6 +14,7 @@ import { Asked, runErrands } from "./errands.ts";
 import { bytesOf } from "./order.ts";
 import type { OutsidePlan } from "./program.ts";
 import type { Part } from "./steps.ts";
+import { idle } from "./work.ts";
 
 /** How a value goes to a store and comes back. */
 export interface Moves {
@@ -67,7 +68,8 @@ export function movePart(move: MoveRegion, slotOf: (node: Node) => number, isLas
     await outside.load(moves(slots));
     if (isLast) outside.drop(moves(slots).map(({ ticket }) => ticket));
   }]);
-  return { dispatches: [], script: [{ parts: [], slots: asked.slots, steer }] };
+  const effort = { ...idle, transfers: [{ store, bytes: bytesOf(value), times: 1 }] };
+  return { dispatches: [], script: [{ parts: [], slots: asked.slots, effort, steer }] };
 }
 
 /** For each step that loads, whether nobody loads what was saved there after it. */

@@ -10,7 +10,7 @@ import type { Node } from "../graph/node.ts";
 import type { Limits } from "../kernels/legal.ts";
 import type { Region } from "../kernels/region.ts";
 import { type Asked, honoured } from "./again.ts";
-import type { Loops } from "./bodies.ts";
+import { insideOf, type Loops } from "./bodies.ts";
 import type { Laid, Layout } from "./layout.ts";
 import type { PreparedLoop } from "./loop.ts";
 import { partsOf } from "./parts.ts";
@@ -143,6 +143,12 @@ export class Planning {
       const r = regions.indexOf(region);
       return alive[this.#start.lastIndexOf(r)]! - kitchen.recipes[r]!.inside;
     };
+    // What bodies have outside while a loop runs is not there for values that wait meanwhile.
+    const given = insideOf(layout.given.loops);
+    const leftBeside = ({ given: { loops } }: Layout): OutsidePlan => {
+      const inside = insideOf(loops), { host, disk } = known.outside;
+      return { host: host + given.host - inside.host, disk: disk + given.disk - inside.disk };
+    };
     const layouts = [layout, ...known.smaller(besides).map((loops) => layout.with(loops))];
     const effort = effortFor(regions.length * layouts.length, known.enough);
     const found = undominated(layouts.flatMap((layout) =>
@@ -151,7 +157,7 @@ export class Planning {
         this.#start,
         effort,
         (schedule) => layout.bytesOf(this.#regionsOf(schedule)),
-        known.outside,
+        leftBeside(layout),
       ).map((plan) => ({ ...plan, layout }))
     ));
     return this.#candidates = known.priceOf === known.timeOf ? found : this.#priced(found);
@@ -187,7 +193,7 @@ export class Planning {
         takeovers,
         (region) => timeOf(region, loops.get(region)),
         storesOf(asked, outside),
-        (region) => insideOf(loops.get(region)),
+        (region) => scratchOf(loops.get(region)),
       );
       this.#kitchens.set(layout, kitchen);
     }
@@ -227,7 +233,7 @@ export class Planning {
 }
 
 /** Bytes that a loop needs while it runs, but for what begins in the memory of a value. */
-function insideOf(loop: PreparedLoop | undefined): number {
+function scratchOf(loop: PreparedLoop | undefined): number {
   return (loop?.scratch ?? []).reduce(
     (sum, { bytes, over }) => over === undefined ? sum + bytes : sum,
     0,

@@ -6,10 +6,11 @@
  * @module
  */
 import type { Work } from "../checkpoint/cost.ts";
+import type { Outside } from "../graph/loops/replay.ts";
 import type { Aval } from "../graph/node.ts";
 import type { Kernel } from "../kernels/kernel.ts";
 import type { Tuning } from "../kernels/tuning.ts";
-import type { OutsideStore, Script } from "./script.ts";
+import type { Script } from "./script.ts";
 
 /** What a slot of memory is for. Arguments and results come from and go to the caller. */
 export type SlotRole =
@@ -60,7 +61,23 @@ export interface MemoryPlan {
 }
 
 /** Bytes that a program keeps outside of the device, at the fullest moment of each store. */
-export type OutsidePlan = { readonly [S in OutsideStore]: number };
+export type OutsidePlan = { readonly [S in Outside]: number };
+
+/** Nothing outside of the device. */
+export const nowhere: OutsidePlan = { host: 0, disk: 0 };
+
+/** Plans in one, store by store: the sum of what is there at once, or the most of what is in turn. */
+export function mergeOutside(
+  plans: readonly OutsidePlan[],
+  how: "at once" | "in turn",
+): OutsidePlan {
+  const merged = (store: Outside): number =>
+    plans.reduce(
+      (n, plan) => how === "at once" ? n + plan[store] : Math.max(n, plan[store]),
+      0,
+    );
+  return { host: merged("host"), disk: merged("disk") };
+}
 
 /**
  * What a loop does for its way back besides its own steps: it keeps states, and takes them from
@@ -88,7 +105,7 @@ export interface Step {
   /** It has no dispatches: a value goes to a store outside of the device, or comes back. */
   readonly move?: {
     readonly is: "save" | "load";
-    readonly store: OutsideStore;
+    readonly store: Outside;
     readonly bytes: number;
   };
   /** Of a loop: how many regions within a step of it run again. */

@@ -11,7 +11,7 @@ import { movePart, type Mover, type Stage } from "./movers.ts";
 import type { Target } from "./program.ts";
 import { assemble, type Make, type Names, onlyResults, type Part, placeStep } from "./steps.ts";
 import { LoopTape } from "./tape.ts";
-import { type Effort, effortOf, sumOf } from "./work.ts";
+import { type Effort, effortOf, repeated, sumOf } from "./work.ts";
 
 /** What is recorded. */
 export interface Taped {
@@ -47,7 +47,7 @@ export class Recorder {
     const { program, script } = this.#inverse.steps, { recording } = this.tape;
     return sumOf([
       effortOf(program, script, steps),
-      { ...recording, bytes: steps * recording.bytes, dispatches: steps * recording.dispatches },
+      repeated(recording, steps),
     ]);
   }
 

@@ -21,6 +21,7 @@ import type { ScriptLoop } from "./script.ts";
 import { snapshotName } from "./snapshots.ts";
 import { assemble, type Make, type Part, together } from "./steps.ts";
 import { type TapeWatch, watched } from "./watch.ts";
+import type { Effort } from "./work.ts";
 
 /** What all parts are made from. */
 export interface Scene {
@@ -30,6 +31,8 @@ export interface Scene {
   readonly stage: Stage;
   readonly make: Make;
   readonly target: Target;
+  /** What all of it is expected to do. */
+  readonly effort: Effort;
 }
 
 /** Parts with numbers, each once. */
@@ -70,7 +73,8 @@ export function stored(scene: Scene): Part {
 
 /** All that can run, and the order in which the plan's schedule runs it. */
 export function scheduled(scene: Scene): Part {
-  const { ground, node, stage } = scene, { plan, open, rounds, snapshots, places } = ground;
+  const { ground, node, stage, effort } = scene;
+  const { plan, open, rounds, snapshots, places } = ground;
   const { length } = node.attributes;
   const parts = new Parts(), asked = new Asked();
   const repertoires = places.all.map((_, place) => repertoire(scene, place, parts, asked));
@@ -98,12 +102,13 @@ export function scheduled(scene: Scene): Part {
       begin: (round) => begin[round]!,
       order: (actions, round, live) => order(actions, undefined, rounds[round]!, live),
     });
-    return { dispatches, script: [{ parts: scripts, slots: asked.slots, steer }] };
+    return { dispatches, script: [{ parts: scripts, slots: asked.slots, effort, steer }] };
   }
   const { dispatches, scripts } = together(parts.all);
   const all = () => order(plan!.back(length), watch && plan!.recorded(length));
   if (asked.slots.length > 0) {
-    return { dispatches, script: [{ parts: scripts, slots: asked.slots, steer: runErrands(all) }] };
+    const steer = runErrands(all);
+    return { dispatches, script: [{ parts: scripts, slots: asked.slots, effort, steer }] };
   }
   // Without snapshots elsewhere, and with room for the whole tape, there are no errands.
   return { dispatches, script: [{ parts: scripts, order: () => all() as Iterable<number> }] };

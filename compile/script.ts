@@ -7,6 +7,8 @@
  *
  * @module
  */
+import type { Outside } from "../graph/loops/replay.ts";
+import type { Effort } from "./work.ts";
 
 /**
  * In which order dispatches run: by number; loops, whose rounds take turns (a body that leaves its
@@ -34,9 +36,6 @@ export interface ScriptSchedule {
 /** Dispatches by number, in order: what reaches the device in one go. */
 export type Course = Iterable<number>;
 
-/** Where something lies that is not on the device. */
-export type OutsideStore = "host" | "disk";
-
 /** A value by its ticket, and the slot that it goes to or comes from. */
 export interface Move {
   /** What it is known by outside of the device. */
@@ -50,7 +49,7 @@ export interface Move {
 /** What slots held, outside of the device. A ticket is a slot, too, of which only the number counts. */
 export interface OutsideMemory {
   /** Keeps what slots hold after everything that has run so far, instead of what was kept before. */
-  save(store: OutsideStore, moves: readonly Move[]): Promise<void>;
+  save(store: Outside, moves: readonly Move[]): Promise<void>;
   /** Gives slots what is kept, for everything that runs from here on. It stays kept. */
   load(moves: readonly Move[]): Promise<void>;
   /** Lets go of what is kept. */
@@ -77,6 +76,8 @@ export interface Steered {
   readonly parts: readonly Script[];
   /** Slots that it asks for. */
   readonly slots: readonly number[];
+  /** What it is expected to do, all in all: who counts can't know what it decides. */
+  readonly effort: Effort;
   /**
    * Yields what runs next, until it is done. What was yielded has been handed to the device when
    * the next is asked for. `play` runs parts in an order that is made meanwhile.

@@ -12,6 +12,7 @@ import type { Node } from "../graph/node.ts";
 import { bytesOf } from "./order.ts";
 import type { OutsidePlan } from "./program.ts";
 import type { Names } from "./steps.ts";
+import type { Transfers } from "./work.ts";
 
 /** Bytes of what stands for memory that lies elsewhere. */
 const ticketBytes = 16;
@@ -100,15 +101,17 @@ export class Snapshots {
   }
 
   /** How often a state goes to each store, or comes back from it. */
-  transfers(): OutsidePlan {
-    const times = { host: 0, disk: 0 };
-    if (!this.#isAway.includes(true)) return times;
+  transfers(): Transfers[] {
+    const times = { host: 0, disk: 0 }, bytes = bytesOfState(this.states);
+    if (!this.#isAway.includes(true)) return [];
     for (const action of this.plan!.schedule(this.length)) {
       if (action.do !== "snapshot" && action.do !== "restore") continue;
       const store = this.plan!.storeOf(action.slot, this.length);
       if (this.isAway(action.slot) && store !== "device") times[store]++;
     }
-    return times;
+    return (["host", "disk"] as const).flatMap((store) =>
+      times[store] === 0 ? [] : [{ store, bytes, times: times[store] }]
+    );
   }
 
   /** Bytes of the states that lie outside of the device at the fullest moment of each store. */

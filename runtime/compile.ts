@@ -54,9 +54,9 @@ export interface CompileOptions {
    * What may wait outside of the device where it does not fit in there: bytes of the host's memory,
    * and of a file. A value goes there after it was last read on the way there, and comes back before
    * it is read on the way back, if that is predicted to be faster than computing it again. So do
-   * states of loops with `backward: "auto"`, unless `auto` says otherwise, but not of loops within
-   * the body of another. Without `memory` everything fits. The program waits for its transfers, and
-   * what is called after it waits behind it.
+   * states of loops with `backward: "auto"`, unless `auto` says otherwise, and what lies within a step
+   * of a loop. Without `memory` everything fits. The program waits for its transfers, and what is
+   * called after it waits behind it.
    *
    * @default {nothing}
    */

@@ -9,7 +9,8 @@
  *
  * @module
  */
-import type { Move, OutsideMemory, OutsideStore } from "../compile/script.ts";
+import type { Move, OutsideMemory } from "../compile/script.ts";
+import type { Outside as Store } from "../graph/loops/replay.ts";
 import type { Context } from "./context.ts";
 import type { Block, Counted } from "./memory.ts";
 import type { Scratch } from "./scratch.ts";
@@ -20,13 +21,13 @@ export class OutsideCounts {
   readonly #peak = { host: 0, disk: 0 };
 
   /** Notes bytes taken, or given back where they are negative. */
-  count(store: OutsideStore, bytes: number): void {
+  count(store: Store, bytes: number): void {
     this.#live[store] += bytes;
     this.#peak[store] = Math.max(this.#peak[store], this.#live[store]);
   }
 
   /** The counts of one store. */
-  report(store: OutsideStore): Counted {
+  report(store: Store): Counted {
     return { live: this.#live[store], peak: this.#peak[store] };
   }
 
@@ -49,7 +50,7 @@ interface Batch {
 
 /** A value. */
 interface Entry {
-  readonly store: OutsideStore;
+  readonly store: Store;
   readonly bytes: number;
   /** Set until it has left the device, with where it lies in the batch's buffer. */
   batch: { readonly of: Batch; readonly at: number } | undefined;
@@ -79,7 +80,7 @@ export class Outside implements OutsideMemory {
   ) {}
 
   /** See {@linkcode OutsideMemory}. */
-  async save(store: OutsideStore, moves: readonly Move[]): Promise<void> {
+  async save(store: Store, moves: readonly Move[]): Promise<void> {
     const bytes = moves.reduce((sum, move) => sum + move.bytes, 0);
     this.drop(moves.map(({ ticket }) => ticket));
     const batch = await this.#room(bytes);
@@ -206,7 +207,7 @@ export class Outside implements OutsideMemory {
     }
   }
 
-  #count(store: OutsideStore, bytes: number): void {
+  #count(store: Store, bytes: number): void {
     this.#live[store] += bytes;
     this.peak[store] = Math.max(this.peak[store], this.#live[store]);
     this.context.outside.count(store, bytes);

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import * as rg from "../../mod.ts";
 import { firstDifference } from "../gpu.ts";
 
@@ -147,4 +147,46 @@ Deno.test("loops and other values share the bytes outside", async () => {
     f.dispose();
   }
   assert(kept > 8 * state && moved > 0, `${kept} bytes outside, ${moved} moves`);
+});
+
+Deno.test("what may be outside reaches loops within the bodies of others", async () => {
+  const rounds = 3;
+  const nested = (inner: rg.Backward, options: rg.CompileOptions = {}) =>
+    rg.compile(
+      rg.grad((x: T) => {
+        const round = (y: T): T =>
+          rg.loop(step, y, { length: 6, backward: inner, name: "inner" }).mul(0.9);
+        return rg.loop(round, x, { length: rounds, backward: "store", name: "outer" }).sum();
+      }),
+      options,
+    );
+  const free = nested("auto"), want = await nested("store")(x).data();
+  assertEquals(firstDifference(await free(x).data(), want), undefined);
+  const memory = program(free).memory.peak - 3 * state;
+  const plain = nested("auto", { memory });
+  await assertWithin(plain, want, { memory });
+  const options = { memory, offload: { host: 4 * state } };
+  const moved = nested("auto", options);
+  await assertWithin(moved, want, options);
+  assert(timeOf(moved) < 0.97 * timeOf(plain), `${timeOf(moved)} against ${timeOf(plain)}`);
+  assert(program(moved).outside.host >= 2 * state, `${program(moved).outside.host} bytes`);
+  const row = moved.explain().match(/^host +(\d+) +(\d+)$/m)!;
+  assertEquals(row[1], row[2]);
+});
+
+Deno.test("transfers within a body are counted for every step of the loop around it", async () => {
+  const timeFor = (rounds: number, backward: rg.Backward): number => {
+    const inner = (y: T): T => run(y, backward, "inner");
+    const outer = (x: T): T => rounds === 0 ? inner(x) : rg.loop(inner, x, { length: rounds });
+    const f = rg.compile(rg.grad((x: T) => outer(x).sum()));
+    f(x);
+    return timeOf(f);
+  };
+  const waits = (rounds: number): number =>
+    timeFor(rounds, rg.offload({ host: length })) -
+    timeFor(rounds, rg.revolve({ snapshots: length }));
+  const [alone, two, five] = [0, 2, 5].map(waits) as [number, number, number];
+  assert(alone > 2000 && two > 1.7 * alone, `${alone} and ${two} microseconds`);
+  assertAlmostEquals(five / two, 2.5, 0.05);
+  await rg.synchronize();
 });

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import * as rg from "../../mod.ts";
 import type { Program } from "../../compile/program.ts";
 import type { Steered } from "../../compile/script.ts";
+import { idle } from "../../compile/work.ts";
 import { DeviceError } from "../../runtime/errors.ts";
 import { Line } from "../../runtime/line.ts";
 import { context } from "../../runtime/context.ts";
@@ -128,7 +129,7 @@ function steeredProgram(steer: Steered["steer"]): Program {
   return {
     ...update(4, 2, 1),
     name: "steered",
-    script: [{ parts: [[0]], slots: [0], steer }],
+    script: [{ parts: [[0]], slots: [0], effort: idle, steer }],
   };
 }
 

@@ -1,7 +1,8 @@
 /** Snapshots outside of the device: they come back as they went, and nothing is left of them. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import type { Move, OutsideStore } from "../../compile/script.ts";
+import type { Move } from "../../compile/script.ts";
+import type { Outside as Store } from "../../graph/loops/replay.ts";
 import type { Context } from "../../runtime/context.ts";
 import { Outside } from "../../runtime/outside.ts";
 import { readBlock } from "../../runtime/queue.ts";
@@ -83,7 +84,7 @@ Deno.test("snapshots come back from host and disk as they went, in any order", a
     fc.record({
       do: fc.constant("save" as const),
       key: fc.nat(6),
-      store: fc.constantFrom<OutsideStore>("host", "disk"),
+      store: fc.constantFrom<Store>("host", "disk"),
     }),
     fc.record({ do: fc.constant("load" as const), key: fc.nat(6) }),
     fc.record({ do: fc.constant("drop" as const), key: fc.nat(6) }),
@@ -113,7 +114,7 @@ Deno.test("snapshots come back from host and disk as they went, in any order", a
             model.delete(action.key);
           }
         }
-        const bytes = (store: OutsideStore): number => context.outside.report(store).live;
+        const bytes = (store: Store): number => context.outside.report(store).live;
         assertEquals(bytes("host") + bytes("disk"), 320 * model.size);
       } finally {
         await snapshots.close();
