@@ -6,6 +6,7 @@
  * @module
  */
 import { tensor } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { sameShape, showShape } from "../graph/shape.ts";
 import { readAll, Tensor } from "../graph/tensor.ts";
 import type { Tree } from "../graph/transforms.ts";
@@ -65,8 +66,10 @@ export function toTensor({ dtype, shape, data }: HostTensor): Tensor {
 export function assign<P extends Tree>(
   params: P,
   tensors: ReadonlyMap<string, HostTensor>,
-  { name = (path) => path, unused = "refuse", missing = "refuse" }: AssignOptions = {},
+  options: AssignOptions = {},
 ): P {
+  checkNames(options, { name: true, unused: true, missing: true }, "assign parameters");
+  const { name = (path) => path, unused = "refuse", missing = "refuse" } = options;
   const { leaves, structure } = flatten(params, isTensor, "params");
   const used = new Set<string>(), wrong: string[] = [];
   const filled = leafPaths(structure).map((path, i) => {

@@ -6,6 +6,7 @@
  * @module
  */
 import { arange, tensor } from "../graph/create.ts";
+import { checkNames, describe } from "../graph/describe.ts";
 import { type Shape, showShape, sizeOf } from "../graph/shape.ts";
 import type { Tensor } from "../graph/tensor.ts";
 
@@ -47,8 +48,15 @@ export interface ByteColumnOptions {
 export function byteColumn(
   bytes: Uint8Array<ArrayBuffer>,
   shape: Shape,
-  { scale = 1 / 255 }: ByteColumnOptions = {},
+  options: ByteColumnOptions = {},
 ): Column {
+  checkNames(options, { scale: true }, "make a byte column");
+  const { scale = 1 / 255 } = options;
+  if (!Number.isFinite(scale)) {
+    throw new RangeError(
+      `Cannot make a byte column: scale is ${describe(scale)}, expected a finite number`,
+    );
+  }
   const width = sizeOf(shape);
   const size = width === 0 ? 0 : bytes.length / width;
   if (!Number.isInteger(size) || size === 0) {

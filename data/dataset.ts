@@ -6,6 +6,7 @@
  * @module
  */
 import { tensor } from "../graph/create.ts";
+import { checkNames, describe } from "../graph/describe.ts";
 import type { Shape } from "../graph/shape.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Column } from "./column.ts";
@@ -60,6 +61,12 @@ export class Dataset {
    * @throws {RangeError} If a row lies outside.
    */
   constructor(readonly x: Column, readonly y: Column, rows?: Uint32Array) {
+    for (const [name, column] of Object.entries({ x, y })) {
+      if (typeof column?.take === "function") continue;
+      throw new TypeError(
+        `Cannot make a data set: ${name} is ${describe(column)}, expected a column`,
+      );
+    }
     if (x.size !== y.size) {
       throw new TypeError(
         `Cannot make a data set: ${x.size} inputs and ${y.size} targets, expected as many`,
@@ -103,6 +110,11 @@ export class Dataset {
    * @throws {RangeError} If `size` is not a positive integer, or larger than the set.
    */
   *batches(options: BatchesOptions): Generator<Batch, void, undefined> {
+    checkNames(
+      options,
+      { size: true, seed: true, epoch: true, rest: true },
+      `make batches of ${this.size} samples`,
+    );
     const { size, seed, epoch = 0, rest = false } = options;
     if (!Number.isSafeInteger(size) || size < 1 || (size > this.size && !rest)) {
       throw new RangeError(
@@ -134,8 +146,10 @@ export class Dataset {
    */
   split<K extends string>(
     parts: { readonly [N in K]: number },
-    { seed = 0 }: { seed?: number } = {},
+    options: { seed?: number } = {},
   ): { [N in K]: Dataset } {
+    checkNames(options, { seed: true }, `split ${this.size} samples`);
+    const { seed = 0 } = options;
     const names = Object.keys(parts) as K[], sizes = names.map((name) => parts[name]);
     const total = sizes.reduce((a, b) => a + b, 0);
     const fractions = sizes.every((n) => n > 0 && n < 1) && total <= 1 + 1e-9;

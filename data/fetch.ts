@@ -7,6 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "@std/path";
+import { checkNames, type Names } from "../graph/describe.ts";
 import { writeDurably } from "./durable.ts";
 
 const REGISTRY = "https://registry.npmjs.org";
@@ -28,6 +29,9 @@ export interface FetchPackageOptions {
    */
   registry?: string;
 }
+
+/** The names of {@linkcode FetchPackageOptions}. */
+export const fetchNames: Names<FetchPackageOptions> = { dir: true, registry: true };
 
 /**
  * Makes files of one version of an npm package available on disk.
@@ -60,6 +64,7 @@ export async function fetchPackageFiles(
   files: Readonly<Record<string, string>>,
   options: FetchPackageOptions = {},
 ): Promise<Record<string, string>> {
+  checkNames(options, fetchNames, "fetch package");
   const [, name, version] = /^((?:@[\w.-]+\/)?[\w-][\w.-]*)@(\d+\.\d+\.\d+[\w.+-]*)$/.exec(spec) ??
     [];
   if (name === undefined || version === undefined) {

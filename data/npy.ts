@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import type { DType } from "../graph/dtype.ts";
 import { showShape, sizeOf } from "../graph/shape.ts";
 import { expectBytes, stored, type StoredName } from "./elements.ts";
@@ -128,7 +129,7 @@ function readHeader(
   const dict = /^\s*\{(.*)\}\s*$/s.exec(text)?.[1];
   if (dict === undefined) return fail("its header is no dict", "one");
   const found = new Map<string, string>();
-  const entry = /\s*'(\w+)'\s*:\s*('(?:[^'\\])*'|True|False|\([\d\s,]*\)|\[.*?\])\s*(?:,|$)/gys;
+  const entry = /\s*'(\w+)'\s*:\s*('(?:[^'\\])*'|True|False|\([\d\s,]*\)|\[[^\]]*\])\s*(?:,|$)/gys;
   let end = 0;
   for (const [whole, key, value] of dict.matchAll(entry)) {
     if (found.has(key!)) fail(`its header has ${key} twice`, "it once");
@@ -193,8 +194,10 @@ export interface NpzOptions {
  */
 export async function encodeNpz(
   arrays: ReadonlyMap<string, HostTensor>,
-  { compress = false }: NpzOptions = {},
+  options: NpzOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
+  checkNames(options, { compress: true }, "write an npz file");
+  const { compress = false } = options;
   const files = [...arrays].map(([name, x]) => [`${name}.npy`, encodeNpy(x)] as const);
   return await writeZip(new Map(files), compress);
 }

@@ -6,6 +6,7 @@
  * @module
  */
 import { type ArrayData, tensor } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { readAll, Tensor } from "../graph/tensor.ts";
 import type { Tree } from "../graph/transforms.ts";
 import { flatten, mapTree, type TreeOf, unflatten } from "../graph/tree.ts";
@@ -60,8 +61,10 @@ function fromHost(leaf: HostLeaf): Tensor {
  */
 export async function* fromStream<B = { readonly [name: string]: Tensor }>(
   source: ReadableStream<HostBatch> | AsyncIterable<HostBatch> | Iterable<HostBatch>,
-  { prefetch = 2 }: PrefetchOptions = {},
+  options: PrefetchOptions = {},
 ): AsyncGenerator<B, void, undefined> {
+  checkNames(options, { prefetch: true }, "read a stream");
+  const { prefetch = 2 } = options;
   if (!Number.isSafeInteger(prefetch) || prefetch < 1) {
     throw new RangeError(
       `Cannot read a stream: prefetch is ${prefetch}, expected a positive integer`,
@@ -129,8 +132,10 @@ export interface ToStreamOptions {
  */
 export function toStream<B = { readonly [name: string]: HostTensor }>(
   source: AsyncIterable<Tree> | Iterable<Tree>,
-  { together = 16 }: ToStreamOptions = {},
+  options: ToStreamOptions = {},
 ): ReadableStream<B> {
+  checkNames(options, { together: true }, "make a stream");
+  const { together = 16 } = options;
   if (!Number.isSafeInteger(together) || together < 1) {
     throw new RangeError(
       `Cannot make a stream: together is ${together}, expected a positive integer`,

@@ -6,7 +6,7 @@
  * @module
  */
 import { binary, cast, fill, iota, leaf, where } from "./build.ts";
-import { checkOptions, describe } from "./describe.ts";
+import { checkNames, describe, type Names } from "./describe.ts";
 import { checkDType, type DType, dtypes, round, type TypedArray } from "./dtype.ts";
 import { checkShape, type Shape, showShape, sizeOf } from "./shape.ts";
 import { Storage } from "./storage.ts";
@@ -37,7 +37,8 @@ export interface TensorOptions extends DTypeOptions {
   readonly shape?: Shape;
 }
 
-const MAKE = "make a tensor", EXAMPLE = '{ dtype: "i32" }';
+const MAKE = "make a tensor";
+const names: Names<DTypeOptions> = { dtype: true };
 
 function wrong(what: string, expected: string, action: string = MAKE): never {
   throw new TypeError(`Cannot ${action}: ${what}, expected ${expected}`);
@@ -135,7 +136,7 @@ function named(x: unknown): string {
  * ```
  */
 export function tensor(data: TensorData, options: TensorOptions = {}): Tensor {
-  checkOptions(options, MAKE, EXAMPLE);
+  checkNames(options, { shape: true, dtype: true }, MAKE);
   if (options.dtype !== undefined) checkDType(options.dtype, MAKE);
   let values: ArrayLike<number>, shape: Shape, dtype: DType;
   if (ArrayBuffer.isView(data)) {
@@ -171,7 +172,7 @@ export function full(shape: Shape, value: number | boolean, options: DTypeOption
   if (typeof value !== "number" && typeof value !== "boolean") {
     wrong(`the value is ${describe(value)}`, "a number or a boolean", "fill");
   }
-  checkOptions(options, "fill", EXAMPLE);
+  checkNames(options, names, "fill");
   const dtype = checkDType(options.dtype ?? (typeof value === "boolean" ? "bool" : "f32"), "fill");
   checkShape(shape, "fill");
   return new Tensor(fill(Number(value), [...shape], dtype));
@@ -189,13 +190,13 @@ export function ones(shape: Shape, options: DTypeOptions = {}): Tensor {
 
 /** Zeros of the shape, and unless told otherwise the dtype, of another tensor. */
 export function zerosLike({ shape, dtype }: Tensor, options: DTypeOptions = {}): Tensor {
-  checkOptions(options, "fill", EXAMPLE);
+  checkNames(options, names, "fill");
   return full(shape, 0, { dtype, ...options });
 }
 
 /** Ones of the shape, and unless told otherwise the dtype, of another tensor. */
 export function onesLike({ shape, dtype }: Tensor, options: DTypeOptions = {}): Tensor {
-  checkOptions(options, "fill", EXAMPLE);
+  checkNames(options, names, "fill");
   return full(shape, 1, { dtype, ...options });
 }
 
@@ -229,7 +230,7 @@ export function arange(start: number, stop: number, step: number, options?: DTyp
 export function arange(...parts: (number | DTypeOptions | undefined)[]): Tensor {
   const numbers = parts.filter((x) => typeof x === "number");
   const options = parts.find((x) => x !== undefined && typeof x !== "number") ?? {};
-  checkOptions(options, "arange", EXAMPLE);
+  checkNames(options, names, "arange");
   const { dtype } = options;
   const [start, stop, step] = numbers.length === 1
     ? [0, numbers[0]!, 1]
@@ -282,7 +283,7 @@ export function linspace(
   count: number = 50,
   options: LinspaceOptions = {},
 ): Tensor {
-  checkOptions(options, "linspace", EXAMPLE);
+  checkNames(options, { endpoint: true, dtype: true }, "linspace");
   const { endpoint = true, dtype = "f32" } = options;
   checkShape([count], "linspace");
   if (!Number.isFinite(stop - start)) {
@@ -308,7 +309,7 @@ export function eye(
   columns: number = rows,
   options: DTypeOptions = {},
 ): Tensor {
-  checkOptions(options, "eye", EXAMPLE);
+  checkNames(options, names, "eye");
   const { dtype = "f32" } = options, shape = [rows, columns];
   checkShape(shape, "eye");
   const diagonal = binary("equal", iota(shape, 0, "i32"), iota(shape, 1, "i32"));

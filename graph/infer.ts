@@ -11,7 +11,7 @@ import { type DType, dtypes } from "./dtype.ts";
 import { loopResults } from "./loops/results.ts";
 import type { Aval } from "./node.ts";
 import { type Attributes, type Domain, type Primitive, signatures } from "./primitive.ts";
-import { broadcastShapes, type Shape, showShape, sizeOf } from "./shape.ts";
+import { broadcastShapes, checkShape, type Shape, showShape, sizeOf } from "./shape.ts";
 
 /** The rule of one primitive. */
 export type Infer<P extends Primitive> = (
@@ -236,7 +236,9 @@ export const infer: { readonly [P in Primitive]: Infer<P> } = {
       }
       total += shape[axis]!;
     }
-    return { shape: first!.shape.map((n, i) => i === axis ? total : n), dtype: first!.dtype };
+    const shape = first!.shape.map((n, i) => i === axis ? total : n);
+    checkShape(shape, "concatenate");
+    return { shape, dtype: first!.dtype };
   },
   window: ([x], { size, step, dilation }) => {
     const rank = size.length, lead = x!.shape.length - rank;

@@ -11,7 +11,7 @@
  */
 import { binary, bitcast, cast, concatenate, fill, iota, reshape, slice } from "./build.ts";
 import { broadcastTo, unary, where } from "./build.ts";
-import { checkOptions } from "./describe.ts";
+import { checkNames } from "./describe.ts";
 import { type DType, dtypes } from "./dtype.ts";
 import { clip, toFloat } from "./functions/elementwise.ts";
 import { inverseErf, normalFromTail } from "./functions/numerics.ts";
@@ -79,8 +79,6 @@ export interface IntegerOptions {
 
 const WORD = 2 ** 32;
 const floats: readonly DType[] = ["f32", "f16"];
-/** Options as they should be. */
-const EXAMPLE = '{ dtype: "f16" }';
 
 /**
  * A key of a seed, a non-negative whole number below 2^53.
@@ -268,7 +266,7 @@ export function uniform(
   options: UniformOptions = {},
 ): Tensor {
   const action = "draw uniform numbers";
-  checkOptions(options, action, EXAMPLE);
+  checkNames(options, { low: true, high: true, dtype: true }, action);
   const { low = 0, high = 1, dtype = "f32" } = options;
   checkAmong(action, dtype, floats);
   checkBounds(action, low, high);
@@ -292,7 +290,7 @@ function checkBounds(action: string, low: number, high: number): void {
  * always finite. f16 is computed in f32.
  */
 export function normal(key: Key, shape: Shape, options: FloatOptions = {}): Tensor {
-  checkOptions(options, "draw normal numbers", EXAMPLE);
+  checkNames(options, { dtype: true }, "draw normal numbers");
   const { dtype = "f32" } = options;
   checkAmong("draw normal numbers", dtype, floats);
   const word = words("draw normal numbers", key, shape);
@@ -315,7 +313,7 @@ export function truncatedNormal(
   options: TruncatedNormalOptions = {},
 ): Tensor {
   const action = "draw truncated normal numbers";
-  checkOptions(options, action, EXAMPLE);
+  checkNames(options, { low: true, high: true, dtype: true }, action);
   const { low = -2, high = 2, dtype = "f32" } = options;
   checkAmong(action, dtype, floats);
   checkBounds(action, low, high);
@@ -361,7 +359,7 @@ export function randint(
   high: number,
   options: IntegerOptions = {},
 ): Tensor {
-  checkOptions(options, "draw whole numbers", '{ dtype: "u32" }');
+  checkNames(options, { dtype: true }, "draw whole numbers");
   const { dtype = "i32" } = options;
   checkAmong("draw whole numbers", dtype, ["i32", "u32"]);
   const { lowest, highest } = dtypes[dtype];

@@ -18,6 +18,18 @@ export type MemoryKind =
   | "workspace"
   | "staging";
 
+const kinds: { readonly [K in MemoryKind]: true } = {
+  data: true,
+  parameters: true,
+  state: true,
+  results: true,
+  activations: true,
+  workspace: true,
+  staging: true,
+};
+/** All kinds. */
+export const memoryKinds: readonly MemoryKind[] = Object.keys(kinds) as MemoryKind[];
+
 /** Where the data of a storage is. */
 export type StorageState =
   | { readonly at: "host"; readonly data: TypedArray }

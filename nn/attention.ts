@@ -10,6 +10,7 @@
  * @module
  */
 import { arange } from "../graph/create.ts";
+import { checkNames, type Names } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
 import { where } from "../graph/operations.ts";
 import { broadcastShapes, type Shape, showShape } from "../graph/shape.ts";
@@ -47,6 +48,13 @@ export interface AttentionOptions {
   memory?: "full" | "lean";
 }
 
+const attentionNames: Names<AttentionOptions> = {
+  mask: true,
+  causal: true,
+  scale: true,
+  memory: true,
+};
+
 /** Keys from which on scores are not held unless asked for. */
 const MANY_KEYS = 128;
 
@@ -70,6 +78,7 @@ export function dotProductAttention(
   v: Tensor,
   options: AttentionOptions = {},
 ): Tensor {
+  checkNames(options, attentionNames, "apply dotProductAttention");
   check("dotProductAttention", q, k, v, options);
   const scale = options.scale ?? q.shape.at(-1)! ** -0.5;
   // A number belongs to the scores, where it is part of the product's kernel. A tensor's gradient
@@ -102,8 +111,10 @@ export function cosineAttention(
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  { epsilon = 1e-6, scale = 10, ...options }: CosineAttentionOptions = {},
+  options: CosineAttentionOptions = {},
 ): Tensor {
+  checkNames(options, { ...attentionNames, epsilon: true }, "apply cosineAttention");
+  const { epsilon = 1e-6, scale = 10 } = options;
   check("cosineAttention", q, k, v, options);
   const unit = (x: Tensor) => {
     const wide = x.cast("f32");
@@ -134,6 +145,7 @@ export function l2Attention(
   v: Tensor,
   options: AttentionOptions = {},
 ): Tensor {
+  checkNames(options, attentionNames, "apply l2Attention");
   check("l2Attention", q, k, v, options);
   const scale = options.scale ?? q.shape.at(-1)! ** -0.5;
   // ‖q‖² is the same for all keys of a query, and softmax does not see it: what remains of

@@ -11,7 +11,13 @@ import { isFloat } from "../graph/dtype.ts";
 import { normalizeAxis } from "../graph/shape.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { stopGradient } from "../graph/transforms.ts";
-import { expectEpsilon, expectSize, expectTensors, type StatefulLayer } from "./layer.ts";
+import {
+  applyNames,
+  expectEpsilon,
+  expectSize,
+  expectTensors,
+  type StatefulLayer,
+} from "./layer.ts";
 import { narrowed, type NormalizationOptions, standardize } from "./normalization.ts";
 
 /** Parameters of {@linkcode batchNorm}. */
@@ -74,7 +80,9 @@ export function batchNorm(
     name,
     init: () => ({ scale: ones(shape), bias: zeros(shape) }),
     initState: () => ({ mean: zeros(shape), variance: ones(shape) }),
-    apply(params, state, x, { train = false } = {}) {
+    apply(params, state, x, options = {}) {
+      checkNames<object>(options, applyNames, `apply ${name}`);
+      const { train = false } = options;
       const { scale, bias } = expectTensors(name, "parameter", params, {
         scale: shape,
         bias: shape,

@@ -6,6 +6,7 @@
  */
 import { checkNames, type Names } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
+import { checkGeometry, perAxis } from "../graph/functions/geometry.ts";
 import { split } from "../graph/random.ts";
 import { averagePool as averageOver, conv as convolve } from "../graph/spatial.ts";
 import { convTranspose as transposed, maxPool as largestOf } from "../graph/spatial.ts";
@@ -82,6 +83,7 @@ function convolution(
         : `Cannot make ${name}: ${groups} groups, expected a divisor of inputs and outputs`,
     );
   }
+  checkGeometry(`make ${name}`, { stride, padding, dilation }, field.length);
   const shape = [...field, ...kind.weight(inputs, outputs, groups)];
   return {
     name,
@@ -176,8 +178,20 @@ export function convTranspose(
 /** Options for {@linkcode maxPool} and {@linkcode averagePool}; channels are last. */
 export type PoolLayerOptions = Omit<PoolOptions, "channels">;
 
+const poolNames: Names<PoolLayerOptions> = { stride: true, padding: true, dilation: true };
+
+/** Throws unless there are such windows; how many axes they have may be known by the input alone. */
+function checkPool(action: string, size: PerAxis, options: PoolLayerOptions): void {
+  checkNames(options, poolNames, action);
+  const { stride = size, padding = "valid", dilation = 1 } = options;
+  const rank = [size, stride, dilation, padding].find((x) => Array.isArray(x))?.length ?? 1;
+  perAxis(action, "size", size, rank);
+  checkGeometry(action, { stride, padding, dilation }, rank);
+}
+
 /** A link that takes the largest of every window; see `rg.maxPool`. */
 export function maxPool(size: PerAxis, options: PoolLayerOptions = {}): Activation {
+  checkPool("make maxPool", size, options);
   return function maxPool(x: Tensor): Tensor {
     return largestOf(x, size, options);
   };
@@ -185,6 +199,7 @@ export function maxPool(size: PerAxis, options: PoolLayerOptions = {}): Activati
 
 /** A link that takes the mean of every window; see `rg.averagePool`. */
 export function averagePool(size: PerAxis, options: PoolLayerOptions = {}): Activation {
+  checkPool("make averagePool", size, options);
   return function averagePool(x: Tensor): Tensor {
     return averageOver(x, size, options);
   };

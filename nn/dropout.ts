@@ -4,9 +4,10 @@
  *
  * @module
  */
+import { checkNames, describe } from "../graph/describe.ts";
 import { bernoulli } from "../graph/random.ts";
 import { where } from "../graph/operations.ts";
-import type { Layer } from "./layer.ts";
+import { applyNames, type Layer } from "./layer.ts";
 
 /**
  * While training, sets elements to zero with probability `rate` and divides the others by 1 - rate;
@@ -27,13 +28,17 @@ import type { Layer } from "./layer.ts";
  */
 export function dropout(rate: number): Layer<null> {
   const name = `dropout(${rate})`;
-  if (!(rate >= 0 && rate < 1)) {
-    throw new RangeError(`Cannot make dropout: the rate is ${rate}, expected one in [0, 1)`);
+  if (typeof rate !== "number" || !(rate >= 0 && rate < 1)) {
+    throw new RangeError(
+      `Cannot make dropout: the rate is ${describe(rate)}, expected one in [0, 1)`,
+    );
   }
   return {
     name,
     init: () => null,
-    apply(_params, x, { train = false, key } = {}) {
+    apply(_params, x, options = {}) {
+      checkNames<object>(options, applyNames, `apply ${name}`);
+      const { train = false, key } = options;
       if (!train || rate === 0) return x;
       if (key === undefined) {
         throw new TypeError(`Cannot apply ${name}: there is no key, expected one while training`);

@@ -9,6 +9,7 @@
  * @module
  */
 import { arange } from "../graph/create.ts";
+import { checkNames, type Names } from "../graph/describe.ts";
 import { dtypes } from "../graph/dtype.ts";
 import { stack } from "../graph/operations.ts";
 import { foldIn } from "../graph/random.ts";
@@ -58,6 +59,13 @@ export type BlockParams = {
 /** What weights are drawn from (Radford et al. 2018). */
 const DEVIATION = 0.02;
 
+const innerNames: Names<Omit<BlockOptions, "causal" | "depth">> = {
+  hidden: true,
+  dropout: true,
+  memory: true,
+  epsilon: true,
+};
+
 /**
  * A block of a transformer: x + attention(norm(x)), then x + feedForward(norm(x)), with GELU by
  * tanh; [..., T, features] to the same.
@@ -79,6 +87,11 @@ export function transformerBlock(
   heads: number,
   options: BlockOptions = {},
 ): Layer<BlockParams> {
+  checkNames(
+    options,
+    { ...innerNames, depth: true, causal: true },
+    `make transformerBlock(${features}, ${heads})`,
+  );
   const { hidden = 4 * features, depth = 1, causal = true, epsilon = 1e-5, memory } = options;
   const name = `transformerBlock(${features}, ${heads})`;
   expectSize(name, "the hidden size", hidden);
@@ -139,6 +152,16 @@ export interface GptOptions extends Omit<BlockOptions, "causal" | "depth"> {
   stacked?: boolean;
 }
 
+const gptNames: Names<Omit<GptOptions, keyof typeof innerNames>> = {
+  vocabulary: true,
+  length: true,
+  features: true,
+  layers: true,
+  heads: true,
+  tied: true,
+  stacked: true,
+};
+
 /** Parameters of {@linkcode gpt}. */
 export type GptParams = {
   /** The embedding, [vocabulary, features]. */
@@ -172,12 +195,14 @@ export type GptParams = {
  * ```
  */
 export function gpt(options: GptOptions): Layer<GptParams> {
-  const { vocabulary, length, features, layers, heads, tied = true, stacked = false } = options;
+  checkNames(options, { ...gptNames, ...innerNames }, "make gpt");
+  const { vocabulary, length, features, layers, heads, tied = true, stacked = false, ...inner } =
+    options;
   const name = `gpt(${vocabulary}, ${length}, ${features}, ${layers}, ${heads})`;
   expectSize(name, "the number of layers", layers);
   const tokens = embedding(vocabulary, features, { weightInit: normal(DEVIATION) });
   const positions = learnedPositions(length, features, { weightInit: normal(DEVIATION) });
-  const block = transformerBlock(features, heads, { ...options, depth: layers });
+  const block = transformerBlock(features, heads, { ...inner, depth: layers });
   const norm = layerNorm(features, { epsilon: options.epsilon ?? 1e-5 });
   const drop = dropout(options.dropout ?? 0);
   const head = linear(features, vocabulary, { bias: false, weightInit: normal(DEVIATION) });

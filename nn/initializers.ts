@@ -10,7 +10,7 @@
  * @module
  */
 import { arange, eye, zeros as zerosOf } from "../graph/create.ts";
-import { describe } from "../graph/describe.ts";
+import { checkNames, describe } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import { foldIn, normal as drawNormal, truncatedNormal } from "../graph/random.ts";
 import { uniform as drawUniform } from "../graph/random.ts";
@@ -68,12 +68,18 @@ const fanBy: { readonly [M in FanMode]: (fans: Fans) => number } = {
 /** Standard deviation of the standard normal distribution cut off at ±2. */
 const CUT_DEVIATION = 0.87962566103423978;
 
+function checkGain(what: string, gain: number): void {
+  if (Number.isFinite(gain)) return;
+  throw new RangeError(`Cannot make ${what}: gain is ${describe(gain)}, expected a finite number`);
+}
+
 /**
  * The initialiser with mean 0 and variance scale / fan.
  *
  * @throws {RangeError} If an option is out of its range.
  */
 export function varianceScaling(options: VarianceScalingOptions = {}): Initializer {
+  checkNames(options, { scale: true, mode: true, distribution: true }, "make an initialiser");
   const { scale = 1, mode = "in", distribution = "normal" } = options;
   const fail = (name: string, value: unknown, expected: string): never => {
     const shown = typeof value === "number" ? value : describe(value);
@@ -145,7 +151,10 @@ export interface GainOptions {
  * assertAlmostEquals(length, 1, 1e-5);
  * ```
  */
-export function orthogonal({ gain = 1 }: GainOptions = {}): Initializer {
+export function orthogonal(options: GainOptions = {}): Initializer {
+  checkNames(options, { gain: true }, "make orthogonal weights");
+  const { gain = 1 } = options;
+  checkGain("orthogonal weights", gain);
   return (key, shape) => {
     const { columns, rows } = matrixOf(shape);
     const wide = columns > rows;
@@ -193,7 +202,10 @@ function matrixOf(shape: Shape): { rows: number; columns: number } {
  * assertEquals(await rg.nn.identity()(rg.random.key(0), [2, 3]).array(), [[1, 0, 0], [0, 1, 0]]);
  * ```
  */
-export function identity({ gain = 1 }: GainOptions = {}): Initializer {
+export function identity(options: GainOptions = {}): Initializer {
+  checkNames(options, { gain: true }, "make identity weights");
+  const { gain = 1 } = options;
+  checkGain("identity weights", gain);
   return (_key, shape) => {
     if (shape.length < 2) fansOf(shape);
     const [inputs, outputs] = shape.slice(-2) as [number, number];

@@ -20,6 +20,15 @@ export interface ApplyOptions {
   key?: Tensor;
 }
 
+/** The names of what any layer is told when it is applied: layers hand options on to others. */
+export const applyNames = {
+  train: true,
+  key: true,
+  mask: true,
+  context: true,
+  state: true,
+} as const;
+
 /** One of the steps that a model takes, for whoever looks at what passes between them. */
 export interface Stage {
   /** What it is, sizes included: `linear(784, 512)`, `relu`. */

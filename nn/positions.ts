@@ -7,6 +7,7 @@
  * @module
  */
 import { arange } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
 import { concatenate, stack } from "../graph/operations.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -48,8 +49,10 @@ export interface RotaryOptions {
  */
 export function rotary(
   x: Tensor,
-  { base = 10_000, positions, interleaved = false }: RotaryOptions = {},
+  options: RotaryOptions = {},
 ): Tensor {
+  checkNames(options, { base: true, positions: true, interleaved: true }, "apply rotary");
+  const { base = 10_000, positions, interleaved = false } = options;
   const [t, d] = [x.shape.at(-2), x.shape.at(-1)];
   if (!isFloat(x.dtype) || t === undefined || d === undefined || d % 2 !== 0) {
     throw new TypeError(
@@ -107,8 +110,10 @@ export interface PositionOptions {
 export function learnedPositions(
   length: number,
   features: number,
-  { weightInit = normal(0.02) }: PositionOptions = {},
+  options: PositionOptions = {},
 ): Layer<PositionParams> {
+  checkNames(options, { weightInit: true }, "make learnedPositions");
+  const { weightInit = normal(0.02) } = options;
   const name = `learnedPositions(${length}, ${features})`;
   expectSize(name, "the length", length);
   expectSize(name, "the number of features", features);

@@ -160,6 +160,9 @@ export type MlpParams = readonly LinearParams[];
  * ```
  */
 export function mlp(sizes: readonly number[], options: MlpOptions = {}): Layer<MlpParams> {
+  if (!Array.isArray(sizes)) {
+    throw new TypeError(`Cannot make mlp: the sizes are ${describe(sizes)}, expected a list`);
+  }
   const { activation = relu, bias = true, weightInit = heNormal } = options;
   const name = `mlp([${sizes.join(", ")}])`;
   checkNames(options, { activation: true, bias: true, weightInit: true }, `make ${name}`);

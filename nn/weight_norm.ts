@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import { foldIn, key as keyOf } from "../graph/random.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { rootOf, squares } from "../optim/clip.ts";
@@ -57,9 +58,11 @@ export type WeightNormParams<P extends Tree = Tree> = {
  */
 export function weightNorm<P extends Tree>(
   layer: Layer<P>,
-  { applies = isWeight }: WeightOptions = {},
+  options: WeightOptions = {},
 ): Layer<WeightNormParams<P>> {
   const name = nameAround("weightNorm", layer);
+  checkNames(options, { applies: true }, `make ${name}`);
+  const { applies = isWeight } = options;
   const norm = (weight: Tensor) => rootOf(squares(weight, -1)).cast(weight.dtype);
   return {
     name,
@@ -118,9 +121,11 @@ export interface SpectralNormOptions extends WeightOptions {
  */
 export function spectralNorm<P extends Tree>(
   layer: Layer<P>,
-  { applies = isWeight, iterations = 1 }: SpectralNormOptions = {},
+  options: SpectralNormOptions = {},
 ): StatefulLayer<P, readonly SpectralState[]> {
   const name = nameAround("spectralNorm", layer);
+  checkNames(options, { applies: true, iterations: true }, `make ${name}`);
+  const { applies = isWeight, iterations = 1 } = options;
   const power = powerIteration({ iterations });
   return {
     name,

@@ -6,6 +6,7 @@
  * @module
  */
 import { zerosLike } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { checkNumber } from "./check.ts";
 import {
   type AdaptiveOptions,
@@ -71,9 +72,10 @@ export interface AdadeltaOptions extends AdadeltaMeans, AdaptiveOptions {}
  * ```
  */
 export function adadelta(options: AdadeltaOptions = {}): ComposedOptimizer {
-  return descend("adadelta", [scaleByAdadelta(options)], options.rate ?? 1, options, {
+  checkNames(options, {
     ...descentNames,
     rho: true,
     epsilon: true,
-  });
+  }, "make adadelta");
+  return descend("adadelta", [scaleByAdadelta(options)], options.rate ?? 1, options);
 }

@@ -5,6 +5,7 @@
  * @module
  */
 import { full } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { checkNumber } from "./check.ts";
 import {
   type AdaptiveOptions,
@@ -58,9 +59,10 @@ export interface AdagradOptions extends AdagradSums, AdaptiveOptions {}
  * ```
  */
 export function adagrad(options: AdagradOptions = {}): ComposedOptimizer {
-  return descend("adagrad", [scaleByAdagrad(options)], options.rate ?? 1e-2, options, {
+  checkNames(options, {
     ...descentNames,
     initial: true,
     epsilon: true,
-  });
+  }, "make adagrad");
+  return descend("adagrad", [scaleByAdagrad(options)], options.rate ?? 1e-2, options);
 }

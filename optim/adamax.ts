@@ -5,6 +5,7 @@
  * @module
  */
 import { zerosLike } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { checkNumber } from "./check.ts";
 import {
   type AdaptiveOptions,
@@ -68,10 +69,11 @@ export interface AdamaxOptions extends AdamaxMoments, AdaptiveOptions {}
  * ```
  */
 export function adamax(options: AdamaxOptions = {}): ComposedOptimizer {
-  return descend("adamax", [scaleByAdamax(options)], options.rate ?? 2e-3, options, {
+  checkNames(options, {
     ...descentNames,
     beta1: true,
     beta2: true,
     epsilon: true,
-  });
+  }, "make adamax");
+  return descend("adamax", [scaleByAdamax(options)], options.rate ?? 2e-3, options);
 }

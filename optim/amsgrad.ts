@@ -6,6 +6,7 @@
  * @module
  */
 import { zerosLike } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { checkNumber } from "./check.ts";
 import { type AdamOptions, type ComposedOptimizer, descend, descentNames } from "./optimizer.ts";
 import {
@@ -60,8 +61,9 @@ export function scaleByAmsgrad(
  * ```
  */
 export function amsgrad(options: AdamOptions = {}): ComposedOptimizer {
-  return descend("amsgrad", [scaleByAmsgrad(options)], options.rate ?? 1e-3, options, {
+  checkNames(options, {
     ...descentNames,
     ...adamMoments,
-  });
+  }, "make amsgrad");
+  return descend("amsgrad", [scaleByAmsgrad(options)], options.rate ?? 1e-3, options);
 }

@@ -7,6 +7,7 @@
  * @module
  */
 import { full } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkNumber } from "./check.ts";
@@ -105,8 +106,10 @@ export interface AdaptiveClipOptions {
  */
 export function adaptiveClip(
   limit: number,
-  { epsilon = 1e-3, axis = -1, applies }: AdaptiveClipOptions = {},
+  options: AdaptiveClipOptions = {},
 ): Transformation {
+  checkNames(options, { epsilon: true, axis: true, applies: true }, "make adaptive clipping");
+  const { epsilon = 1e-3, axis = -1, applies } = options;
   checkNumber("adaptive clipping", "limit", limit, 0);
   checkNumber("adaptive clipping", "epsilon", epsilon, 0);
   return stateless((updates, { params }) =>
@@ -136,8 +139,10 @@ export interface CentralizeOptions {
  * column of a weight. Vectors and scalars stay as they are.
  */
 export function centralize(
-  { axis = -1, applies = (p) => p.rank > 1 }: CentralizeOptions = {},
+  options: CentralizeOptions = {},
 ): Transformation {
+  checkNames(options, { axis: true, applies: true }, "make a centralization");
+  const { axis = -1, applies = (p) => p.rank > 1 } = options;
   return stateless((updates, { params }) =>
     mapWhere(
       applies,

@@ -6,6 +6,7 @@
  * @module
  */
 import { tensor, zerosLike } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import { loop } from "../graph/scan.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -59,8 +60,10 @@ export interface ConjugateGradientResult<P extends Tree> {
 export function conjugateGradient<P extends Tree>(
   product: (v: P) => P,
   b: P,
-  { iterations = 50, tolerance = 1e-5 }: ConjugateGradientOptions = {},
+  options: ConjugateGradientOptions = {},
 ): ConjugateGradientResult<P> {
+  checkNames(options, { iterations: true, tolerance: true }, "make conjugate gradients");
+  const { iterations = 50, tolerance = 1e-5 } = options;
   checkCount("conjugate gradients", "iterations", iterations);
   if (typeof tolerance === "number") checkNumber("conjugate gradients", "tolerance", tolerance, 0);
   const size = innerProduct(b, b);

@@ -6,6 +6,7 @@
  * @module
  */
 import { ones, zeros, zerosLike } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkNumber } from "./check.ts";
@@ -59,7 +60,9 @@ export interface Ema {
  * assertEquals(await average.value(state).array(), [1, 3]);
  * ```
  */
-export function ema(decay: number, { debias = true }: EmaOptions = {}): Ema {
+export function ema(decay: number, options: EmaOptions = {}): Ema {
+  checkNames(options, { debias: true }, "make a moving average");
+  const { debias = true } = options;
   checkNumber("a moving average", "decay", decay, 0, 1);
   return {
     init<P extends Tree>(params: P): EmaState<P> {

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import { foldIn, key as keyOf, uniform } from "../graph/random.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -112,6 +113,11 @@ export interface FixedPointOptions {
  * ```
  */
 export function fixedPoint(optimizer: Optimizer, options: FixedPointOptions): Optimizer {
+  checkNames(
+    options,
+    { weights: true, gradients: true, applies: true, seed: true },
+    "make a fixed-point optimizer",
+  );
   const { weights, gradients, applies, seed = 0 } = options;
   if (weights !== undefined) checkFormat("fixed-point weights", weights);
   if (gradients !== undefined) checkFormat("fixed-point gradients", gradients);

@@ -8,6 +8,7 @@
  * @module
  */
 import { full } from "../graph/create.ts";
+import { checkOptions } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { valueAndGrad } from "../graph/transforms.ts";
@@ -81,11 +82,14 @@ export function hypergradient<P extends Tree, D extends Tree>(
   loss: StepLoss<P, D>,
   options: HypergradientOptions<P, D>,
 ): (params: P, schedule: TrainingSchedule, data: D) => Hypergradient<P> {
+  checkOptions(options, "make a hypergradient", "{ steps: 100 }");
+  const { objective: judge, ...own } = options;
   const { steps } = options;
-  const train = trainingRun(loss, options);
-  const objective = options.objective ??
+  const train = trainingRun(loss, own);
+  const objective = judge ??
     ((params: P, data: D) => loss(params, data, full([], steps, { dtype: "u32" })));
   return (params, schedule, data) => {
+    checkOptions(schedule, "train", "{ rates: 0.1 }");
     const { rates, momenta = null, squares = null, decay = null } = schedule;
     const given = named(data, "data");
     const isFloating = given.leaves.map(({ dtype }) => isFloat(dtype));

@@ -12,6 +12,7 @@
  */
 import { check } from "../graph/check.ts";
 import { tensor, zerosLike } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import { bits, foldIn, type Key } from "../graph/random.ts";
 import { loop } from "../graph/scan.ts";
@@ -76,6 +77,7 @@ export interface LissaOptions extends SeriesOptions {
  * ```
  */
 export function lissa<P extends Tree>(product: Product<P>, v: P, options: LissaOptions): P {
+  checkNames(options, { key: true, draws: true, depth: true }, "make a LiSSA estimate");
   const { depth, draws = 1 } = options;
   checkCount("a LiSSA estimate", "depth", depth, 0);
   checkCount("a LiSSA estimate", "draws", draws);
@@ -159,6 +161,11 @@ export function inverseProduct<P extends Tree>(
   v: P,
   options: InverseProductOptions,
 ): InverseProductResult<P> {
+  checkNames(
+    options,
+    { key: true, draws: true, spectrum: true, stop: true },
+    "make an inverse product",
+  );
   const { spectrum: [least, most], draws = 1 } = options;
   const action = "an inverse product";
   checkCount(action, "draws", draws);

@@ -154,12 +154,12 @@ export interface LambOptions extends AdamMoments, Pick<AdaptiveOptions, "rate"> 
  * ```
  */
 export function lamb(options: LambOptions = {}): ComposedOptimizer {
-  const { rate = 1e-3, weightDecay = 0.01, epsilon = 1e-6, applies } = options;
   checkNames(
     options,
     { rate: true, weightDecay: true, applies: true, ...adamMoments },
     "make lamb",
   );
+  const { rate = 1e-3, weightDecay = 0.01, epsilon = 1e-6, applies } = options;
   checkNumber("lamb", "weightDecay", weightDecay, 0);
   const chosen = applies === undefined ? {} : { applies };
   const direction = [

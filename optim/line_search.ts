@@ -12,6 +12,7 @@
  * @module
  */
 import { full } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkCount, checkNumber } from "./check.ts";
@@ -72,6 +73,13 @@ export function lineSearch<P extends Tree>(
   gradient: Tree,
   options: LineSearchOptions = {},
 ): LineSearchResult<P> {
+  checkNames(options, {
+    initial: true,
+    factor: true,
+    sufficient: true,
+    attempts: true,
+    direction: true,
+  }, "make a line search");
   const { initial = 1, factor = 0.5, sufficient = 1e-4, attempts = 10 } = options;
   const action = "a line search";
   if (typeof initial === "number") checkNumber(action, "initial", initial, Number.MIN_VALUE);

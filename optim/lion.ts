@@ -6,6 +6,7 @@
  * @module
  */
 import { zerosLike } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { checkNumber } from "./check.ts";
 import {
   type AdaptiveOptions,
@@ -60,9 +61,10 @@ export interface LionOptions extends LionMoments, AdaptiveOptions {}
  * ```
  */
 export function lion(options: LionOptions = {}): ComposedOptimizer {
-  return descend("lion", [scaleByLion(options)], options.rate ?? 1e-4, options, {
+  checkNames(options, {
     ...descentNames,
     beta1: true,
     beta2: true,
-  });
+  }, "make lion");
+  return descend("lion", [scaleByLion(options)], options.rate ?? 1e-4, options);
 }

@@ -7,6 +7,7 @@
  * @module
  */
 import { full, tensor } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { valueAndGrad } from "../graph/transforms.ts";
@@ -89,8 +90,14 @@ const LARGEST = 2 ** 100;
  */
 export function mixedPrecision(
   optimizer: Optimizer,
-  { compute = "f16", scale = 65536, factor = 2, interval = 2000 }: MixedPrecisionOptions = {},
+  options: MixedPrecisionOptions = {},
 ): MixedPrecision {
+  checkNames(
+    options,
+    { compute: true, scale: true, factor: true, interval: true },
+    "make mixed precision",
+  );
+  const { compute = "f16", scale = 65536, factor = 2, interval = 2000 } = options;
   const name = "mixed precision";
   if (!["f16", "f32", "auto"].includes(compute)) {
     throw new TypeError(`Cannot make ${name}: compute is ${compute}, expected f16, f32 or auto`);

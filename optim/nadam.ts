@@ -6,6 +6,7 @@
  * @module
  */
 import { ones, zerosLike } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkNumber } from "./check.ts";
 import {
@@ -87,11 +88,12 @@ export interface NadamOptions extends NadamMoments, AdaptiveOptions {}
  * ```
  */
 export function nadam(options: NadamOptions = {}): ComposedOptimizer {
-  return descend("nadam", [scaleByNadam(options)], options.rate ?? 2e-3, options, {
+  checkNames(options, {
     ...descentNames,
     beta1: true,
     beta2: true,
     epsilon: true,
     momentumDecay: true,
-  });
+  }, "make nadam");
+  return descend("nadam", [scaleByNadam(options)], options.rate ?? 2e-3, options);
 }

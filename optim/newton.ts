@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { hvp, jvp, valueAndGrad, vjp } from "../graph/transforms.ts";
 import { conjugateGradient } from "./conjugate_gradient.ts";
@@ -107,6 +108,13 @@ export function newtonStep<P extends Tree>(
   params: P,
   options: NewtonOptions<P> = {},
 ): NewtonResult<P> {
+  checkNames(options, {
+    iterations: true,
+    tolerance: true,
+    damping: true,
+    product: true,
+    search: true,
+  }, "make a Newton step");
   const { iterations = 50, damping = 0, search = {} } = options;
   if (typeof damping === "number") checkNumber("a Newton step", "damping", damping, 0);
   const [, gradient] = valueAndGrad(loss)(params) as [Tensor, P];

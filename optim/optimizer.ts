@@ -130,20 +130,17 @@ export const descentNames: Names<AdaptiveOptions> = {
 };
 
 /**
- * The optimizer that goes along a direction: L2 penalty, direction, decoupled decay, rate. Where
- * the options that there are have `names`, others are refused.
+ * The optimizer that goes along a direction: L2 penalty, direction, decoupled decay, rate.
  *
  * @throws {RangeError} If a number is out of its range; `name` is what could not be made.
  * @throws {TypeError} If there is an option that nobody reads.
  */
-export function descend<O extends DescentOptions>(
+export function descend(
   name: string,
   direction: readonly Transformation[],
   rate: Rate,
-  options: O,
-  names?: Names<O>,
+  options: DescentOptions,
 ): ComposedOptimizer {
-  if (names !== undefined) checkNames(options, names, `make ${name}`);
   const { weightDecay = 0, decoupledDecay = 0, applies } = options;
   const decay = applies === undefined ? {} : { applies };
   checkRate(name, rate);
@@ -184,19 +181,25 @@ export interface SgdOptions extends DescentOptions {
  */
 export function sgd(options: SgdOptions): ComposedOptimizer {
   checkOptions(options, "make sgd", "{ rate: 0.1 }");
+  checkNames(options, {
+    ...descentNames,
+    momentum: true,
+    nesterov: true,
+    dampening: true,
+  }, "make sgd");
   const { rate, momentum = 0, nesterov = false, dampening = 0 } = options;
   if (nesterov && momentum === 0) {
     throw new RangeError(
       "Cannot make sgd: nesterov is true and momentum 0, expected a positive momentum",
     );
   }
+  if (dampening !== 0 && momentum === 0) {
+    throw new RangeError(
+      `Cannot make sgd: dampening is ${dampening} and momentum 0, expected a positive momentum`,
+    );
+  }
   const direction = momentum === 0 ? [] : [trace(momentum, { nesterov, dampening })];
-  return descend("sgd", direction, rate, options, {
-    ...descentNames,
-    momentum: true,
-    nesterov: true,
-    dampening: true,
-  });
+  return descend("sgd", direction, rate, options);
 }
 
 /** Options for {@linkcode adam}. */
@@ -218,10 +221,11 @@ export interface AdamOptions extends AdamMoments, DescentOptions {
  * ```
  */
 export function adam(options: AdamOptions = {}): ComposedOptimizer {
-  return descend("adam", [scaleByAdam(options)], options.rate ?? 1e-3, options, {
+  checkNames(options, {
     ...descentNames,
     ...adamMoments,
-  });
+  }, "make adam");
+  return descend("adam", [scaleByAdam(options)], options.rate ?? 1e-3, options);
 }
 
 /** Options for {@linkcode adamw}. */
@@ -248,12 +252,12 @@ export interface AdamWOptions extends AdamMoments, DecayOptions {
  * ```
  */
 export function adamw(options: AdamWOptions = {}): ComposedOptimizer {
-  const { rate = 1e-3, weightDecay = 0.01, applies } = options;
   checkNames(
     options,
     { rate: true, weightDecay: true, applies: true, ...adamMoments },
     "make adamw",
   );
+  const { rate = 1e-3, weightDecay = 0.01, applies } = options;
   checkNumber("adamw", "weightDecay", weightDecay, 0);
   return descend("adamw", [scaleByAdam(options)], rate, {
     decoupledDecay: weightDecay,

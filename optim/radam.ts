@@ -7,6 +7,7 @@
  * @module
  */
 import { zerosLike } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkNumber } from "./check.ts";
@@ -109,10 +110,11 @@ export interface RadamOptions extends RadamMoments, AdaptiveOptions {}
  * ```
  */
 export function radam(options: RadamOptions = {}): ComposedOptimizer {
-  return descend("radam", [scaleByRadam(options)], options.rate ?? 1e-3, options, {
+  checkNames(options, {
     ...descentNames,
     beta1: true,
     beta2: true,
     epsilon: true,
-  });
+  }, "make radam");
+  return descend("radam", [scaleByRadam(options)], options.rate ?? 1e-3, options);
 }

@@ -6,6 +6,7 @@
  * @module
  */
 import { zerosLike } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { checkNumber } from "./check.ts";
 import {
   type AdaptiveOptions,
@@ -80,13 +81,14 @@ export interface RmspropOptions extends RmsMeans, AdaptiveOptions {
  * ```
  */
 export function rmsprop(options: RmspropOptions = {}): ComposedOptimizer {
-  const { rate = 1e-2, momentum = 0 } = options;
-  const direction = [scaleByRms(options), ...momentum === 0 ? [] : [trace(momentum)]];
-  return descend("rmsprop", direction, rate, options, {
+  checkNames(options, {
     ...descentNames,
     alpha: true,
     epsilon: true,
     centered: true,
     momentum: true,
-  });
+  }, "make rmsprop");
+  const { rate = 1e-2, momentum = 0 } = options;
+  const direction = [scaleByRms(options), ...momentum === 0 ? [] : [trace(momentum)]];
+  return descend("rmsprop", direction, rate, options);
 }

@@ -10,7 +10,7 @@
  * @module
  */
 import type { TapeOptions } from "../checkpoint/arena.ts";
-import { checkNames, checkOptions, describe } from "../graph/describe.ts";
+import { checkNames, checkOptions, describe, type Names } from "../graph/describe.ts";
 import { zerosLike } from "../graph/create.ts";
 import { isFloat } from "../graph/dtype.ts";
 import type { Backward } from "../graph/scan.ts";
@@ -126,6 +126,19 @@ const options: { readonly [O in Optimizers]: readonly string[] } = {
   adam: ["backward", "tape", "epsilon"],
 };
 
+/** The names of all of them. */
+const runNames: Names<MomentumRunOptions & Omit<FloatRunOptions, "optimizer">> = {
+  steps: true,
+  optimizer: true,
+  denominator: true,
+  least: true,
+  range: true,
+  backward: true,
+  tape: true,
+  iterations: true,
+  epsilon: true,
+};
+
 /** Members of schedules by the optimizers that have them, with what they are where not given. */
 const schedules: {
   readonly [O in Optimizers]: { readonly [N in HyperparameterName]?: number | null };
@@ -221,6 +234,7 @@ export function trainingRun<P extends Tree, D extends Tree>(
       );
     }
   }
+  checkNames<object>(given, runNames, `make ${action}`);
   const { run, bits } = given.optimizer === undefined || given.optimizer === "momentum"
     ? momentumRun(given as MomentumRunOptions)
     : floatRun(given as FloatRunOptions);

@@ -7,7 +7,7 @@
  * @module
  */
 import { zerosLike } from "../graph/create.ts";
-import { describe, type Names } from "../graph/describe.ts";
+import { checkNames, describe, type Names } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkNumber } from "./check.ts";
 import { type Rate, rateAt } from "./rate.ts";
@@ -106,8 +106,10 @@ export interface TraceOptions {
  */
 export function trace(
   momentum: number,
-  { nesterov = false, dampening = 0 }: TraceOptions = {},
+  options: TraceOptions = {},
 ): Transformation {
+  checkNames(options, { nesterov: true, dampening: true }, "make a trace");
+  const { nesterov = false, dampening = 0 } = options;
   checkNumber("momentum", "momentum", momentum, 0, 1, true);
   checkNumber("momentum", "dampening", dampening, 0, 1, true);
   return {

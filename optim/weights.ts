@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import { normal } from "../graph/random.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -35,8 +36,10 @@ export interface ClipWeightsOptions {
 export function clipWeights(
   optimizer: Optimizer,
   limit: number,
-  { applies }: ClipWeightsOptions = {},
+  options: ClipWeightsOptions = {},
 ): Optimizer {
+  checkNames(options, { applies: true }, "make weight clipping");
+  const { applies } = options;
   checkNumber("weight clipping", "limit", limit, 0);
   return {
     init: (params) => optimizer.init(params),
@@ -94,8 +97,10 @@ export interface SpectralNorm {
  * ```
  */
 export function spectralNorm(
-  { iterations = 1, epsilon = 1e-12 }: SpectralOptions = {},
+  options: SpectralOptions = {},
 ): SpectralNorm {
+  checkNames(options, { iterations: true, epsilon: true }, "make a spectral norm");
+  const { iterations = 1, epsilon = 1e-12 } = options;
   checkCount("a spectral norm", "iterations", iterations);
   checkNumber("a spectral norm", "epsilon", epsilon, 0);
   const unit = (x: Tensor) => {

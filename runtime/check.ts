@@ -6,6 +6,7 @@
  * @module
  */
 import { tensor } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
 import { is, type Node } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
@@ -97,12 +98,23 @@ function generator(seed: number): () => number {
 export async function checkGradients(
   f: (...args: never[]) => unknown,
   args: readonly unknown[],
-  { step: asked, tolerance = 0.01, seed = 0 }: CheckOptions = {},
+  options: CheckOptions = {},
 ): Promise<CheckReport> {
+  checkNames(
+    options,
+    { step: true, tolerance: true, seed: true },
+    `check ${f.name || "the function"}`,
+  );
+  const { step: asked, tolerance = 0.01, seed = 0 } = options;
   const name = f.name || "the function";
   for (const [option, value] of Object.entries({ step: asked, tolerance })) {
     if (value === undefined || value > 0 && value < Infinity) continue;
     throw new RangeError(`Cannot check ${name}: ${option} is ${value}, expected a positive number`);
+  }
+  if (!Number.isSafeInteger(seed) || seed < 0) {
+    throw new RangeError(
+      `Cannot check ${name}: the seed is ${seed}, expected a non-negative integer`,
+    );
   }
   const random = generator(seed);
   const { leaves, structure } = flatten(args, isTensor, `arguments of ${name}`);

@@ -167,7 +167,11 @@ export function compile<A extends readonly unknown[], R>(
   if (typeof f !== "function") {
     throw new TypeError(`Cannot compile: it is a ${typeof f}, expected a function`);
   }
-  checkNames(options, { donate: true, memory: true, offload: true, name: true }, `compile ${f.name || "a function"}`);
+  checkNames(
+    options,
+    { donate: true, memory: true, offload: true, name: true },
+    `compile ${f.name || "a function"}`,
+  );
   const { donate } = options;
   if (donate !== undefined && !Array.isArray(donate)) {
     throw new TypeError(

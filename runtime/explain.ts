@@ -6,6 +6,7 @@
  */
 import type { Program, Step } from "../compile/program.ts";
 import { Gauge } from "../graph/check.ts";
+import { checkNames } from "../graph/describe.ts";
 import { showBytes, showMicroseconds } from "./bytes.ts";
 import type { Flag } from "./flags.ts";
 import type { RunMemory } from "./frame.ts";
@@ -35,8 +36,10 @@ const rows: readonly (keyof RunMemory)[] = [
 export function explain(
   name: string,
   signatures: readonly { readonly loaded: LoadedProgram; readonly flags: readonly Flag[] }[],
-  { sweep = false }: ExplainOptions = {},
+  options: ExplainOptions = {},
 ): string {
+  checkNames(options, { sweep: true }, `explain ${name}`);
+  const { sweep = false } = options;
   if (signatures.length === 0) return `${name}: not called yet`;
   return signatures.map(({ loaded, flags }, i) => {
     const { program, counted } = loaded;

@@ -5,7 +5,8 @@
  */
 import { executor, installExecutor } from "../graph/executor.ts";
 import { is } from "../graph/node.ts";
-import type { MemoryKind } from "../graph/storage.ts";
+import { type MemoryKind, memoryKinds } from "../graph/storage.ts";
+import { describe } from "../graph/describe.ts";
 import { Tensor } from "../graph/tensor.ts";
 import { flatten } from "../graph/tree.ts";
 import { Context, context, currentContext, setContext } from "./context.ts";
@@ -72,6 +73,14 @@ export async function init(options: InitOptions = {}): Promise<DeviceInfo> {
       throw new Error(
         `Cannot init: ${known.info.name} (${known.info.kind}) is open already and software is ` +
           `"${wanted.software}", expected shutdown() before`,
+      );
+    }
+    for (const name of ["powerPreference", "tuning"] as const) {
+      if (options[name] === undefined || wanted[name] === known.options[name]) continue;
+      throw new Error(
+        `Cannot init: ${known.info.name} is open already with ${name} ` +
+          `${describe(known.options[name])}, and it is ${describe(wanted[name])}, expected ` +
+          "shutdown() before",
       );
     }
     return known.info;
@@ -179,6 +188,13 @@ const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
  */
 export function countAs<T>(kind: MemoryKind, tree: T): T {
   const { ledger } = context("count memory");
+  if (!memoryKinds.includes(kind)) {
+    throw new TypeError(
+      `Cannot count memory: the kind is ${describe(kind)}, expected one of ${
+        memoryKinds.join(", ")
+      }`,
+    );
+  }
   const { leaves } = flatten(tree, isTensor);
   Tensor.settle(leaves, "count memory");
   for (const { node } of leaves) {

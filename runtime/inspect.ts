@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import { isFloat, storageBytes, type TypedArray } from "../graph/dtype.ts";
 import type { Aval } from "../graph/node.ts";
 import { type Shape, showShape, sizeOf } from "../graph/shape.ts";
@@ -69,8 +70,10 @@ export interface NonFinite {
 export function locateNaN(
   f: (...args: never[]) => unknown,
   args: readonly unknown[],
-  { infinities = true }: LocateOptions = {},
+  options: LocateOptions = {},
 ): Promise<NonFinite | undefined> {
+  checkNames(options, { infinities: true }, "locate a NaN");
+  const { infinities = true } = options;
   return withCall(f, args, (call) => locate(context("locate a NaN"), call, infinities));
 }
 

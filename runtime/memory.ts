@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { MemoryKind } from "../graph/storage.ts";
+import { type MemoryKind, memoryKinds } from "../graph/storage.ts";
 import type { Device } from "./device.ts";
 import { OutOfMemoryError } from "./errors.ts";
 
@@ -67,16 +67,7 @@ const usages: { readonly [C in BufferClass]: () => number } = {
   query: () => GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
 };
 
-const counted: readonly CountedKind[] = [
-  "data",
-  "parameters",
-  "state",
-  "results",
-  "activations",
-  "workspace",
-  "staging",
-  "idle",
-];
+const counted: readonly CountedKind[] = [...memoryKinds, "idle"];
 
 /** Idle bytes kept, at most. */
 const mostIdle = 512 * 2 ** 20;

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import { type Prepared, withCall } from "./compile.ts";
 import { type Context, context } from "./context.ts";
 import { saveChoices } from "./choices.ts";
@@ -86,8 +87,13 @@ const mostQueries = 4096;
 export function profile(
   f: (...args: never[]) => unknown,
   args: readonly unknown[],
-  { runs = 5, remember = false }: ProfileOptions = {},
+  options: ProfileOptions = {},
 ): Promise<Profile> {
+  checkNames(options, { runs: true, remember: true }, "profile");
+  const { runs = 5, remember = false } = options;
+  if (!Number.isSafeInteger(runs) || runs < 1) {
+    throw new RangeError(`Cannot profile: runs is ${runs}, expected a positive integer`);
+  }
   return withCall(f, args, async (call) => {
     const owner = context("profile"), { tuning, options, identity } = owner.device;
     const found = await measure(owner, call, runs);

@@ -10,6 +10,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import { loop } from "../graph/scan.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Motion } from "./leapfrog.ts";
@@ -78,8 +79,10 @@ export interface MomentumOptions {
  */
 export function momentumBlock<X extends Tree, A extends readonly unknown[]>(
   f: Residual<X, A>,
-  { momentum = 0.9 }: MomentumOptions = {},
+  options: MomentumOptions = {},
 ): ReversibleStep<Motion<X>, A> {
+  checkNames(options, { momentum: true }, "make momentum blocks");
+  const { momentum = 0.9 } = options;
   if (!(momentum > 0 && momentum <= 1)) {
     throw new RangeError(
       `Cannot make a momentum block: the momentum is ${momentum}, expected more than 0 and at ` +
@@ -121,8 +124,10 @@ export interface IterationOptions {
  */
 export function byIteration<X extends Tree, A extends readonly unknown[]>(
   step: Residual<X, A>,
-  { iterations = 10 }: IterationOptions = {},
+  options: IterationOptions = {},
 ): ReversibleStep<X, A> {
+  checkNames(options, { iterations: true }, "invert by iteration");
+  const { iterations = 10 } = options;
   if (!Number.isInteger(iterations) || iterations < 1) {
     throw new RangeError(
       `Cannot invert by iteration: iterations is ${iterations}, expected an integer ≥ 1`,

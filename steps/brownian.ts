@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import { stack, where } from "../graph/operations.ts";
 import { ones } from "../graph/create.ts";
 import * as random from "../graph/random.ts";
@@ -79,6 +80,11 @@ const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
  * ```
  */
 export function brownianPath<Y extends Tree>(options: BrownianPathOptions<Y>): BrownianPath<Y> {
+  checkNames(
+    options,
+    { key: true, like: true, t0: true, t1: true, levels: true },
+    "make a Brownian path",
+  );
   const { t0 = 0, t1, levels = 20 } = options;
   if (!Number.isInteger(levels) || levels < 1 || levels > 24) {
     throw new RangeError(

@@ -15,6 +15,7 @@
  */
 import { unary } from "../graph/build.ts";
 import { check } from "../graph/check.ts";
+import { checkNames } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import { Tensor } from "../graph/tensor.ts";
 import { customVjp } from "../graph/transforms/custom.ts";
@@ -162,6 +163,14 @@ export interface ExactLeapfrog<Y extends Tree> extends ReversibleStep<Motion<Y>>
 export function exactLeapfrog<Y extends Tree>(
   options: ExactLeapfrogOptions<Y>,
 ): ExactLeapfrog<Y> {
+  checkNames(options, {
+    force: true,
+    velocity: true,
+    range: true,
+    velocityRange: true,
+    h: true,
+    t0: true,
+  }, "make an exact leapfrog");
   checkMade("make an exact leapfrog", options, "force");
   const { force, velocity = (v: Y) => v, h, range, velocityRange = range } = options;
   const half = times(h, 0.5);
@@ -228,6 +237,7 @@ export function exactCoupling<X1 extends Tree, X2 extends Tree, A extends readon
   g: (y1: X1, ...given: A) => X2,
   options: GridOptions,
 ): ExactCoupling<X1, X2, A> {
+  checkNames(options, { range: true }, "make an exact coupling");
   const places = new Grid(options);
   const toFirst = (x: X2, given: A): X1 => isolated((x: X2) => f(x, ...given), x);
   const toSecond = (x: X1, given: A): X2 => isolated((x: X1) => g(x, ...given), x);

@@ -9,6 +9,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { checkMade, type Clock, type ReversibleStep, timeOf, zeroStep } from "./step.ts";
 import { add, addScaled, map, negated, plus, scale, sub, times, type Tree } from "./tree.ts";
@@ -49,6 +50,7 @@ export interface LeapfrogOptions<Y extends Tree> extends Clock {
 export function leapfrog<Y extends Tree>(
   options: LeapfrogOptions<Y>,
 ): ReversibleStep<Motion<Y>> {
+  checkNames(options, { force: true, velocity: true, h: true, t0: true }, "make a leapfrog");
   checkMade("make a leapfrog", options, "force");
   const { force, velocity = (v: Y) => v, h } = options;
   const half = times(h, 0.5);
@@ -113,6 +115,11 @@ export interface Integrator<Y extends Tree, C extends Tree> extends ReversibleSt
 export function asynchronousLeapfrog<Y extends Tree>(
   options: AsynchronousLeapfrogOptions<Y>,
 ): Integrator<Y, Paired<Y>> {
+  checkNames(
+    options,
+    { field: true, damping: true, h: true, t0: true },
+    "make an asynchronous leapfrog",
+  );
   checkMade("make an asynchronous leapfrog", options, "field");
   const { field, h, t0 = 0, damping = 1 } = options;
   if (!(damping > 0.5 && damping <= 1)) {
@@ -157,6 +164,7 @@ export type Companions<Y extends Tree> = { y: Y; yhat: Y };
 export function reversibleHeun<Y extends Tree>(
   options: FieldOptions<Y>,
 ): Integrator<Y, Companions<Y>> {
+  checkNames(options, { field: true, h: true, t0: true }, "make a reversible Heun step");
   checkMade("make a reversible Heun", options, "field");
   const { field, h } = options;
   const half = times(h, 0.5);

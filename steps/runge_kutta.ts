@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { describe } from "../graph/describe.ts";
+import { checkNames, describe } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Field, FieldOptions, Integrator } from "./leapfrog.ts";
 import { checkMade, timeOf } from "./step.ts";
@@ -297,6 +297,11 @@ export interface CoupledOptions<Y extends Tree> extends FieldOptions<Y> {
 export function coupled<Y extends Tree>(
   options: CoupledOptions<Y>,
 ): Integrator<Y, Coupled<Y>> {
+  checkNames(
+    options,
+    { field: true, h: true, t0: true, method: true, coupling: true },
+    "make a coupled integrator",
+  );
   checkMade("make a coupled integrator", options, "field");
   const { field, h, method = "midpoint", coupling = 0.99 } = options;
   const tableau = tableauOf(method, "make a coupled integrator");

@@ -11,6 +11,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import * as random from "../graph/random.ts";
 import { zeros } from "../graph/create.ts";
 import { sameShape } from "../graph/shape.ts";
@@ -105,6 +106,15 @@ const action = "solve an SDE";
 
 /** What steps of any method are made of. */
 function parts<Y extends Tree>(options: StochasticOptions<Y>) {
+  checkNames(options, {
+    drift: true,
+    diffusion: true,
+    key: true,
+    noise: true,
+    increments: true,
+    h: true,
+    t0: true,
+  }, action);
   const { h, key, noise = "diagonal" } = options;
   checkMade(action, options, "drift", "diffusion");
   const drift = checkedField(options.drift, action, "drift");

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { zerosLike } from "../graph/create.ts";
 import { concatenate } from "../graph/operations.ts";
@@ -30,6 +31,7 @@ export interface StaggeredOptions<U extends Tree, P extends Tree> extends Clock 
 export function staggered<U extends Tree, P extends Tree>(
   options: StaggeredOptions<U, P>,
 ): ReversibleStep<Fields<U, P>> {
+  checkNames(options, { u: true, p: true, h: true, t0: true }, "make staggered steps");
   checkMade("make staggered steps", options, "u", "p");
   const { h } = options;
   const half = times(h, 0.5);
@@ -100,8 +102,16 @@ export interface WaveStep extends ReversibleStep<Wave> {
  * ```
  */
 export function wave(options: WaveOptions): WaveStep {
+  checkNames(options, {
+    speed: true,
+    spacing: true,
+    boundary: true,
+    source: true,
+    h: true,
+    t0: true,
+  }, "make a wave");
   checkMade("make a wave", options);
-  const { speed = 1, spacing = 1, boundary = "walls", source } = options;
+  const { speed = 1, spacing = 1, boundary = "walls", source, ...clock } = options;
   if (!(spacing > 0)) {
     throw new RangeError(`Cannot make a wave: the spacing is ${spacing}, expected more than 0`);
   }
@@ -126,7 +136,7 @@ export function wave(options: WaveOptions): WaveStep {
     return p.pad(widths(0, 1)).sub(p.pad(widths(1, 0))).div(spacing);
   };
   const fields = staggered<Tensor, Tensor[]>({
-    ...options,
+    ...clock,
     u: (p, t) => {
       const spread = p.map(divergence).reduce((sum, x) => sum.add(x)).mul(square);
       return source === undefined ? spread : spread.add(source(t));

@@ -5,11 +5,20 @@
  */
 import type { Dataset } from "../data/dataset.ts";
 import { arange, tensor } from "../graph/create.ts";
+import { checkOptions } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import { readAll, type Tensor } from "../graph/tensor.ts";
 import type { Tree } from "../optim/tree.ts";
 import { compile, type Compiled } from "../runtime/compile.ts";
-import { applyModel, defaultAccuracy, defaultLoss, type Score, type Task } from "./task.ts";
+import {
+  applyModel,
+  checkData,
+  checkTask,
+  defaultAccuracy,
+  defaultLoss,
+  type Score,
+  type Task,
+} from "./task.ts";
 
 type Totals = { readonly cursor: Tensor; readonly loss: Tensor; readonly accuracy: Tensor };
 
@@ -92,6 +101,9 @@ export async function evaluate(
   params: Tree,
   statistics: Tree = null,
 ): Promise<Score> {
+  checkOptions(task, "evaluate", "{ model }");
+  checkTask("evaluate", task);
+  checkData("evaluate", "the data set", data);
   const evaluator = new Evaluator(task, data);
   const sums = await readAll(evaluator.run(params, statistics));
   return evaluator.score(sums.map((data) => data[0]!));

@@ -9,6 +9,7 @@
  * @module
  */
 import { tensor } from "../graph/create.ts";
+import { checkNames } from "../graph/describe.ts";
 import { isFloat, type TypedArray } from "../graph/dtype.ts";
 import { readAll, type Tensor } from "../graph/tensor.ts";
 import { jvp, vjp } from "../graph/transforms.ts";
@@ -67,8 +68,10 @@ export interface Place {
 /** As {@linkcode localLipschitz}, of several functions, which one program looks at. */
 export async function lipschitzOf(
   places: readonly Place[],
-  { steps = 24, seed = 0 }: LipschitzOptions = {},
+  options: LipschitzOptions = {},
 ): Promise<Lipschitz[]> {
+  checkNames(options, { steps: true, seed: true }, "find a Lipschitz constant");
+  const { steps = 24, seed = 0 } = options;
   const action = "find a Lipschitz constant";
   if (!Number.isSafeInteger(steps) || steps < 1) {
     throw new RangeError(`Cannot ${action}: steps is ${steps}, expected a positive integer`);

@@ -8,7 +8,7 @@
  */
 import { expectWritable } from "../data/durable.ts";
 import { tensor } from "../graph/create.ts";
-import { checkNames } from "../graph/describe.ts";
+import { checkNames, describe } from "../graph/describe.ts";
 import { is } from "../graph/node.ts";
 import type { MemoryKind } from "../graph/storage.ts";
 import { readAll, Tensor } from "../graph/tensor.ts";
@@ -29,6 +29,8 @@ import { Progress, standardOutput } from "./progress.ts";
 import { curveOf, isBetter, meanOf, type RunRecord, type Settings } from "./record.ts";
 import { loadRun, type Model, modelOf, saveModel, saveRun } from "./saved.ts";
 import {
+  checkData,
+  checkTask,
   compileStep,
   emptyMetrics,
   initialState,
@@ -116,7 +118,20 @@ class Run<P extends Tree> {
   /** A run at its beginning, or where it was left. */
   static async begin<P extends Tree>(options: FitOptions<P>): Promise<Run<P>> {
     checkNames(options, fitOptionNames, "train");
+    checkTask("train", options);
+    for (const name of ["train", "validation"] as const) checkData("train", name, options[name]);
     const { optimizer, train, out, batch = 128, seed = 0, plateau } = options;
+    if (typeof optimizer !== "function" && typeof optimizer?.update !== "function") {
+      throw new TypeError(
+        `Cannot train: optimizer is ${describe(optimizer)}, expected an optimizer`,
+      );
+    }
+    const { sink } = options;
+    if (sink !== undefined && sink !== null && typeof sink.write !== "function") {
+      throw new TypeError(
+        `Cannot train: sink is ${describe(sink)}, expected what can be written to, or null`,
+      );
+    }
     for (const name of ["epochs", "patience"] as const) {
       const count = options[name];
       if (count === undefined && name === "patience") continue;

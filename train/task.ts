@@ -7,6 +7,7 @@
  */
 import type { Dataset } from "../data/dataset.ts";
 import { arange, tensor, zeros } from "../graph/create.ts";
+import { describe } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import { foldIn, key as makeKey } from "../graph/random.ts";
 import { loop } from "../graph/scan.ts";
@@ -69,6 +70,18 @@ export const defaultLoss: PerSample = (output, target) =>
 /** 1 where the largest logit is the label's. */
 export const defaultAccuracy: PerSample = (output, target) =>
   accuracy(output, target, { reduction: "none" });
+
+/** Throws unless there is a model. */
+export function checkTask(action: string, { model }: Task): void {
+  if (typeof model?.apply === "function") return;
+  throw new TypeError(`Cannot ${action}: model is ${describe(model)}, expected a layer`);
+}
+
+/** Throws unless a data set is one. */
+export function checkData(action: string, name: string, data: Dataset): void {
+  if (typeof data?.at === "function" && Number.isSafeInteger(data.size)) return;
+  throw new TypeError(`Cannot ${action}: ${name} is ${describe(data)}, expected a data set`);
+}
 
 /** Applies a model with or without statistics. */
 export function applyModel(

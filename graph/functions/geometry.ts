@@ -89,23 +89,42 @@ export function widthsOf(
     const before = total.map((n) => Math.floor(n / 2));
     return { before, after: total.map((n, i) => n - before[i]!) };
   }
-  const list = typeof padding === "number" ? sizes.map(() => padding) : padding;
+  const pairs = pairsOf(action, padding, sizes.length);
+  return { before: pairs.map((p) => p[0]), after: pairs.map((p) => p[1]) };
+}
+
+/** Padding in numbers that does not depend on sizes: before and after each axis. */
+function pairsOf(
+  action: string,
+  padding: Exclude<Padding, string>,
+  rank: number,
+): readonly (readonly [number, number])[] {
+  const list = typeof padding === "number" ? new Array<number>(rank).fill(padding) : padding;
   const pairs = Array.isArray(list)
     ? (list as readonly (number | readonly [number, number])[])
       .map((p) => typeof p === "number" ? [p, p] as const : p)
     : [];
-  const fits = pairs.length === sizes.length &&
+  const fits = pairs.length === rank &&
     pairs.every((p) =>
       Array.isArray(p) && p.length === 2 && p.every((n) => Number.isInteger(n) && n >= 0)
     );
-  if (!fits) {
-    outside(
-      action,
-      `the padding is ${JSON.stringify(padding)}`,
-      `"valid", "same", an integer ≥ 0, or ${sizes.length} such integers or [before, after]`,
-    );
-  }
-  return { before: pairs.map((p) => p[0]), after: pairs.map((p) => p[1]) };
+  if (fits) return pairs;
+  return outside(
+    action,
+    `the padding is ${JSON.stringify(padding)}`,
+    `"valid", "same", an integer ≥ 0, or ${rank} such integers or [before, after]`,
+  );
+}
+
+/** Throws unless windows can be laid out so, whatever they are laid over. */
+export function checkGeometry(
+  action: string,
+  { stride, padding, dilation }: Omit<Geometry, "channels">,
+  rank: number,
+): void {
+  perAxis(action, "stride", stride, rank);
+  perAxis(action, "dilation", dilation, rank);
+  if (padding !== "valid" && padding !== "same") pairsOf(action, padding, rank);
 }
 
 /** Throws unless there are channels where tensors have them. */

@@ -5,6 +5,7 @@
  * @module
  */
 import { zeros } from "../create.ts";
+import { checkNames } from "../describe.ts";
 import { where } from "../operations.ts";
 import { loop } from "../scan.ts";
 import type { Tensor } from "../tensor.ts";
@@ -97,8 +98,10 @@ export function solveTriangle(a: Tensor, b: Tensor, options: Partial<Triangle>):
 export function triangularSolve(
   a: Tensor,
   b: Tensor,
-  { lower = true, transpose = false, unitDiagonal = false }: TriangularOptions = {},
+  options: TriangularOptions = {},
 ): Tensor {
+  checkNames(options, { lower: true, transpose: true, unitDiagonal: true }, "triangularSolve");
+  const { lower = true, transpose = false, unitDiagonal = false } = options;
   const both = sides("triangularSolve", a, b);
   return both.finish(solveTriangle(both.a, both.b, { lower, transpose, unitDiagonal }));
 }

@@ -6,7 +6,7 @@
  * @module
  */
 import { type Binary, binary, bitcast, unary } from "../build.ts";
-import { checkOptions, describe } from "../describe.ts";
+import { checkNames, describe } from "../describe.ts";
 import { checkDType, type DType } from "../dtype.ts";
 import * as elementwise from "../functions/elementwise.ts";
 import * as numerics from "../functions/numerics.ts";
@@ -246,7 +246,7 @@ export abstract class ElementwiseTensor extends TensorBase {
 
   /** this · Φ(this), Φ the normal distribution function (Hendrycks and Gimpel, 2016). */
   gelu(options: GeluOptions = {}): Tensor {
-    checkOptions(options, "gelu", '{ approximate: "tanh" }');
+    checkNames(options, { approximate: true }, "gelu");
     const { approximate = "none" } = options;
     if (approximate !== "none" && approximate !== "tanh") {
       throw new TypeError(

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkNames } from "../describe.ts";
 import { cumulative } from "../functions/cumulative.ts";
 import * as ordering from "../functions/ordering.ts";
 import type { Tensor } from "../tensor.ts";
@@ -50,10 +51,11 @@ export interface TopKOptions {
   readonly largest?: boolean;
 }
 
-const plain = ({ exclusive = false, reverse = false }: CumulativeOptions) => ({
-  exclusive,
-  reverse,
-});
+function plain(options: CumulativeOptions, action: string): Required<CumulativeOptions> {
+  checkNames(options, { exclusive: true, reverse: true }, action);
+  const { exclusive = false, reverse = false } = options;
+  return { exclusive, reverse };
+}
 
 /** The methods that follow an order; every method returns a new tensor. */
 export abstract class OrderingTensor extends ReductionTensor {
@@ -74,27 +76,27 @@ export abstract class OrderingTensor extends ReductionTensor {
    * ```
    */
   cumsum(axis: number = -1, options: CumulativeOptions = {}): Tensor {
-    return this.wrap(cumulative("cumsum", this.node, axis, plain(options)));
+    return this.wrap(cumulative("cumsum", this.node, axis, plain(options, "cumsum")));
   }
 
   /** Running products along an axis. */
   cumprod(axis: number = -1, options: CumulativeOptions = {}): Tensor {
-    return this.wrap(cumulative("cumprod", this.node, axis, plain(options)));
+    return this.wrap(cumulative("cumprod", this.node, axis, plain(options, "cumprod")));
   }
 
   /** Running maxima along an axis; NaN from the first NaN on. */
   cummax(axis: number = -1, options: CumulativeOptions = {}): Tensor {
-    return this.wrap(cumulative("cummax", this.node, axis, plain(options)));
+    return this.wrap(cumulative("cummax", this.node, axis, plain(options, "cummax")));
   }
 
   /** Running minima along an axis; NaN from the first NaN on. */
   cummin(axis: number = -1, options: CumulativeOptions = {}): Tensor {
-    return this.wrap(cumulative("cummin", this.node, axis, plain(options)));
+    return this.wrap(cumulative("cummin", this.node, axis, plain(options, "cummin")));
   }
 
   /** Running log Σ exp along an axis, without overflow. */
   logCumSumExp(axis: number = -1, options: CumulativeOptions = {}): Tensor {
-    return this.wrap(cumulative("logCumSumExp", this.node, axis, plain(options)));
+    return this.wrap(cumulative("logCumSumExp", this.node, axis, plain(options, "logCumSumExp")));
   }
 
   /**
@@ -114,12 +116,16 @@ export abstract class OrderingTensor extends ReductionTensor {
    * assertEquals(await x.argsort(-1, { descending: true }).array(), [0, 2, 1]);
    * ```
    */
-  sort(axis: number = -1, { descending = false }: SortOptions = {}): Tensor {
+  sort(axis: number = -1, options: SortOptions = {}): Tensor {
+    checkNames(options, { descending: true }, "sort");
+    const { descending = false } = options;
     return this.wrap(ordering.sort(this.node, axis, descending));
   }
 
   /** The i32 indices that sort along an axis: see `sort`. */
-  argsort(axis: number = -1, { descending = false }: SortOptions = {}): Tensor {
+  argsort(axis: number = -1, options: SortOptions = {}): Tensor {
+    checkNames(options, { descending: true }, "argsort");
+    const { descending = false } = options;
     return this.wrap(ordering.argsort(this.node, axis, descending));
   }
 
@@ -141,8 +147,10 @@ export abstract class OrderingTensor extends ReductionTensor {
    */
   topK(
     k: number,
-    { axis = -1, largest = true }: TopKOptions = {},
+    options: TopKOptions = {},
   ): { readonly values: Tensor; readonly indices: Tensor } {
+    checkNames(options, { axis: true, largest: true }, "topK");
+    const { axis = -1, largest = true } = options;
     const { values, indices } = ordering.topK(this.node, k, axis, largest);
     return { values: this.wrap(values), indices: this.wrap(indices) };
   }

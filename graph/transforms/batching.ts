@@ -225,8 +225,10 @@ export function jacobian<
   const N extends number | readonly number[] = 0,
 >(
   f: (...args: A) => R,
-  { argnums, mode }: JacobianOptions<N> = {},
+  options: JacobianOptions<N> = {},
 ): (...args: A) => Jacobian<R, Gradient<A, N>> {
+  checkNames(options, { argnums: true, mode: true }, `take the jacobian of ${nameOf(f)}`);
+  const { argnums, mode } = options;
   const action = "take the jacobian of";
   if (mode !== undefined && mode !== "forward" && mode !== "reverse") {
     throw new TypeError(
@@ -269,6 +271,7 @@ export function jacfwd<
   f: (...args: A) => R,
   options: Omit<JacobianOptions<N>, "mode"> = {},
 ): (...args: A) => Jacobian<R, Gradient<A, N>> {
+  checkNames(options, { argnums: true }, `take the jacobian of ${nameOf(f)}`);
   return jacobian(f, { ...options, mode: "forward" });
 }
 
@@ -286,6 +289,7 @@ export function jacrev<
   f: (...args: A) => R,
   options: Omit<JacobianOptions<N>, "mode"> = {},
 ): (...args: A) => Jacobian<R, Gradient<A, N>> {
+  checkNames(options, { argnums: true }, `take the jacobian of ${nameOf(f)}`);
   return jacobian(f, { ...options, mode: "reverse" });
 }
 
@@ -339,8 +343,10 @@ export function hessian<
   const N extends number | readonly number[] = 0,
 >(
   f: (...args: A) => Tensor,
-  { argnums }: JacobianOptions<N> = {},
+  options: Omit<JacobianOptions<N>, "mode"> = {},
 ): (...args: A) => Jacobian<Gradient<A, N>, Gradient<A, N>> {
+  checkNames(options, { argnums: true }, `take the hessian of ${nameOf(f)}`);
+  const { argnums } = options;
   const chosen = argnums === undefined ? {} : { argnums };
   return jacobian(grad(f, chosen), chosen) as (
     ...args: A

@@ -7,7 +7,7 @@
 import { avalOf, call, parameter } from "../build.ts";
 import { collectChecks, noteCheck } from "../check.ts";
 import { closeOver } from "../close.ts";
-import { describe } from "../describe.ts";
+import { checkNames, describe } from "../describe.ts";
 import { isFloat } from "../dtype.ts";
 import type { Node } from "../node.ts";
 import { sameShape, showShape } from "../shape.ts";
@@ -60,8 +60,10 @@ export interface CustomOptions {
 export function customVjp<A extends readonly unknown[], R>(
   f: (...args: A) => R,
   pull: (cotangent: R, result: R, ...args: A) => Cotangents<A>,
-  { forward = "rule" }: CustomOptions = {},
+  options: CustomOptions = {},
 ): (...args: A) => R {
+  checkNames(options, { forward: true }, "give a function its own vjp");
+  const { forward = "rule" } = options;
   if (forward !== "rule" && forward !== "function") {
     throw new TypeError(
       `Cannot give a function its own vjp: forward is ${describe(forward)}, expected "rule" or ` +

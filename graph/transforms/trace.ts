@@ -32,8 +32,8 @@ export function handle(node: Node): Tensor {
 }
 
 /** What a function is called in messages. */
-export function nameOf(f: { readonly name: string }): string {
-  return f.name === "" ? "the function" : f.name;
+export function nameOf(f: { readonly name: string } | null | undefined): string {
+  return f?.name ? f.name : "the function";
 }
 
 /** A tree as nodes. */

@@ -118,6 +118,11 @@ Deno.test("decodeNpy() refuses what is damaged, with the reason", () => {
   assert(performance.now() - began < 1000);
   fails(file(header("<f4", "(99999999999, 99999999999)")), "expected");
   fails(file(header("<f4", "(1,)", "Maybe"), [0, 0, 0, 0]), "Cannot read x.npy");
+  fails(file(header("<f4", "(1,,)"), [0, 0, 0, 0]), "expected a tuple");
+  fails(file(header("<f4", "(1 1)"), [0, 0, 0, 0]), "expected a tuple");
+  // Nobody shall wait for a header that nobody can read.
+  fails(file(header("<f4", `(${"1".repeat(60_000)}`)), "Cannot read x.npy: its header is");
+  fails(file(header("<f4", `(${"1, ".repeat(20_000)}x)`)), "Cannot read x.npy: its header is");
   assertThrows(
     () => encodeNpy({ dtype: "f32", shape: [3], data: new Float32Array(2) }),
     TypeError,

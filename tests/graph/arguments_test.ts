@@ -105,7 +105,7 @@ const mistakes: readonly (readonly [string, () => unknown, string])[] = [
   [
     "normal() of a dtype",
     () => rg.random.normal(rg.random.key(1), [2], "f16"),
-    'the options are "f16", expected an object such as { dtype: "f16" }',
+    'the options are "f16", expected an object such as { dtype: … }',
   ],
   ["gelu() of null", () => x.gelu(null), "Cannot gelu: the options are null, expected an object"],
   ["gelu() by text", () => x.gelu({ approximate: "x" }), 'is "x", expected "none" or "tanh"'],

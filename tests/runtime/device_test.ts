@@ -15,6 +15,26 @@ Deno.test("init() opens one device, and describes it", async () => {
   shutdown();
 });
 
+Deno.test("init() again with an option that the open device was not given is an error", async () => {
+  await init({ software: "allow", tuning: false });
+  try {
+    await init({ tuning: false });
+    await init();
+    await assertRejects(
+      () => init({ tuning: "elsewhere" }),
+      Error,
+      'is open already with tuning false, and it is "elsewhere", expected shutdown() before',
+    );
+    await assertRejects(
+      () => init({ powerPreference: "low-power" }),
+      Error,
+      'is open already with powerPreference "high-performance", and it is "low-power"',
+    );
+  } finally {
+    shutdown();
+  }
+});
+
 Deno.test("init() never lets a software adapter stand in where a GPU was asked for", async () => {
   const { kind } = await init();
   const other = kind === "software" ? "refuse" : "require";
