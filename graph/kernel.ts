@@ -6,7 +6,7 @@
  * @module
  */
 import { apply, fill } from "./build.ts";
-import { describe } from "./describe.ts";
+import { checkNames, describe } from "./describe.ts";
 import { checkDType } from "./dtype.ts";
 import type { Aval } from "./node.ts";
 import type { KernelSource } from "./primitive.ts";
@@ -58,6 +58,15 @@ const identifier = /^[A-Za-z][A-Za-z0-9_]*$/;
 const RESULT = "result";
 
 function check(options: KernelOptions): void {
+  checkNames(options, {
+    name: true,
+    wgsl: true,
+    inputs: true,
+    output: true,
+    workgroups: true,
+    vectors: true,
+    vjp: true,
+  }, "make a kernel");
   const { name, wgsl, inputs, vectors = [] } = options;
   const fail = (is: string, expected: string): never => {
     throw new TypeError(`Cannot make kernel ${name}: ${is}, expected ${expected}`);

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import { foldIn } from "../graph/random.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { customVjp } from "../graph/transforms.ts";
@@ -39,9 +40,11 @@ export interface FixedPointLayerOptions {
  */
 export function fixedPointLayer<P extends Tree>(
   layer: Layer<P>,
-  { activations, gradients }: FixedPointLayerOptions,
+  options: FixedPointLayerOptions,
 ): Layer<P> {
   const name = nameAround("fixedPointLayer", layer);
+  checkNames(options, { activations: true, gradients: true }, `make ${name}`);
+  const { activations, gradients } = options;
   if (activations !== undefined) checkFormat("fixed-point activations", activations);
   if (gradients !== undefined) checkFormat("fixed-point gradients", gradients);
   const formats = [activations, gradients];

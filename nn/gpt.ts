@@ -344,7 +344,9 @@ export interface Gpt2Options {
  * }
  * ```
  */
-export function gpt2Options(checkpoint: Shapes, { heads }: Gpt2Options = {}): GptOptions {
+export function gpt2Options(checkpoint: Shapes, options: Gpt2Options = {}): GptOptions {
+  checkNames(options, { heads: true }, "read a GPT-2 checkpoint");
+  const { heads } = options;
   const prefix = prefixOf(checkpoint);
   const shape = (name: string, rank: number) => {
     const found = checkpoint.get(prefix + name)?.shape;

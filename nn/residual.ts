@@ -322,9 +322,11 @@ export interface DeepNormOptions extends NormalizationOptions {
 export function deepNorm<P extends Tree>(
   layer: Layer<P>,
   features: number,
-  { depth, ...normalization }: DeepNormOptions,
+  options: DeepNormOptions,
 ): Layer<DeepNormParams<P>> {
   const name = nameAround("deepNorm", layer, features);
+  checkNames(options, { depth: true, epsilon: true }, `make ${name}`);
+  const { depth, ...normalization } = options;
   expectSize(name, "the number of features", features);
   expectSize(name, "the depth", depth);
   const norm = layerNorm(features, normalization);

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { checkNames } from "../graph/describe.ts";
 import { foldIn } from "../graph/random.ts";
 import type { Tree } from "../optim/tree.ts";
 import { relu } from "./activations.ts";
@@ -116,8 +117,10 @@ export interface ResnetOptions {
  * ```
  */
 export function resnet(
-  { inputs = 3, classes, channels = [16, 32, 64], blocks = 3 }: ResnetOptions,
+  options: ResnetOptions,
 ): StatefulLayer<readonly Tree[], readonly Tree[]> {
+  checkNames(options, { inputs: true, classes: true, channels: true, blocks: true }, "make resnet");
+  const { inputs = 3, classes, channels = [16, 32, 64], blocks = 3 } = options;
   const name = `resnet(${classes}, [${channels.join(", ")}], ${blocks})`;
   expectSize(name, "the number of classes", classes);
   expectSize(name, "the number of blocks", blocks);

@@ -59,8 +59,10 @@ function ratio(coefficient: number, weight: Tensor, norm: Tensor): Tensor {
  * @throws {RangeError} If `coefficient` is negative.
  */
 export function scaleByTrustRatio(
-  { coefficient = 1, applies }: Omit<TrustOptions, "decay"> = {},
+  options: Omit<TrustOptions, "decay"> = {},
 ): Transformation {
+  checkNames(options, { coefficient: true, applies: true }, "make a trust ratio");
+  const { coefficient = 1, applies } = options;
   checkNumber("a trust ratio", "coefficient", coefficient, 0);
   return stateless((updates, { params }) =>
     mapWhere(applies, (u, p) => u.mul(ratio(coefficient, normOf(p), normOf(u))), updates, params)

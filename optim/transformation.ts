@@ -202,8 +202,10 @@ export interface DecayOptions {
  */
 export function addDecayedWeights(
   decay: number,
-  { applies }: DecayOptions = {},
+  options: DecayOptions = {},
 ): Transformation {
+  checkNames(options, { applies: true }, "make weight decay");
+  const { applies } = options;
   checkNumber("weight decay", "decay", decay, 0);
   return stateless((updates, { params }) =>
     mapWhere(applies, (u, p) => u.add(p.mul(decay)), updates, params)
