@@ -81,7 +81,8 @@ function fullest(periods: number, most: number): number {
   const waste = (each: number): number => Math.ceil(periods / each) * each / periods;
   let best = 1;
   for (let each = 2; each <= most; each++) if (waste(each) <= waste(best) + 0.1) best = each;
-  return best;
+  // A few periods that none of these divides may be taken all at once.
+  return best === 1 && periods <= 2 * most ? Math.ceil(periods) : best;
 }
 
 /** Vectors after which the longest operand that repeats does so; 1 where none does twice. */

@@ -81,7 +81,7 @@ const cases: Readonly<Record<string, { readonly graph: Graph; readonly donate?: 
     ]),
   },
   "what repeats by rows": {
-    graph: graphOf([[37, 131], [131], [37, 1]], (x, s, t) => [
+    graph: graphOf([[17, 1031], [1031], [17, 1]], (x, s, t) => [
       build.binary("add", build.binary("mul", x!, s!), t!),
     ]),
     donate: [0],
