@@ -52,6 +52,11 @@ export interface Residual {
  */
 export type Policy = (value: Residual) => boolean | Outside;
 
+function checkStore(store: unknown): void {
+  if (store === "host" || store === "disk") return;
+  throw new TypeError(`Cannot offload: store is ${describe(store)}, expected "host" or "disk"`);
+}
+
 /**
  * The policies of `jax.checkpoint`, and one by kind of operation.
  *
@@ -106,12 +111,26 @@ export const policies: {
   dotsWithNoBatchDimsSaveable: ({ kind, batched }) => kind === "contract" && !batched,
   saveOnlyTheseNames: (...names) => ({ name }) => name !== undefined && names.includes(name),
   saveAnyNamesButThese: (...names) => ({ name }) => name !== undefined && !names.includes(name),
-  saveKinds: (...kinds) => ({ kind }) => kinds.includes(kind),
+  saveKinds(...wanted) {
+    const known = new Set<unknown>(Object.values(kinds));
+    const wrong = wanted.find((kind) => !known.has(kind));
+    if (wrong === undefined) return ({ kind }) => wanted.includes(kind);
+    throw new TypeError(
+      `Cannot save kinds: one is ${describe(wrong)}, expected ${[...known].join(", ")}`,
+    );
+  },
   saveFromBothPolicies: (a, b) => (value) => a(value) || b(value),
-  saveAndOffloadOnlyTheseNames: ({ save = [], offload = [], store = "host" }) => ({ name }) =>
-    name !== undefined && (save.includes(name) || (offload.includes(name) && store)),
-  offloadDotsWithNoBatchDims: (store = "host") => ({ kind, batched }) =>
-    kind === "contract" && !batched && store,
+  saveAndOffloadOnlyTheseNames(names) {
+    checkNames(names, { save: true, offload: true, store: true }, "save and offload names");
+    const { save = [], offload = [], store = "host" } = names;
+    checkStore(store);
+    return ({ name }) =>
+      name !== undefined && (save.includes(name) || (offload.includes(name) && store));
+  },
+  offloadDotsWithNoBatchDims(store = "host") {
+    checkStore(store);
+    return ({ kind, batched }) => kind === "contract" && !batched && store;
+  },
 };
 
 /** How a function is checkpointed. */
@@ -127,7 +146,9 @@ export interface CheckpointOptions {
 /**
  * The function, holding for its way back its arguments and what the policy saves; the rest is
  * computed again, by the kernels that computed it, so that values and gradients are the same to the
- * bit. It matters where something is differentiated, in the memory that a compiled step takes.
+ * bit, whatever the policy. (Without a checkpoint the gradient has these bits, too, unless a tensor
+ * is used several times by each of several calls: then what they hand back for it is summed call by
+ * call.) It matters where something is differentiated, in the memory that a compiled step takes.
  *
  * What a kernel computes on the way to what it writes is never held; where a product that a policy
  * saves is used up inside its kernel, what follows from it there is held instead.

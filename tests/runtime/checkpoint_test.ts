@@ -192,6 +192,42 @@ Deno.test("checkpoint() works together with a budget", async () => {
   await assertSame(f(weights, x), plain(weights, x), "with a budget");
 });
 
+Deno.test("policies say what is no kind, store or option", () => {
+  const refused: [string, () => unknown][] = [
+    [
+      'Cannot save kinds: one is "matmul", expected leaf, unary',
+      () => policies.saveKinds("matmul"),
+    ],
+    [
+      'store is "moon", expected "host" or "disk"',
+      () => policies.offloadDotsWithNoBatchDims("moon" as never),
+    ],
+    [
+      'store is "moon", expected "host" or "disk"',
+      () => policies.saveAndOffloadOnlyTheseNames({ store: "moon" as never }),
+    ],
+    [
+      "there is an option to, expected save, offload, store",
+      () => policies.saveAndOffloadOnlyTheseNames({ offload: ["a"], to: "disk" } as never),
+    ],
+  ];
+  for (const [message, make] of refused) assertThrows(make, TypeError, message);
+});
+
+Deno.test("a tensor used twice by each of several calls has a gradient of the same bits by any policy", async () => {
+  const block = (x: Tensor, w: Tensor): Tensor =>
+    x.add(name(x.matmul(w), "product").sin().exp().matmul(w.transpose()));
+  const { x, weights: [w] } = await inputs();
+  const gradient = (policy: Policy): Tensor => {
+    const layer = checkpoint(block, { policy });
+    return compile(grad((w: Tensor, x: Tensor) => layer(layer(x, w), w).square().sum()))(w!, x);
+  };
+  const expected = await gradient(policies.everythingSaveable).data();
+  for (const policy of [policies.nothingSaveable, policies.saveOnlyTheseNames("product")]) {
+    assertEquals(await gradient(policy).data(), expected);
+  }
+});
+
 Deno.test("checkpoint() and name() say what is wrong with what they are given", () => {
   assertThrows(() => checkpoint(3 as never), TypeError, "Cannot checkpoint: ");
   assertThrows(
