@@ -17,7 +17,7 @@ import { defaultMaxOperations } from "../kernels/legal.ts";
 import type { Region } from "../kernels/region.ts";
 import { liftAgain } from "./again.ts";
 import { drawMemory } from "./chart.ts";
-import { Bodies, BodyPrograms, insideOf } from "./bodies.ts";
+import { Bodies, BodyPrograms } from "./bodies.ts";
 import { choose, decided, undecided } from "./choose.ts";
 import { fuse } from "./fuse.ts";
 import { type Alike, type Laid, Layout } from "./layout.ts";
@@ -30,7 +30,6 @@ import { printMemory, printRegions } from "./print.ts";
 import {
   type Dispatch,
   type Hold,
-  mergeOutside,
   nowhere,
   offerOf,
   type OutsidePlan,
@@ -207,10 +206,7 @@ function compileSimple(
       }),
       partial: (wanted) => partial(steps, wanted.map((i) => roots[i]!)),
       memory,
-      outside: mergeOutside(
-        [laid.outside, insideOf(loops), ...[...loops.values()].map(({ outside }) => outside)],
-        "at once",
-      ),
+      outside: laid.outside,
       probes: [...loops.values()].flatMap((loop) => loop.probes),
       ...(options.memory !== undefined && { budget: options.memory }),
       timeBy: (costs) =>

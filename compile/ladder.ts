@@ -91,7 +91,7 @@ function nested(
       // Each step runs once more to be recorded. How fast steps are undone is not known yet.
       time: leastAdvances(segments, snapshots) * segment + length,
     }));
-  }).filter(({ time }) => time <= mostAgain * length);
+  }).filter(({ time }) => time - length <= mostAgain * length);
   return undominated([...others, ...all]).filter(({ segment }) => segment !== undefined);
 }
 

@@ -14,8 +14,9 @@ import type { Region } from "../kernels/region.ts";
 import { writeTuned } from "../kernels/tuning.ts";
 import { wrapKernel } from "../kernels/user.ts";
 import { allocate, type Allocation } from "./allocate.ts";
+import { bytesOutside } from "./away.ts";
 import type { Loops } from "./bodies.ts";
-import { isMove, lastLoads, movePart, outsideOfMoves } from "./moves.ts";
+import { isMove, lastLoads, movePart } from "./moves.ts";
 import type { Dispatch, MemoryPlan, OutsidePlan, Slot, Target } from "./program.ts";
 import { uniformsOf } from "./program.ts";
 import type { Script } from "./script.ts";
@@ -44,7 +45,7 @@ export interface Laid {
   }[];
   readonly dispatches: readonly Dispatch[];
   readonly memory: MemoryPlan;
-  /** What values take that wait outside of the device. */
+  /** What values and states take that wait outside of the device, at the fullest moment. */
   readonly outside: OutsidePlan;
 }
 
@@ -116,7 +117,7 @@ export class Layout {
       steps,
       dispatches,
       memory: memoryOf(allocation.slots, dispatches),
-      outside: outsideOfMoves(order, last),
+      outside: bytesOutside(order, last, allocation.stays, this.given.loops),
     };
   }
 

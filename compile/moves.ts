@@ -12,7 +12,6 @@ import type { Region } from "../kernels/region.ts";
 import type { Stay } from "./allocate.ts";
 import { Asked, runErrands } from "./errands.ts";
 import { bytesOf } from "./order.ts";
-import type { OutsidePlan } from "./program.ts";
 import type { Part } from "./steps.ts";
 import { idle } from "./work.ts";
 
@@ -44,7 +43,7 @@ export function isMove(region: Region): region is MoveRegion {
 }
 
 /** What is moved. */
-function movedBy(
+export function movedBy(
   { frame, inputs, outputs }: MoveRegion,
 ): { readonly value: Node; readonly ticket: Node } {
   const [read, written] = [inputs[0]!, outputs[0]!];
@@ -78,26 +77,4 @@ export function lastLoads(steps: readonly Region[], stays: readonly Stay[]): boo
   for (const step of steps) if (isMove(step)) tickets.add(movedBy(step).ticket);
   for (const { node, from, to } of stays) if (tickets.has(node) && to > from) last[to] = true;
   return last;
-}
-
-/** Bytes outside of the device at the fullest moment of each store. */
-export function outsideOfMoves(
-  steps: readonly Region[],
-  isLast: readonly boolean[],
-): OutsidePlan {
-  const now = { host: 0, disk: 0 }, peak = { host: 0, disk: 0 }, saved = new Set<Node>();
-  steps.forEach((step, i) => {
-    if (!isMove(step)) return;
-    const { is, store } = step.frame, { value, ticket } = movedBy(step);
-    // What is saved anew takes the place of what was saved before.
-    if (is === "save" ? saved.has(ticket) : isLast[i]) {
-      now[store] -= bytesOf(value);
-      saved.delete(ticket);
-    }
-    if (is === "load") return;
-    saved.add(ticket);
-    now[store] += bytesOf(value);
-    peak[store] = Math.max(peak[store], now[store]);
-  });
-  return peak;
 }

@@ -6,7 +6,8 @@ import fc from "fast-check";
 import { modelled, rooflines } from "../../checkpoint/cost.ts";
 import { allocate } from "../../compile/allocate.ts";
 import { compileGraph } from "../../compile/compile.ts";
-import { isMove, lastLoads, movesOf, outsideOfMoves } from "../../compile/moves.ts";
+import { bytesOutside } from "../../compile/away.ts";
+import { isMove, lastLoads, movesOf } from "../../compile/moves.ts";
 import { partsOf } from "../../compile/parts.ts";
 import { chosen, effortFor, plansOf } from "../../compile/plan.ts";
 import {
@@ -92,11 +93,11 @@ Deno.test("what is outside is counted at the fullest moment, store by store", ()
   // One round after the other: the last values that are saved are not the most.
   const steps = [large.save, other.save, large.load, small.save, other.load, small.load];
   const isLast = [false, false, true, false, true, true];
-  assertEquals(outsideOfMoves(steps, isLast), { host: 4000, disk: 80 });
+  assertEquals(bytesOutside(steps, isLast), { host: 4000, disk: 80 });
   // What is still to be loaded again stays.
   const stays = isLast.with(2, false);
-  assertEquals(outsideOfMoves(steps, stays), { host: 4048, disk: 80 });
-  assertEquals(outsideOfMoves([large.save, large.save], [false, false]), { host: 4000, disk: 0 });
+  assertEquals(bytesOutside(steps, stays), { host: 4048, disk: 80 });
+  assertEquals(bytesOutside([large.save, large.save], [false, false]), { host: 4000, disk: 0 });
 });
 
 Deno.test("plans that move values away keep them apart, within what may wait outside", () => {
@@ -125,7 +126,7 @@ Deno.test("plans that move values away keep them apart, within what may wait out
         for (const { schedule } of found) {
           const steps = regionsOf(schedule), away = bytesAway(from, schedule);
           const { stays } = allocate(steps, graph.parameters, wanted, takeovers);
-          assertEquals(outsideOfMoves(steps, lastLoads(steps, stays)), away);
+          assertEquals(bytesOutside(steps, lastLoads(steps, stays)), away);
           assert(away.host <= host && away.disk <= disk, `${away.host} and ${away.disk} bytes`);
           const moves = steps.filter(isMove);
           const saves = moves.filter(({ frame }) => frame.is === "save");

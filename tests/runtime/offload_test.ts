@@ -113,6 +113,39 @@ Deno.test("what offload() keeps outside is what it said, and its schedule is pos
   }
 });
 
+Deno.test("what several loops keep outside is counted as predicted, at once or in turn", async () => {
+  const first = rg.offload({ device: 1, host: 5, disk: 2 });
+  const second = rg.offload({ device: 1, host: 4 });
+  const chain = (a: rg.Backward, b: rg.Backward) => (x: rg.Tensor): rg.Tensor => {
+    const y = rg.loop((h: rg.Tensor) => h.mul(1.01).sin(), x, { length: 14, backward: a });
+    return rg.loop((h: rg.Tensor) => h.tanh(), y.cos(), { length: 9, backward: b }).square().sum();
+  };
+  const nested = (x: rg.Tensor): rg.Tensor =>
+    rg.loop(
+      (x) => rg.loop((x) => x.mul(1.1).sin(), x, { length: 9, backward: second }).add(0.2),
+      x,
+      { length: 14, backward: first },
+    ).sum();
+  const one = rg.grad(chain(first, "store")), other = rg.grad(chain("store", second));
+  const programs: Record<string, (x: rg.Tensor) => rg.Tensor> = {
+    "one within the other": rg.grad(chain(first, second)),
+    "one after the other": (x) => other(one(x)),
+    "side by side": (x) => one(x).add(other(x.sin())),
+    "one loop, twice": (x) => one(x).add(rg.vmap(one)(rg.stack([x, x.mul(2)])).sum(0)),
+    "to the second order": (x) => rg.hvp(chain(first, second), x, x.cos()),
+    "in a body": rg.grad(nested),
+  };
+  const x = rg.random.normal(rg.random.key(6), [37]);
+  for (const [name, f] of Object.entries(programs)) {
+    const run = rg.compile(f);
+    await run(x).data();
+    const rows = [...run.explain().matchAll(/^(host|disk) +(\d+) +(\S+)$/gm)];
+    assert(rows.length > 0, name);
+    for (const [row, , predicted, counted] of rows) assertEquals(predicted, counted, name + row);
+    run.dispose();
+  }
+});
+
 Deno.test("offload() takes less of the device than keeping as many states there", async () => {
   const big = await rg.realize(rg.random.normal(rg.random.key(5), [256, 256]).mul(0.05));
   const peakOf = async (backward: rg.Backward): Promise<{ device: number; host: number }> => {
