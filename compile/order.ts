@@ -47,7 +47,7 @@ export function overwritable(region: Region, output: Node): readonly Node[] {
 
 /** True if values of the frame have places in it. */
 function elementByElement({ is }: Frame): boolean {
-  return is === "map" || is === "rows" || is === "dot";
+  return is === "map" || is === "rows" || is === "dot" || is === "scatter";
 }
 
 function findOverwritable({ frame, outputs, inputs }: Region, output: Node): readonly Node[] {

@@ -7,7 +7,8 @@
  *   one value a row or one value an element (softmax and layer norm are one such region).
  * - `dot`: a batched product [b,m,n] over k, with what follows it element by element; or a few of
  *   them side by side.
- * - `scatter`: rows of updates summed into rows of the result by index.
+ * - `scatter`: rows of updates summed into rows of the result by index, with what follows it element
+ *   by element.
  * - `kernel`: a shader that a user wrote, over values as they lie in memory.
  *
  * Inside a region a value may be used only at its own place; anything read elsewhere has to come
@@ -77,6 +78,7 @@ export function joinFrames(a: Frame, b: Frame): Frame | undefined {
       case "rows":
         return b.size === a.rows * a.cols || b.size === a.rows ? a : undefined;
       case "dot":
+      case "scatter":
         return b.size === sizeOf(a.shape) ? a : undefined;
       default:
         return undefined;

@@ -7,6 +7,9 @@
  * Whose updates are whose is found by looking through all indices; or, where those were sorted
  * (compile/scatter.ts), known from where a row's begin in their order.
  *
+ * What follows a sum element by element is done while it is at hand: so what is scattered is added to
+ * a running sum where that lies, and a table needs no memory for a gradient of its own.
+ *
  * @module
  */
 import { dtypes } from "../graph/dtype.ts";
@@ -14,7 +17,8 @@ import { is, type Node } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { lane } from "./emit.ts";
 import { add, div, type Index, mod, offset, scale, unflatten, variable } from "./index.ts";
-import { type Body, groupNumber, type Job, type Way } from "./shader.ts";
+import { footprint, placesOf, type Region } from "./region.ts";
+import { type Body, elementFlops, groupNumber, type Job, type Way } from "./shader.ts";
 import { typeName } from "./wgsl.ts";
 
 /** Updates that are summed up before the sum is put aside; and indices looked through, at most. */
@@ -47,25 +51,28 @@ interface Own {
 
 /** Writes the body of a scatter region. */
 function writeScatter(job: Job): Body {
-  const { region, emitter, outputs, adapter } = job;
-  const [node] = region.outputs;
-  if (node === undefined || !is(node, "scatterAdd")) {
-    throw new Error(`Cannot write a scatter: the output is ${node?.op}`);
-  }
+  const { region, frame, emitter, outputs, adapter } = job;
+  const node = scatterOf(region);
   const width = sizeOf(node.shape.slice(1)), step = width % 4 === 0 ? 4 : 1;
   const across = width / step, units = node.shape[0]! * across;
   const unit = variable("v", units), row = div(unit, across), part = mod(unit, across);
   const column = step === 4 ? add(scale(part, 4), lane) : part;
   const dtype = node.dtype === "f16" ? "f32" : node.dtype, type = typeName(dtype, step);
   emitter.open("v");
+  emitter.declare("total");
   emitter.line(`var total = ${type}(0);`);
   const own: Own = { job, node, row, column, step, type };
   if (node.attributes.sorted) addSorted(own);
   else addFound(own);
   const result = dtype === node.dtype ? "total" : `${typeName(node.dtype, step)}(total)`;
-  const address = add(scale(row, width), column);
-  emitter.line(
-    emitter.store(outputs[0]!, { text: result, dtype: node.dtype, width: step }, address),
+  emitter.computed.set(node, { text: result, dtype: node.dtype, width: step });
+  const position = add(scale(row, width), column), places = placesOf(frame, { position });
+  emitter.storeAll(
+    region.outputs.map((output, o) => ({
+      buffer: outputs[o]!,
+      value: () => emitter.value(output, places.full(output.shape)),
+    })),
+    position,
   );
   const lines = emitter.close();
   const hoisted = emitter.close();
@@ -80,8 +87,15 @@ function writeScatter(job: Job): Body {
       ...hoisted,
       ...lines,
     ],
-    flops: dtypes[node.dtype].float ? sizeOf(node.inputs[0]!.shape) : 0,
+    flops: (dtypes[node.dtype].float ? sizeOf(node.inputs[0]!.shape) : 0) + elementFlops(region),
   };
+}
+
+/** The scatter of a region; what else it has follows element by element. */
+function scatterOf({ frame, outputs, inputs }: Region): Node<"scatterAdd"> {
+  const found = footprint(frame, outputs, (x) => inputs.includes(x), 1 << 20);
+  for (const node of found?.body.keys() ?? []) if (is(node, "scatterAdd")) return node;
+  throw new Error("Cannot write a scatter: there is none");
 }
 
 /** Text of an element of an operand, at leading places and the invocation's column. */
