@@ -13,6 +13,7 @@ import { outputsByProduct } from "../kernels/legal.ts";
 import {
   type Footprint,
   footprint,
+  footprintOf,
   type Frame,
   placeIn,
   placesOf,
@@ -50,11 +51,9 @@ function elementByElement({ is }: Frame): boolean {
   return is === "map" || is === "rows" || is === "dot" || is === "scatter";
 }
 
-function findOverwritable({ frame, outputs, inputs }: Region, output: Node): readonly Node[] {
-  if (!elementByElement(frame)) return [];
-  const given = new Set(inputs);
-  const found = footprint(frame, outputs, (n) => given.has(n), 1 << 20);
-  return found === undefined ? [] : readInPlace(frame, outputs, found, output);
+function findOverwritable(region: Region, output: Node): readonly Node[] {
+  const { frame, outputs } = region;
+  return elementByElement(frame) ? readInPlace(frame, outputs, footprintOf(region), output) : [];
 }
 
 /** What a region's footprint reads element by element exactly where it writes `output`. */

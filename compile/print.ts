@@ -7,7 +7,7 @@
 import type { Node } from "../graph/node.ts";
 import { isElementwise, kinds } from "../graph/primitive.ts";
 import { showShape } from "../graph/shape.ts";
-import { footprint, type Region } from "../kernels/region.ts";
+import { footprintOf, type Region } from "../kernels/region.ts";
 import type { Allocation } from "./allocate.ts";
 import type { PreparedLoop } from "./loop.ts";
 import { bytesOf } from "./order.ts";
@@ -48,7 +48,6 @@ export function printRegions(
 ): string {
   const show = (node: Node): string => `${nameOf(node)} ${node.dtype}${showShape(node.shape)}`;
   return regions.map((region, i) => {
-    const inputs = new Set(region.inputs);
     const { frame } = region;
     const title = `region ${i}: ${layout(region)}${again[i] ? ", again" : ""}`;
     if (frame.is === "loop") {
@@ -62,8 +61,7 @@ export function printRegions(
     }
     if (frame.is === "save") return `${title} of ${region.inputs.map(show).join(", ")}`;
     if (frame.is === "load") return `${title} of ${region.outputs.map(show).join(", ")}`;
-    const found = footprint(region.frame, region.outputs, (n) => inputs.has(n), 1 << 20);
-    const body = [...found?.body.keys() ?? []].sort((a, b) => a.id - b.id)
+    const body = [...footprintOf(region).body.keys()].sort((a, b) => a.id - b.id)
       .filter((n) => isElementwise(n.op) || (kinds[n.op] !== "movement" && n.op !== "fill"))
       .map((n) => n.op);
     return [

@@ -4,10 +4,9 @@
  *
  * @module
  */
-import type { Node } from "../graph/node.ts";
 import { lane } from "./emit.ts";
 import { add, constant, div, flatten, type Index, mod, offset, scale, variable } from "./index.ts";
-import { footprint, placesOf } from "./region.ts";
+import { footprintOf, placesOf } from "./region.ts";
 import {
   type Body,
   elementFlops,
@@ -86,11 +85,9 @@ function fullest(periods: number, most: number): number {
 }
 
 /** Vectors after which the longest operand that repeats does so; 1 where none does twice. */
-function periodOf({ region, frame }: Job, vectors: number): number {
-  const isInput = (n: Node): boolean => region.inputs.includes(n);
-  const reads = footprint(frame, region.outputs, isInput, 1 << 20)?.reads ?? new Map();
+function periodOf({ region }: Job, vectors: number): number {
   let longest = 1;
-  for (const [{ shape }, places] of reads) {
+  for (const [{ shape }, places] of footprintOf(region).reads) {
     for (const place of places.values()) {
       const period = periodIn(flatten(place, shape));
       if (period > longest && 2 * period <= vectors) longest = period;

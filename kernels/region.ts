@@ -196,6 +196,20 @@ export function footprint(
   return { reads, body };
 }
 
+const footprints = new WeakMap<Region, Footprint>();
+
+/** The footprint of a whole region, found once, since many ask for it; empty where it has none. */
+export function footprintOf(region: Region): Footprint {
+  let found = footprints.get(region);
+  if (found === undefined) {
+    const { frame, outputs } = region, given = new Set(region.inputs);
+    found = footprint(frame, outputs, (node) => given.has(node), 1 << 20) ??
+      { reads: new Map(), body: new Map() };
+    footprints.set(region, found);
+  }
+  return found;
+}
+
 /** Reductions among values by phase: a reduction comes after those that its operand rests on. */
 export function phasesAmong(values: Iterable<Node>): Node[][] {
   const level = new Map<Node, number>();

@@ -11,7 +11,7 @@ import { isElementwise, kinds } from "../graph/primitive.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { type Buffer, Emitter } from "./emit.ts";
 import type { Access, Kernel } from "./kernel.ts";
-import { footprint, type Frame, type Region } from "./region.ts";
+import { footprintOf, type Frame, type Region } from "./region.ts";
 import type { Tuning } from "./tuning.ts";
 import { helpers, storedName } from "./wgsl.ts";
 
@@ -247,9 +247,8 @@ export function groupNumber(count: number, adapter: Adapter): string {
 
 /** `rows softmax-like: exp sub sum 4096×1024` in short: name, operations, shape. */
 function labelOf(region: Region, name: string): string {
-  const found = footprint(region.frame, region.outputs, (n) => region.inputs.includes(n), 1 << 20);
   const names = new Set<string>();
-  for (const node of found?.body.keys() ?? []) {
+  for (const node of footprintOf(region).body.keys()) {
     if (isElementwise(node.op) || node.inputs.length > 1 || kinds[node.op] === "reduce") {
       names.add(node.op);
     }
@@ -266,12 +265,10 @@ function labelOf(region: Region, name: string): string {
 
 /** Inputs of which a region reads only the rows it finds, with the number of elements it reads. */
 function gatheredElements(region: Region): Map<Node, number> {
-  const isInput = (n: Node): boolean => region.inputs.includes(n);
-  const found = footprint(region.frame, region.outputs, isInput, 1 << 20);
   const elements = new Map<Node, number>();
-  for (const node of found?.body.keys() ?? []) {
+  for (const node of footprintOf(region).body.keys()) {
     const [x] = node.inputs;
-    if (node.op !== "gather" || !isInput(x!)) continue;
+    if (node.op !== "gather" || !region.inputs.includes(x!)) continue;
     elements.set(x!, Math.min(sizeOf(x!.shape), (elements.get(x!) ?? 0) + sizeOf(node.shape)));
   }
   return elements;
@@ -279,19 +276,17 @@ function gatheredElements(region: Region): Map<Node, number> {
 
 /** Element-wise operations in the text of a region. */
 export function operationsOf(region: Region): number {
-  const isInput = (n: Node): boolean => region.inputs.includes(n);
-  const found = footprint(region.frame, region.outputs, isInput, 1 << 20);
   let count = 0;
-  for (const [node, places] of found?.body ?? []) if (isElementwise(node.op)) count += places.size;
+  for (const [node, places] of footprintOf(region).body) {
+    if (isElementwise(node.op)) count += places.size;
+  }
   return count;
 }
 
 /** Floating-point operations of the element-wise part of a region, each place counted once. */
 export function elementFlops(region: Region): number {
   let flops = 0;
-  const isInput = (n: Node): boolean => region.inputs.includes(n);
-  const found = footprint(region.frame, region.outputs, isInput, 1 << 20);
-  for (const node of found?.body.keys() ?? []) {
+  for (const node of footprintOf(region).body.keys()) {
     if (isElementwise(node.op) && dtypes[node.dtype].float) flops += sizeOf(node.shape);
     if (node.op === "sum") flops += sizeOf(node.inputs[0]!.shape);
   }

@@ -8,7 +8,7 @@ import type { Node } from "../../graph/node.ts";
 import { kinds } from "../../graph/primitive.ts";
 import { sizeOf } from "../../graph/shape.ts";
 import { flatten, type Index } from "../index.ts";
-import { footprint, frameSize, phasesAmong, placeIn, type Places } from "../region.ts";
+import { footprintOf, frameSize, phasesAmong, placeIn, type Places } from "../region.ts";
 import type { Job } from "../shader.ts";
 
 /** Partial sums of a row. */
@@ -19,9 +19,7 @@ export type RowsFrame = Extract<Job["frame"], { is: "rows" }>;
 
 /** Reductions of a region by phase: a reduction comes after those that its operand rests on. */
 export function phasesOf(job: Job): Node[][] {
-  const { region, frame } = job;
-  const isInput = (n: Node): boolean => region.inputs.includes(n);
-  return phasesAmong(footprint(frame, region.outputs, isInput, 1 << 20)!.body.keys());
+  return phasesAmong(footprintOf(job.region).body.keys());
 }
 
 /** The frame, which must be one of rows. */
