@@ -10,10 +10,13 @@
  * @module
  */
 import type { Node } from "../graph/node.ts";
+import { sizeOf } from "../graph/shape.ts";
+import { modelOf } from "../kernels/alike.ts";
 import type { Region } from "../kernels/region.ts";
 import { bytesOf, overwritable } from "./order.ts";
 import type { Scratch } from "./loop.ts";
 import type { Slot } from "./program.ts";
+import { fewItems } from "./store.ts";
 
 /** A value's stay in a slot. Steps count runs of regions from 0. */
 export interface Stay {
@@ -151,11 +154,21 @@ function livesOf(
 ): Life[] {
   const lives: Life[] = [];
   const gone = new Set<Node>();
+  /**
+   * Outputs, by place, that a region or one alike has written to a place of their own. Small ones then
+   * have one in all of them: the memory is worth less than a driver's time for a second text.
+   */
+  const apart = new Map<Region, Set<number>>();
+  const apartIn = (step: Region): Set<number> => {
+    const model = modelOf(step), places = apart.get(model) ?? new Set();
+    apart.set(model, places);
+    return places;
+  };
   steps.forEach((step, i) => {
     const lost = step.inputs.find((x) => gone.has(x));
     if (lost !== undefined) throw new Error("Cannot allocate: an argument is read after its end");
-    const overwritten = new Set<Node>();
-    for (const span of written[i]!) {
+    const overwritten = new Set<Node>(), own = apartIn(step);
+    for (const [place, span] of written[i]!.entries()) {
       const output = span.node, argument = takeovers.get(output);
       if (argument !== undefined) {
         span.taken = slotOf.get(argument)!;
@@ -163,7 +176,8 @@ function livesOf(
         gone.add(argument);
         continue;
       }
-      const source = span.result ? undefined : overwritable(step, output).find((x) => {
+      const staysApart = span.result || (own.has(place) && sizeOf(output.shape) <= fewItems);
+      const source = staysApart ? undefined : overwritable(step, output).find((x) => {
         const from = read[i]![step.inputs.indexOf(x)];
         return from?.life !== undefined && from.to === i && !overwritten.has(x);
       });
@@ -175,6 +189,7 @@ function livesOf(
         span.life = life;
         continue;
       }
+      own.add(place);
       const { from, to, result } = span;
       span.life = { bytes: bytesOf(output), start: from, end: to, result, slot: -1 };
       lives.push(span.life);

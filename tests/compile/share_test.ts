@@ -7,9 +7,10 @@ import { compileGraph } from "../../compile/compile.ts";
 import type { Dispatch } from "../../compile/program.ts";
 import { shareKernels } from "../../compile/share.ts";
 import type { Kernel } from "../../kernels/kernel.ts";
+import { parameter } from "../../graph/build.ts";
 import { zeros } from "../../graph/create.ts";
 import { scan } from "../../graph/scan.ts";
-import type { Tensor } from "../../graph/tensor.ts";
+import { Tensor } from "../../graph/tensor.ts";
 import { target } from "./target.ts";
 
 const kernel = (n: number, m: number): Kernel => ({
@@ -56,4 +57,19 @@ Deno.test("bodies of loops that share texts do so once, whatever is around them"
   for (const { kernel } of compileGraph(graph, { verify: true }, target).dispatches) {
     assert((kernel.wgsl.match(/let size0 =/g)?.length ?? 0) <= 1, kernel.wgsl);
   }
+});
+
+Deno.test("equal regions of small values have one text, those of large ones work in place", () => {
+  const kernels = (n: number) => {
+    const x = parameter(0, { shape: [n], dtype: "f32" });
+    let h = new Tensor(x);
+    for (let i = 0; i < 500; i++) h = h.mul(1.01).tanh();
+    const graph = { name: "test", parameters: [x], results: [h.node] };
+    const { dispatches, memory } = compileGraph(graph, { verify: true }, target);
+    const texts = new Set(dispatches.map(({ kernel }) => kernel.wgsl));
+    return { dispatches: dispatches.length, texts: texts.size, workspace: memory.workspace };
+  };
+  // The first reads the argument, which is not given up, and the last is shorter.
+  assertEquals(kernels(256), { dispatches: 4, texts: 2, workspace: 1024 });
+  assertEquals(kernels(8192), { dispatches: 4, texts: 3, workspace: 32768 });
 });
