@@ -50,9 +50,9 @@ function keysOf(operand: Node, descending: boolean): Node {
 }
 
 /** Rows up to this are sorted by rank alone. */
-const SHORT = 512;
+const SHORT = 128;
 /** Blocks of longer ones. */
-const BLOCK = 128;
+const BLOCK = 32;
 
 /** The order of each row of keys [rows, n] by rank: element i comes after all that are before it. */
 function orderByRank(keys: Node): Node {
