@@ -18,7 +18,14 @@
  * @module
  */
 import { type BlockShape, bytesOfBlock, invocationsOf, writeBlocks } from "./dot/blocks.ts";
-import { contiguousAlong, type Part, partsOf, type Product, sideBySide } from "./dot/product.ts";
+import {
+  contiguousAlong,
+  neighboursAlong,
+  type Part,
+  partsOf,
+  type Product,
+  sideBySide,
+} from "./dot/product.ts";
 import { type TileShape, writeTile } from "./dot/tile.ts";
 import { elementFlops, type Job, type Way } from "./shader.ts";
 
@@ -66,7 +73,11 @@ function usualShape(job: Job, product: Product): TileShape | BlockShape {
     return busy ?? blocks.at(-1)!;
   }
   if (m <= 8 && contiguousAlong(right, 2)) return wideTile(job, product);
-  if (m === 1) return { shuffle: false, rows: 1, cols: 4, lanes: 8 };
+  if (m === 1) {
+    // Rows of odd lengths are read one by one, but in stretches all the same.
+    const cols = n >= 512 && neighboursAlong(right, 2) ? 16 : 4;
+    return { shuffle: false, rows: 1, cols, lanes: 8 };
+  }
   if (adapter.shuffle) {
     // A right operand beyond the caches is read once for every so many rows: then the more the
     // better, though the driver takes half as long again to compile it.

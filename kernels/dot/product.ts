@@ -86,22 +86,35 @@ export function sideBySide(
   };
 }
 
-/** Along which of two axes the operand is contiguous: decides how it is loaded in vectors. */
-export function contiguousAlong(operand: Node, axis: 1 | 2): boolean {
-  let index: readonly Index[] = operand.shape.map((size, i) =>
-    i === axis && size % 4 === 0
-      ? add(scale(variable(`x${i}`, size / 4), 4), lane)
-      : variable(`x${i}`, size)
-  );
-  let base = operand;
+/** Where an operand's elements are in memory, with axes named x0, x1, x2. */
+function addressOf(operand: Node, places: readonly Index[]): Index {
+  let index = places, base = operand;
   // What padding clamps is no multiple of anything, and what it leaves alone stays as it is.
   while (kinds[base.op] === "movement" && base.op !== "concatenate") {
     index = operandIndices(base, index)[0]!;
     base = base.inputs[0]!;
   }
-  const address = flatten(index, base.shape);
+  return flatten(index, base.shape);
+}
+
+/** Along which of two axes the operand is contiguous: decides how it is loaded in vectors. */
+export function contiguousAlong(operand: Node, axis: 1 | 2): boolean {
+  const address = addressOf(
+    operand,
+    operand.shape.map((size, i) =>
+      i === axis && size % 4 === 0
+        ? add(scale(variable(`x${i}`, size / 4), 4), lane)
+        : variable(`x${i}`, size)
+    ),
+  );
   return factorOf(address, "lane") === 1 &&
     isMultiple(substitute(address, new Map([["lane", constant(0)]])), 4);
+}
+
+/** Whether neighbours along an axis are neighbours in memory, wherever rows begin. */
+export function neighboursAlong(operand: Node, axis: 1 | 2): boolean {
+  const places = operand.shape.map((size, i) => variable(`x${i}`, size));
+  return factorOf(addressOf(operand, places), `x${axis}`) === 1;
 }
 
 /** Text of an f32 vector or number, whatever the operand's dtype and width. */

@@ -276,6 +276,7 @@ const products: readonly Operands[] = [
   { b: 1, m: 2, k: 1500, n: 8, right: true },
   { b: 1, m: 2, k: 1568, n: 3 },
   { b: 1, m: 1, k: 9, n: 516 },
+  { b: 1, m: 1, k: 9, n: 519 },
   { b: 2, m: 3, k: 10, n: 260, left: true },
   { b: 1, m: 7, k: 11, n: 132 },
 ];
