@@ -10,6 +10,7 @@ import type { Attributes, Primitive } from "./primitive.ts";
 import { insideTransform } from "./scope.ts";
 import type { Shape } from "./shape.ts";
 import { currentSource, type Source } from "./source.ts";
+import type { Storage } from "./storage.ts";
 
 /** Shape and dtype of a value, without the value. */
 export interface Aval {
@@ -156,6 +157,34 @@ function newNode<P extends Primitive>(
     ...(results && { results }),
     ...(source !== undefined && { source }),
   } as Node<P>;
+}
+
+/** Nodes that are yet to be differentiated, and so have to stay expressions. */
+const whole = new WeakSet<Node>();
+
+/** Says that nodes are to be differentiated later. */
+export function keepWhole(nodes: Iterable<Node>): void {
+  for (const node of nodes) whole.add(node);
+}
+
+/** Whether a node may be replaced by its value: not if it is to be differentiated later. */
+export function mayBecomeLeaf(node: Node): boolean {
+  return node.results === undefined && !whole.has(node);
+}
+
+/**
+ * Makes a node whose value is known a leaf over it, in place: whoever computes with it reads the
+ * value from now on, and what it was computed from can die.
+ */
+export function becomeLeaf(node: Node, storage: Storage): void {
+  const data: Pick<Node<"leaf">, "op" | "inputs" | "attributes"> = {
+    op: "leaf",
+    inputs: [],
+    attributes: { storage },
+  };
+  Object.assign(node, data);
+  storage.leaf = node;
+  storage.used = true;
 }
 
 /** Graphs by their parts, as nodes are. */

@@ -6,10 +6,20 @@
  * @module
  */
 import { compileGraph } from "../compile/compile.ts";
-import type { TypedArray } from "../graph/dtype.ts";
+import { storageBytes, type TypedArray } from "../graph/dtype.ts";
 import type { Executor } from "../graph/executor.ts";
 import type { Check } from "../graph/check.ts";
-import { attributeKey, forgetNodes, type Graph, is, type Node } from "../graph/node.ts";
+import {
+  attributeKey,
+  becomeLeaf,
+  forgetNodes,
+  type Graph,
+  is,
+  mayBecomeLeaf,
+  type Node,
+} from "../graph/node.ts";
+import { insideTransform } from "../graph/scope.ts";
+import { sizeOf } from "../graph/shape.ts";
 import type { Storage } from "../graph/storage.ts";
 import { topological } from "../graph/walk.ts";
 import type { Context } from "./context.ts";
@@ -21,10 +31,15 @@ import { load } from "./probes.ts";
 /** Programs kept for expressions that come again. */
 const programsKept = 256;
 
+/** Operations that an evaluation may repeat, about, and the bytes it may keep to end that. */
+const mostRepeated = 256, mostKept = 256 * 2 ** 20;
+
 /** The executor of one device. */
 export class DeviceExecutor implements Executor {
   readonly #programs = new Map<string, LoadedProgram>();
   #hits = 0;
+  /** The latest node that was computed. */
+  #latest = 0;
 
   /** An executor that has compiled nothing yet. */
   constructor(private readonly context: Context) {}
@@ -42,7 +57,8 @@ export class DeviceExecutor implements Executor {
     ];
     const values = new Map<Node, Storage>();
     if (wanted.length > 0) {
-      const { key: structure, leaves } = structureOf(wanted);
+      const kept = this.#repeated(wanted), computed = [...wanted, ...kept];
+      const { key: structure, leaves } = structureOf(computed);
       const key = `${this.context.lessons} ${structure}`;
       let known = this.#programs.get(key);
       if (known?.isOutdated) {
@@ -50,14 +66,46 @@ export class DeviceExecutor implements Executor {
         known = undefined;
       }
       if (known !== undefined) this.#hits++;
-      const loaded = known ?? this.#compile(wanted);
+      const loaded = known ?? this.#compile(computed);
       this.#keep(key, loaded);
       const results = loaded.run(leaves.map((leaf) => leaf.attributes.storage));
       forgetNodes();
       wanted.forEach((node, i) => values.set(node, results[i]!));
+      kept.forEach((node, i) => becomeLeaf(node, results[wanted.length + i]!));
       checks.done(checks.nodes.map((node) => values.get(node)!));
     }
     return nodes.map((node) => is(node, "leaf") ? node.attributes.storage : values.get(node)!);
+  }
+
+  /**
+   * What is to be kept of an expression that would repeat much of what was computed for others: the
+   * values among that which the rest is computed from. A loop that reads its losses and never its
+   * parameters would go back to its first step in every one, and hold on to the data of all.
+   */
+  #repeated(wanted: readonly Node[]): Node[] {
+    const latest = this.#latest;
+    for (const { id } of wanted) this.#latest = Math.max(this.#latest, id);
+    const isOld = ({ id, inputs }: Node): boolean => id <= latest && inputs.length > 0;
+    const order = topological(wanted);
+    // A function's body may refer to what is around it; and what a transform is at work on has
+    // derivatives.
+    const isFree = !insideTransform() && !order.some((node) => is(node, "call"));
+    if (!isFree || order.filter(isOld).length < mostRepeated) return [];
+    const kept = new Set<Node>();
+    const reached = new Set(order.filter((node) => !isOld(node)).flatMap(({ inputs }) => inputs));
+    for (const node of reached) {
+      if (!isOld(node)) continue;
+      // Views are computed again: what they show is smaller, or as large.
+      const isView = node.op === "broadcast" || node.op === "reshape";
+      if (!isView && mayBecomeLeaf(node)) kept.add(node);
+      else for (const input of node.inputs) reached.add(input);
+    }
+    for (const node of wanted) kept.delete(node);
+    const bytes = [...kept].reduce(
+      (sum, { dtype, shape }) => sum + storageBytes(dtype, sizeOf(shape)),
+      0,
+    );
+    return bytes <= mostKept ? [...kept] : [];
   }
 
   #compile(nodes: readonly Node[]): LoadedProgram {

@@ -55,7 +55,7 @@ export interface Signature {
 /** A function as it is traced: of any arguments. */
 export type Traced = (...args: unknown[]) => unknown;
 /** A signature before it is compiled. */
-type Recorded = Omit<Signature, "loaded" | "unshared" | "again">;
+type Recorded = Omit<Signature, "loaded" | "unshared" | "again" | "closed">;
 
 /** What an argument is made of; a number is a scalar that may change from call to call. */
 export type Leaf = Tensor | number;
@@ -133,7 +133,6 @@ function trace(
     context,
     lessons: context.lessons,
     graph,
-    closed: closedLeaves(graph).map((node) => node.attributes.storage),
     given: structure,
     avals: leaves.map((x) => typeof x === "number" ? undefined : avalOf(x)),
     structure: shape,
@@ -161,7 +160,8 @@ function compiled(what: Recorded, options: CompileOptions): Signature {
     if (role?.is === "argument") unshared.add(role.index);
   }
   const loaded = load(context, program);
-  return { ...what, loaded, unshared, again: () => compiled(what, options) };
+  const closed = closedLeaves(graph).map((node) => node.attributes.storage);
+  return { ...what, closed, loaded, unshared, again: () => compiled(what, options) };
 }
 
 function avalOf(x: Leaf): Aval {

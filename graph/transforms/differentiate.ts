@@ -9,9 +9,11 @@ import { apply, fill, mark } from "../build.ts";
 import { checkNames, describe } from "../describe.ts";
 import { isFloat } from "../dtype.ts";
 import { pushforward } from "../jvp.ts";
+import { keepWhole } from "../node.ts";
 import { showShape } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { pullback } from "../vjp.ts";
+import { dependents, topological } from "../walk.ts";
 import {
   checkFloats,
   checkLike,
@@ -266,6 +268,8 @@ export function vjp<const A extends readonly unknown[], R>(
   const { args, parts, marks } = markArguments(action, f, primals, positions);
   const value = run(action, f, args);
   const results = resultsOf(action, f, value);
+  // Between now and the call values may have been computed.
+  keepWhole(dependents(topological(results.nodes), new Set(marks)));
   const pull = (cotangent: R): A => {
     const given = partsOf(cotangent, "the cotangent");
     checkLike(`pull back through ${nameOf(f)}`, "the cotangent", given, results);

@@ -1,7 +1,12 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { executor } from "../../graph/executor.ts";
 import { tensor, zeros } from "../../graph/create.ts";
-import { TensorBase } from "../../graph/tensor.ts";
+import { foldIn, key, uniform } from "../../graph/random.ts";
+import { realize } from "../../graph/realize.ts";
+import { Tensor, TensorBase } from "../../graph/tensor.ts";
+import { grad, valueAndGrad, vjp } from "../../graph/transforms.ts";
+import { topological } from "../../graph/walk.ts";
+import { compile } from "../../runtime/compile.ts";
 import type { DeviceExecutor } from "../../runtime/executor.ts";
 import { init, memory, resetPeak } from "../../runtime/init.ts";
 
@@ -44,4 +49,68 @@ Deno.test("realize() works without any data, and on nothing at all", async () =>
   assertEquals(await zeros([2, 2]).add(1).array(), [[1, 1], [1, 1]]);
   assertEquals(await zeros([0, 3]).add(1).array(), []);
   assertEquals(await tensor([1, 2]).slice([1, 1]).sum().item(), 0);
+});
+
+/** Descent that reads every loss and never the parameters, with other data in every step. */
+async function descend(steps: number, watch: (step: number) => void = () => {}) {
+  const batch = (i: number) => uniform(foldIn(key(1), i), [64, 16]);
+  const loss = (w: Tensor, x: Tensor) => x.matmul(w).sub(x.sum(1)).square().mean();
+  let w: Tensor = zeros([16]);
+  const losses: number[] = [];
+  for (let i = 0; i < steps; i++) {
+    const [value, gradient] = valueAndGrad(loss)(w, await realize(batch(i)));
+    w = w.sub(gradient.mul(0.1));
+    losses.push(await value.item());
+    watch(i);
+  }
+  return { losses, w };
+}
+
+Deno.test("a loop that never reads its parameters neither slows down nor grows", async () => {
+  const programs: number[] = [];
+  const { losses, w } = await descend(80, () => {
+    programs.push(statistics().programs);
+  });
+  // What comes again and again is compiled in the first rounds.
+  assertEquals(programs[79], programs[40]);
+  assert(topological([w.node]).length < 600, `${topological([w.node]).length} nodes`);
+  const first = await descend(3);
+  assertEquals(losses.slice(0, 3), first.losses);
+  assert(losses[79]! < 1e-3 * losses[0]!, `${losses[79]}`);
+  for (const value of await w.data()) assertAlmostEquals(value, 1, 0.1);
+});
+
+Deno.test("values that are kept for others outlive one of their owners, and have derivatives", async () => {
+  const chain = (x: Tensor, n: number): Tensor => {
+    for (let i = 0; i < n; i++) x = x.mul(0.5).add(0.5);
+    return x;
+  };
+  const x = tensor([3, 5]), y = chain(x, 200);
+  await y.sum().item(); // An evaluation: all before it is old.
+  const twins = [y.mul(1), y.add(0)].map((y) => new Tensor(y.node));
+  const other = new Tensor(y.node);
+  assertEquals(y.node.op, "add");
+  const z = y.square();
+  assertEquals(await z.array(), [1, 1]);
+  assertEquals(y.node.op, "leaf"); // It was computed for z.
+  other.dispose();
+  const step = compile((x: Tensor) => x.mul(2), { donate: [0] });
+  assertEquals(await step(new Tensor(y.node)).array(), [2, 2]);
+  assertEquals(await y.array(), [1, 1]);
+  for (const twin of twins) assertEquals(await twin.array(), [1, 1]);
+  assertEquals(await grad((y: Tensor) => y.square().mul(z).sum())(y).array(), [2, 2]);
+  // What is differentiated later stays whole, and so does what a transform is at work on.
+  const slow = (x: Tensor): Tensor => {
+    for (let i = 0; i < 300; i++) x = x.mul(0.99).add(0.01);
+    return x.square();
+  };
+  const [far, pull] = vjp(slow, tensor([1, 2]));
+  await far.sum().item();
+  await far.mul(2).sum().item();
+  const [back] = pull(tensor([1, 1]));
+  const expected = [1, 1 + 0.99 ** 300].map((y) => 2 * y * 0.99 ** 300);
+  const slopes = [back, grad((x: Tensor) => slow(x).sum())(tensor([1, 2]))];
+  for (const slope of slopes) {
+    (await slope.data()).forEach((g, i) => assertAlmostEquals(g, expected[i]!, 1e-4));
+  }
 });
