@@ -100,6 +100,11 @@ const command: Command<typeof options> = {
     }
 
     const { model, params } = await importModel(path, 2, seed);
+    if (freeze >= params.length) {
+      throw new RangeError(
+        `Cannot freeze ${freeze} layers: ${model.name} has ${params.length}, expected fewer`,
+      );
+    }
     console.log(
       `\n${path}: ${model.name} with a new head; the first ${freeze} of its layers frozen`,
     );

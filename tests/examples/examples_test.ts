@@ -100,6 +100,13 @@ Deno.test({
       const { code, said, errors } = await run("example:finetune", ...size);
       assertEquals([code, errors], [0, ""]);
       assert(/fine-tuned +\d+\.\d % .*\nfrom nothing +\d+\.\d %\n$/.test(said), said);
+      const whole = ["--model", `${out}/digits.safetensors`, "--freeze", "4", "--out", out];
+      const refused = await run("example:finetune", ...whole);
+      assertEquals(refused.code, 1);
+      assertEquals(
+        refused.errors,
+        "Cannot freeze 4 layers: mlp([784, 128, 64, 2]) has 3, expected fewer\n",
+      );
     }),
 });
 
