@@ -72,6 +72,13 @@ export interface PoolOptions {
    */
   readonly padding?: Padding;
   /**
+   * Also a last window that reaches beyond the end of input and padding, as PyTorch's `ceil_mode`.
+   * What it lacks never wins, and means never count it.
+   *
+   * @default {false}
+   */
+  readonly ceil?: boolean;
+  /**
    * From one element of a window to the next.
    *
    * @default {1}
@@ -261,11 +268,16 @@ export function maxPool(
   size: PerAxis,
   options: PoolOptions = {},
 ): Tensor {
-  checkNames(options, { stride: true, padding: true, dilation: true, channels: true }, "maxPool");
-  const { stride, padding = "valid", dilation = 1, channels = "last" } = options;
-  return new Tensor(
-    pooling.maxPool(nodeOf(input), size, { stride, padding, dilation, channels }),
-  );
+  checkNames(options, {
+    stride: true,
+    padding: true,
+    dilation: true,
+    ceil: true,
+    channels: true,
+  }, "maxPool");
+  const { stride, padding = "valid", dilation = 1, ceil = false, channels = "last" } = options;
+  const geometry = { stride, padding, dilation, ceil, channels };
+  return new Tensor(pooling.maxPool(nodeOf(input), size, geometry));
 }
 
 /**
@@ -294,12 +306,13 @@ export function averagePool(
     stride: true,
     padding: true,
     dilation: true,
+    ceil: true,
     channels: true,
     countPadding: true,
   }, "averagePool");
-  const { stride, padding = "valid", dilation = 1, channels = "last", countPadding = false } =
-    options;
-  const geometry = { stride, padding, dilation, channels, countPadding };
+  const { stride, padding = "valid", dilation = 1, ceil = false, channels = "last" } = options;
+  const { countPadding = false } = options;
+  const geometry = { stride, padding, dilation, ceil, channels, countPadding };
   return new Tensor(pooling.averagePool(nodeOf(input), size, geometry));
 }
 

@@ -178,7 +178,12 @@ export function convTranspose(
 /** Options for {@linkcode maxPool} and {@linkcode averagePool}; channels are last. */
 export type PoolLayerOptions = Omit<PoolOptions, "channels">;
 
-const poolNames: Names<PoolLayerOptions> = { stride: true, padding: true, dilation: true };
+const poolNames: Names<PoolLayerOptions> = {
+  stride: true,
+  padding: true,
+  dilation: true,
+  ceil: true,
+};
 
 /** Throws unless there are such windows; how many axes they have may be known by the input alone. */
 function checkPool(action: string, size: PerAxis, options: PoolLayerOptions): void {

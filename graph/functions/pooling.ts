@@ -12,7 +12,7 @@ import {
   checkChannels,
   extentOf,
   type Geometry,
-  outside,
+  outside as outOfRange,
   type PerAxis,
   perAxis,
   range,
@@ -21,16 +21,33 @@ import {
   widthsOf,
 } from "./geometry.ts";
 
-/** Windows of x, [batch, …places, …size, channels], the padding filled with a value. */
+/** How windows are laid over an input. */
+export interface PoolGeometry extends Omit<Geometry, "stride"> {
+  readonly stride: PerAxis | undefined;
+  readonly ceil: boolean;
+}
+
+/** Windows of an input. */
+interface Windows {
+  /** [batch, …places, …size, channels]. */
+  readonly windows: Node;
+  /** Those of the size. */
+  readonly axes: number[];
+  /** Elements of a window. */
+  readonly count: number;
+  /** Whether windows reach beyond the padding. */
+  readonly beyond: boolean;
+}
+
+/** The padding is filled with one value, what is beyond it with another. */
 function windowsOf(
   action: string,
   x: Node,
   size: PerAxis,
-  { stride, padding, dilation }: Pick<Geometry, "padding" | "dilation"> & {
-    readonly stride: PerAxis | undefined;
-  },
+  { stride, padding, dilation, ceil }: Omit<PoolGeometry, "channels">,
   value: number,
-): { readonly windows: Node; readonly axes: number[]; readonly count: number } {
+  outside: number,
+): Windows {
   const rank = spatialRank(action, x);
   const taps = perAxis(action, "size", size, rank);
   const step = perAxis(action, "stride", stride ?? size, rank);
@@ -40,10 +57,20 @@ function windowsOf(
   extent.forEach((e, i) => {
     const late = Math.max(before[i]!, after[i]!) >= e;
     if (late) {
-      outside(action, `padding ${Math.max(before[i]!, after[i]!)}`, `less than a window (${e})`);
+      outOfRange(action, `padding ${Math.max(before[i]!, after[i]!)}`, `less than a window (${e})`);
     }
   });
-  const wide = pad(x, [0, ...before, 0], [0, ...after, 0], value);
+  const extra = sizes.map((n, i) => {
+    const whole = before[i]! + n + after[i]!, by = step[i]!;
+    // A last window that is cut off has to begin before the input ends.
+    const last = Math.min(
+      Math.ceil((whole - extent[i]!) / by),
+      Math.ceil((before[i]! + n) / by) - 1,
+    );
+    return ceil ? Math.max(0, last * by + extent[i]! - whole) : 0;
+  });
+  const padded = pad(x, [0, ...before, 0], [0, ...after, 0], value);
+  const wide = pad(padded, x.shape.map(() => 0), [0, ...extra, 0], outside);
   const last = permute(wide, [0, rank + 1, ...range(rank, 1)]);
   const found = window(last, { size: taps, step, dilation: apart });
   const windows = permute(found, [0, ...range(2 * rank, 2), 1]);
@@ -51,23 +78,19 @@ function windowsOf(
     windows,
     axes: range(rank, rank + 1),
     count: taps.reduce((n, k) => n * k, 1),
+    beyond: extra.some((n) => n > 0),
   };
 }
 
 const dropped = (x: Node, axes: readonly number[]): Node =>
   reshape(x, x.shape.filter((_, i) => !axes.includes(i)));
 
-/** How a window is reduced. */
-export interface PoolGeometry extends Omit<Geometry, "stride"> {
-  readonly stride: PerAxis | undefined;
-}
-
 /** The largest element of every window. */
 export function maxPool(input: Node, size: PerAxis, geometry: PoolGeometry): Node {
   checkChannels("maxPool", geometry.channels);
   const x = channelsLast(toNumber(input), geometry.channels);
   const lowest = dtypes[x.dtype].lowest;
-  const { windows, axes } = windowsOf("maxPool", x, size, geometry, lowest);
+  const { windows, axes } = windowsOf("maxPool", x, size, geometry, lowest, lowest);
   return restored(dropped(reduce("reduceMax", windows, axes), axes), geometry.channels);
 }
 
@@ -80,13 +103,14 @@ export function averagePool(
   const action = "averagePool";
   checkChannels(action, geometry.channels);
   const x = channelsLast(toFloat(input), geometry.channels);
-  const { windows, axes, count } = windowsOf(action, x, size, geometry, 0);
+  const { windows, axes, count, beyond } = windowsOf(action, x, size, geometry, 0, 0);
   const sums = dropped(reduce("sum", cast(windows, "f32"), axes), axes);
-  const plain = geometry.countPadding || geometry.padding === "valid" || geometry.padding === 0;
+  const { padding, countPadding } = geometry;
+  const plain = !beyond && (countPadding || padding === "valid" || padding === 0);
   // How many elements a window has inside: of constants, so it is computed once for all channels.
-  const ones = fill(1, [1, ...x.shape.slice(1, -1), 1]);
+  const ones = fill(1, [1, ...x.shape.slice(1, -1), 1]), counted = countPadding ? 1 : 0;
   const inside = plain ? count : dropped(
-    reduce("sum", windowsOf(action, ones, size, geometry, 0).windows, axes),
+    reduce("sum", windowsOf(action, ones, size, geometry, counted, 0).windows, axes),
     axes,
   );
   return restored(cast(binary("div", sums, inside), x.dtype), geometry.channels);

@@ -79,6 +79,7 @@ const geometry = {
   dilation: 1,
   channels: "last",
   groups: 1,
+  ceil: false,
 } as const;
 
 const modes: readonly ScatterMode[] = ["set", "add", "mul", "min", "max"];
@@ -243,6 +244,25 @@ export const compositions: { readonly [name: string]: readonly Case[] } = {
       operands: [{ shape: [2, 3, 7], draw: distinct }],
       build: (x) =>
         square(maxPool(x!, 3, { ...geometry, stride: 2, padding: 1, channels: "first" })),
+    },
+  ],
+  "pools with ceil": [
+    {
+      operands: [{ shape: [2, 6, 3, 2], draw: distinct }],
+      build: (x) =>
+        square(maxPool(x!, [3, 2], { ...geometry, stride: 2, padding: [[0, 1], 0], ceil: true })),
+    },
+    {
+      operands: [{ shape: [2, 2, 6], draw: wide }],
+      build: (x) =>
+        square(averagePool(x!, 3, {
+          ...geometry,
+          stride: 4,
+          padding: 1,
+          channels: "first",
+          countPadding: true,
+          ceil: true,
+        })),
     },
   ],
   averagePool: [{

@@ -188,6 +188,25 @@ Deno.test("averagePool() counts padding only when asked to", async () => {
   assertEquals(averagePool(zeros([1, 4, 4, 2], { dtype: "f16" }), 2).dtype, "f16");
 });
 
+Deno.test("pools with ceil have a last window that is cut off, if it begins in the input", async () => {
+  const x = tensor([1, 2, 3, 4, 5]).reshape(1, 5, 1), ceil = true;
+  await assertValues(maxPool(x, 2), [2, 4]);
+  await assertValues(maxPool(x, 2, { ceil }), [2, 4, 5]);
+  await assertValues(maxPool(x.neg().cast("i32"), 2, { ceil }), [-1, -3, -5]);
+  await assertValues(averagePool(x, 2, { ceil }), [1.5, 3.5, 5]);
+  await assertValues(averagePool(x, 3, { stride: 1, ceil }), [2, 3, 4]);
+  // Padding counts where it is asked for, what is beyond it never does.
+  const around = { stride: 3, padding: 1, ceil } as const;
+  await assertValues(averagePool(x, 3, around), [1.5, 4]);
+  await assertValues(averagePool(x, 3, { ...around, countPadding: true }), [1, 4]);
+  await assertValues(averagePool(x, 4, { ...around, countPadding: true }), [1.5, 3]);
+  await assertValues(averagePool(x, 4, { ...around, stride: 4, countPadding: true }), [1.5, 3]);
+  // A window that would begin in the padding after the input is none.
+  await assertValues(maxPool(x, 2, { stride: 3, padding: 1, ceil }), [1, 4]);
+  await assertValues(maxPool(x.slice(null, [0, 1]), 3, { ceil }), [1]);
+  assertEquals(maxPool(ones([2, 3, 7, 4]), [2, 3], { ceil }).shape, [2, 2, 3, 4]);
+});
+
 Deno.test("upsample() repeats, or interpolates between cells or corners", async () => {
   const x = tensor([[1, 2], [3, 4]]).reshape(1, 2, 2, 1);
   await assertValues(upsample(x, { scale: [1, 2] }), [1, 1, 2, 2, 3, 3, 4, 4]);

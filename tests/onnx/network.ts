@@ -70,15 +70,10 @@ function transposed(call: Call): Value {
 }
 
 /** Padding that also covers a last window that reaches past the end. */
-function poolGeometry(call: Call): Geometry & { readonly size: number[] } {
-  const sizes = call.x().shape.slice(2), size = call.ints("kernel_shape")!;
-  const { stride, dilation, padding } = geometry(call, sizes, size);
-  if (call.int("ceil_mode", 0) === 0) return { size, stride, dilation, padding };
-  const more = padding.map(([before, after], i): Pair => {
-    const room = sizes[i]! + before + after - ((size[i]! - 1) * dilation[i]! + 1);
-    return [before, after + Math.ceil(room / stride[i]!) * stride[i]! - room];
-  });
-  return { size, stride, dilation, padding: more };
+function poolGeometry(call: Call): Geometry & { readonly size: number[]; readonly ceil: boolean } {
+  const size = call.ints("kernel_shape")!;
+  const { stride, dilation, padding } = geometry(call, call.x().shape.slice(2), size);
+  return { size, stride, dilation, padding, ceil: call.int("ceil_mode", 0) === 1 };
 }
 
 const globally = (f: (x: Tensor, axes: number[]) => Tensor): Operator => (call) => {
