@@ -15,7 +15,7 @@ import { loop } from "../graph/scan.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Motion } from "./leapfrog.ts";
 import type { ReversibleStep } from "./step.ts";
-import { add, addScaled, scale, sub, type Tree } from "./tree.ts";
+import { add, addScaled, over, scale, sub, type Tree } from "./tree.ts";
 
 /** A function of a value and of what the loop gives the step, for instance a layer's parameters. */
 export type Residual<X extends Tree, A extends readonly unknown[]> = (x: X, ...given: A) => X;
@@ -97,7 +97,7 @@ export function momentumBlock<X extends Tree, A extends readonly unknown[]>(
     inverse({ x, v }, ...given) {
       const before = sub(x, v);
       const rest = addScaled(v, momentum - 1, f(before, ...given));
-      return { x: before, v: scale(rest, 1 / momentum) };
+      return { x: before, v: over(rest, momentum) };
     },
   };
 }

@@ -9,7 +9,17 @@ import { checkNames, describe } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Field, FieldOptions, Integrator } from "./leapfrog.ts";
 import { checkMade, timeOf } from "./step.ts";
-import { add, addScaled, negated, scale, sub, type TensorLike, times, type Tree } from "./tree.ts";
+import {
+  add,
+  addScaled,
+  negated,
+  over,
+  scale,
+  sub,
+  type TensorLike,
+  times,
+  type Tree,
+} from "./tree.ts";
 
 /** The coefficients of an explicit method. */
 export interface Tableau {
@@ -334,7 +344,7 @@ export function coupled<Y extends Tree>(
     inverse({ y, z }, i) {
       const before = add(z, backward(y, i));
       const rest = sub(addScaled(y, coupling - 1, before), forward(before, i));
-      return { y: scale(rest, 1 / coupling), z: before };
+      return { y: over(rest, coupling), z: before };
     },
   };
 }

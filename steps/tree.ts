@@ -41,6 +41,14 @@ export function scale<T extends Tree>(a: T, factor: TensorLike): T {
   return map((x) => x.mul(factor), a);
 }
 
+/**
+ * a / divisor, which undoes a multiplication by it better than its reciprocal: that is rounded once
+ * for all steps, so that what it is off by adds up over them.
+ */
+export function over<T extends Tree>(a: T, divisor: number): T {
+  return map((x) => x.div(divisor), a);
+}
+
 /** a + factor·b. */
 export function addScaled<T extends Tree>(a: T, factor: TensorLike, b: T): T {
   return map((x, y) => x.add(y!.mul(factor)), a, b);
