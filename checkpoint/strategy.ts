@@ -276,8 +276,10 @@ export interface ReverseOptions<C, X> {
  */
 export function reverse<C, X>(
   // Often an integrator with its inverse, and what else there is of it.
-  { inverse, exact = false, tape: given }: ReverseOptions<C, X>,
+  options: ReverseOptions<C, X>,
 ): Strategy {
+  checkOptions(options, "make reverse", "{ inverse }");
+  const { inverse, exact = false, tape: given } = options;
   if (typeof inverse !== "function") {
     throw new TypeError(
       `Cannot make reverse: inverse is ${String(inverse)}, expected a function of the carry and x`,

@@ -8,7 +8,7 @@
 import { avalOf, iota, loop as loopNode, parameter } from "./build.ts";
 import { carryChecks, type Check, collectChecks, demandsOf } from "./check.ts";
 import { closeOver } from "./close.ts";
-import { checkNames } from "./describe.ts";
+import { checkNames, describe } from "./describe.ts";
 import { auto } from "./loops/auto.ts";
 import type { Plan } from "./loops/replay.ts";
 import type { Node } from "./node.ts";
@@ -84,9 +84,13 @@ function rowsOf(action: string, xs: Parts, length: number | undefined): number {
   return steps;
 }
 
-function checkLength(action: string, length: number): void {
-  if (Number.isInteger(length) && length >= 0) return;
-  throw new RangeError(`Cannot ${action}: the length is ${length}, expected an integer ≥ 0`);
+function checkLength(action: string, length: unknown): void {
+  if (typeof length === "number" && Number.isInteger(length) && length >= 0 && length < 2 ** 31) {
+    return;
+  }
+  throw new RangeError(
+    `Cannot ${action}: the length is ${describe(length)}, expected an integer from 0 to 2^31 - 1`,
+  );
 }
 
 /** Throws, naming the place and both, unless a carry is what it was. */

@@ -377,6 +377,18 @@ Deno.test("strategies say what does not fit", () => {
   );
   assertThrows(() => rg.online({ snapshots: 1.5 }), RangeError, "snapshots is 1.5");
   assertThrows(
+    () => rg.reverse(undefined as never),
+    TypeError,
+    "Cannot make reverse: the options are undefined, expected an object such as { inverse }",
+  );
+  for (const [length, is] of [["3", '"3"'], [2 ** 31, "2147483648"], [-1, "-1"]]) {
+    assertThrows(
+      () => rg.loop((x: rg.Tensor) => x, x, { length: length as number }),
+      RangeError,
+      `the length is ${is}, expected an integer from 0 to 2^31 - 1`,
+    );
+  }
+  assertThrows(
     () => rg.revolve({ snapshots: 2, segment: 0 }),
     RangeError,
     "segment is 0",
