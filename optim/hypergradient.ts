@@ -13,7 +13,12 @@ import { isFloat } from "../graph/dtype.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { valueAndGrad } from "../graph/transforms.ts";
 import { flatten, unflatten } from "../graph/tree.ts";
-import { type Hyperparameter, isNumeric, type TrainingSchedule } from "./hypergradient/schedule.ts";
+import {
+  checkSchedule,
+  type Hyperparameter,
+  isNumeric,
+  type TrainingSchedule,
+} from "./hypergradient/schedule.ts";
 import { type StepLoss, trainingRun, type TrainingRunOptions } from "./training_run.ts";
 import { named, type Tree, treeOf } from "./tree.ts";
 
@@ -89,7 +94,7 @@ export function hypergradient<P extends Tree, D extends Tree>(
   const objective = judge ??
     ((params: P, data: D) => loss(params, data, full([], steps, { dtype: "u32" })));
   return (params, schedule, data) => {
-    checkOptions(schedule, "train", "{ rates: 0.1 }");
+    checkSchedule(schedule);
     const { rates, momenta = null, squares = null, decay = null } = schedule;
     const given = named(data, "data");
     const isFloating = given.leaves.map(({ dtype }) => isFloat(dtype));

@@ -18,6 +18,7 @@ import type { Tensor } from "../graph/tensor.ts";
 import { checkCount, checkNumber } from "./check.ts";
 import { checkMomenta, reversed } from "./hypergradient/momentum.ts";
 import {
+  checkSchedule,
   type Hyperparameter,
   type HyperparameterName,
   pathOf,
@@ -217,6 +218,11 @@ export function trainingRun<P extends Tree, D extends Tree>(
   loss: StepLoss<P, D>,
   given: TrainingRunOptions,
 ): TrainingRun<P, D> {
+  if (typeof loss !== "function") {
+    throw new TypeError(
+      `Cannot make ${action}: the loss is ${describe(loss)}, expected a function`,
+    );
+  }
   checkOptions(given, `make ${action}`, "{ steps: 100 }");
   const { steps, optimizer = "momentum" } = given;
   checkCount(action, "steps", steps, 0);
@@ -275,8 +281,7 @@ function allRows(
   params: Named,
   steps: number,
 ): Parameters<LeafRun>[1] {
-  checkOptions(schedule, "train", "{ rates: 0.1 }");
-  checkNames(schedule, { rates: true, momenta: true, squares: true, decay: true }, "train");
+  checkSchedule(schedule);
   const has = schedules[optimizer];
   const rows = (name: "momenta" | "squares" | "decay"): Tensor[] | null => {
     const value: Hyperparameter | null = schedule[name] ?? has[name] ?? null;

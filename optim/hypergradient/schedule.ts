@@ -5,7 +5,7 @@
  * @module
  */
 import { full } from "../../graph/create.ts";
-import { describe } from "../../graph/describe.ts";
+import { checkNames, checkOptions, describe } from "../../graph/describe.ts";
 import { broadcastShapes, sameShape, showShape } from "../../graph/shape.ts";
 import { Tensor } from "../../graph/tensor.ts";
 import { checkSame, flatten } from "../../graph/tree.ts";
@@ -41,6 +41,13 @@ export interface TrainingSchedule {
 
 /** The members of a schedule. */
 export type HyperparameterName = keyof TrainingSchedule;
+
+/** Throws unless it is a schedule, with no names that nobody reads. */
+export function checkSchedule(schedule: unknown): asserts schedule is TrainingSchedule {
+  checkOptions(schedule, "train", "{ rates: 0.1 }");
+  const names = { rates: true, momenta: true, squares: true, decay: true } as const;
+  checkNames(schedule as TrainingSchedule, names, "train");
+}
 
 /** A place in a tree, in words. */
 export function pathOf(name: string, path: string): string {

@@ -382,6 +382,26 @@ Deno.test("trainingRun() refuses what it cannot do", () => {
   assertThrows(make({ least: 0 }), RangeError, "least is 0");
   assertThrows(make({ least: 1.5 }), RangeError, "least is 1.5");
   assertThrows(make({ range: { params: 0 } }), RangeError, "range.params is 0");
+  assertThrows(
+    make({ stepz: 3 }),
+    TypeError,
+    "Cannot make a training run: there is an option stepz, expected steps, optimizer, denominator",
+  );
+  const none = undefined as never;
+  assertThrows(() => hypergradient(none, { steps: 4 }), TypeError, "the loss is undefined");
+  assertThrows(() => hypergradient(loss, none), TypeError, "the options are undefined");
+  const judged = hypergradient(loss, { steps: 4 });
+  for (
+    const [schedule, message] of [
+      [none, "Cannot train: the options are undefined"],
+      [
+        { rates: 0.1, dekay: 1 } as never,
+        "Cannot train: there is an option dekay, expected rates, momenta",
+      ],
+    ] as const
+  ) {
+    assertThrows(() => judged(ones([2]), schedule, null), TypeError, message);
+  }
   const train = trainingRun(loss, { steps: 4 });
   const good = { rates: 0.1, momenta: 0.9 };
   assertThrows(
