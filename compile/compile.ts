@@ -41,6 +41,7 @@ import type { Script } from "./script.ts";
 import { bytesMoved, isMove } from "./moves.ts";
 import { recordLoops } from "./record.ts";
 import { isArgument, withoutReshapes } from "./store.ts";
+import { keepApart } from "./tickets.ts";
 import { type Effort, expectedSteps, sumOf, timeOfWork, workOf } from "./work.ts";
 
 /** Options of a compile. */
@@ -147,7 +148,7 @@ function compileSimple(
       ? simplify(lower(simple))
       : simplify(lower(simplify([...lifted.results, ...lifted.followed]))),
   );
-  const recording = check(recordLoops(lowered));
+  const recording = check(keepApart(recordLoops(lowered)));
   const roots = recording.slice(0, simple.length).map(withoutReshapes);
   const asked = lifted && { ...lifted, became: recording.slice(simple.length) };
   const results = [...new Set(roots.filter((n) => !isArgument(n) && sizeOf(n.shape) > 0))];

@@ -422,16 +422,18 @@ class Forward implements PreparedLoop {
     const away = keeps.filter(({ carry, step }) =>
       typeof step === "string" && sizeOf(parameters[carry - 1]!.shape) > 0
     );
-    if (away.length === 0) return [];
-    const asked = new Asked(), { store } = outsideOf(away[0]!.step)!;
-    const moves = asked.moves(away.map(({ carry, result }) => ({
-      ticket: slotOf(result),
-      slot: at(this.#before(stop)[carry]!),
-      bytes: bytesOf(parameters[carry - 1]!),
-    })));
-    const steer = runErrands(() => [({ outside }, slots) => outside.save(store, moves(slots))]);
-    // The way back counts these, with those that come after.
-    return [{ parts: [], slots: asked.slots, effort: idle, steer }];
+    const stores = Map.groupBy(away, ({ step }) => outsideOf(step)!.store);
+    return [...stores].map(([store, own]) => {
+      const asked = new Asked();
+      const moves = asked.moves(own.map(({ carry, result }) => ({
+        ticket: slotOf(result),
+        slot: at(this.#before(stop)[carry]!),
+        bytes: bytesOf(parameters[carry - 1]!),
+      })));
+      const steer = runErrands(() => [({ outside }, slots) => outside.save(store, moves(slots))]);
+      // The way back counts these, with those that come after.
+      return { parts: [], slots: asked.slots, effort: idle, steer };
+    });
   }
 }
 

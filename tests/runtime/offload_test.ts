@@ -146,6 +146,39 @@ Deno.test("what several loops keep outside is counted as predicted, at once or i
   }
 });
 
+Deno.test("a pullback may be called more than once where its states are outside", async () => {
+  const step = (h: rg.Tensor): rg.Tensor => h.mul(1.01).sin();
+  const pulled = (backward: rg.Backward) =>
+    rg.compile((x: rg.Tensor) => {
+      const [y, pull] = rg.vjp((x: rg.Tensor) => rg.loop(step, x, { length: 10, backward }), x);
+      const [a] = pull(y), [b] = pull(y.mul(a)), [c] = pull(b.cos());
+      return a.add(c);
+    });
+  const x = rg.random.normal(rg.random.key(6), [37]), want = await pulled("store")(x).data();
+  for (const counts of [{ device: 1, host: 5, disk: 2 }, { host: 3 }, { disk: 4 }]) {
+    const run = pulled(rg.offload(counts));
+    for (const _ of [1, 2]) assertEquals(await run(x).data(), want);
+    const rows = [...run.explain().matchAll(/^(host|disk|peak) +(\d+) +(\S+)$/gm)];
+    for (const [row, , predicted, counted] of rows) assertEquals(predicted, counted, row);
+    run.dispose();
+  }
+});
+
+Deno.test("one loop keeps the state before a step on disk and in the host's memory", async () => {
+  const step = (h: rg.Tensor): rg.Tensor => h.mul(1.01).sin();
+  const f = (backward: rg.Backward) =>
+    rg.grad((x: rg.Tensor) => rg.loop(step, x, { length: 10, backward }).square().sum());
+  const both = (a: rg.Backward, b: rg.Backward) =>
+    rg.compile((x: rg.Tensor) => f(a)(x).add(f(b)(x).mul(3)));
+  const x = rg.random.normal(rg.random.key(6), [37]), want = await both("store", "store")(x).data();
+  const run = both(rg.offload({ host: 3 }), rg.offload({ disk: 3 }));
+  assertEquals(await run(x).data(), want);
+  const rows = [...run.explain().matchAll(/^(host|disk) +(\d+) +(\S+)$/gm)];
+  assertEquals(rows.map((row) => row[1]), ["host", "disk"]);
+  for (const [row, , predicted, counted] of rows) assertEquals(predicted, counted, row);
+  run.dispose();
+});
+
 Deno.test("offload() takes less of the device than keeping as many states there", async () => {
   const big = await rg.realize(rg.random.normal(rg.random.key(5), [256, 256]).mul(0.05));
   const peakOf = async (backward: rg.Backward): Promise<{ device: number; host: number }> => {
