@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { checkNames, checkOptions } from "../graph/describe.ts";
+import { checkNames, checkOptions, describe } from "../graph/describe.ts";
 import type { Strategy } from "../graph/scan.ts";
 import { type TapeOptions, TapeSizes } from "./arena.ts";
 import { Online, type Segments } from "./online.ts";
@@ -300,9 +300,11 @@ export function reverse<C, X>(
   checkOptions(tape, "make reverse with a tape", "{ bits: 4 }");
   checkNames(tape, { bits: true }, "make reverse with a tape");
   const { bits = 4 } = tape;
-  if (!(bits > 0 && bits <= 32)) {
+  if (typeof bits !== "number" || !(bits > 0 && bits <= 32)) {
     throw new RangeError(
-      `Cannot make reverse: the tape has ${bits} bits an element, expected more than 0 and at ` +
+      `Cannot make reverse: the tape has ${
+        describe(bits)
+      } bits an element, expected more than 0 and at ` +
         "most 32",
     );
   }

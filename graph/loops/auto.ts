@@ -6,7 +6,7 @@
  * @module
  */
 import type { Gauge } from "../check.ts";
-import { checkNames } from "../describe.ts";
+import { checkNames, describe } from "../describe.ts";
 import type { Strategy } from "../scan.ts";
 import type { Plan, When } from "./replay.ts";
 
@@ -104,9 +104,9 @@ export function auto(options: AutoOptions = {}): Strategy {
     );
   }
   const check = reverse?.plan?.check;
-  if (reverse !== undefined && (reverse.inverse === undefined || check === "drift" || !check)) {
+  if (reverse !== undefined && (reverse?.inverse === undefined || check === "drift" || !check)) {
     throw new TypeError(
-      `Cannot make auto: reverse is ${reverse.plan?.name ?? String(reverse)}, expected ` +
+      `Cannot make auto: reverse is ${reverse?.plan?.name ?? describe(reverse)}, expected ` +
         'reverse({ inverse, exact: "tape" or "grid" })',
     );
   }

@@ -57,6 +57,19 @@ function checkStore(store: unknown): void {
   throw new TypeError(`Cannot offload: store is ${describe(store)}, expected "host" or "disk"`);
 }
 
+function checkTexts(names: unknown, action: string): void {
+  if (!Array.isArray(names)) {
+    throw new TypeError(
+      `Cannot ${action}: there is ${describe(names)}, expected names as text in an array`,
+    );
+  }
+  const wrong = names.findIndex((name) => typeof name !== "string");
+  if (wrong < 0) return;
+  throw new TypeError(
+    `Cannot ${action}: there is ${describe(names[wrong])}, expected names as text`,
+  );
+}
+
 /**
  * The policies of `jax.checkpoint`, and one by kind of operation.
  *
@@ -109,8 +122,14 @@ export const policies: {
   nothingSaveable: () => false,
   dotsSaveable: ({ kind }) => kind === "contract",
   dotsWithNoBatchDimsSaveable: ({ kind, batched }) => kind === "contract" && !batched,
-  saveOnlyTheseNames: (...names) => ({ name }) => name !== undefined && names.includes(name),
-  saveAnyNamesButThese: (...names) => ({ name }) => name !== undefined && !names.includes(name),
+  saveOnlyTheseNames(...names) {
+    checkTexts(names, "save only these names");
+    return ({ name }) => name !== undefined && names.includes(name);
+  },
+  saveAnyNamesButThese(...names) {
+    checkTexts(names, "save any names but these");
+    return ({ name }) => name !== undefined && !names.includes(name);
+  },
   saveKinds(...wanted) {
     const known = new Set<unknown>(Object.values(kinds));
     const wrong = wanted.find((kind) => !known.has(kind));
@@ -123,6 +142,7 @@ export const policies: {
   saveAndOffloadOnlyTheseNames(names) {
     checkNames(names, { save: true, offload: true, store: true }, "save and offload names");
     const { save = [], offload = [], store = "host" } = names;
+    for (const list of [save, offload]) checkTexts(list, "save and offload names");
     checkStore(store);
     return ({ name }) =>
       name !== undefined && (save.includes(name) || (offload.includes(name) && store));

@@ -285,6 +285,13 @@ Deno.test("auto() refuses what is not exact, and counts that are none", () => {
     'Cannot make auto: reverse is reverse, expected reverse({ inverse, exact: "tape" or "grid" })',
   );
   assertThrows(() => rg.auto({ reverse: rg.revolve({ snapshots: 2 }) }), TypeError);
+  for (const [reverse, what] of [[null, "null"], [{}, "an object"]] as const) {
+    assertThrows(
+      () => rg.auto({ reverse: reverse as never }),
+      TypeError,
+      `Cannot make auto: reverse is ${what}, expected reverse({`,
+    );
+  }
   assertThrows(
     () => rg.auto({ host: -1 }),
     RangeError,

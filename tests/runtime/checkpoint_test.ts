@@ -210,6 +210,19 @@ Deno.test("policies say what is no kind, store or option", () => {
       "there is an option to, expected save, offload, store",
       () => policies.saveAndOffloadOnlyTheseNames({ offload: ["a"], to: "disk" } as never),
     ],
+    [
+      "Cannot save only these names: there is an array of 1, expected names as text",
+      () => policies.saveOnlyTheseNames(["a"] as never),
+    ],
+    [
+      "Cannot save any names but these: there is 3, expected names as text",
+      () => policies.saveAnyNamesButThese("a", 3 as never),
+    ],
+    [
+      // A text has parts: "product" would save what is called "prod".
+      'Cannot save and offload names: there is "product", expected names as text in an array',
+      () => policies.saveAndOffloadOnlyTheseNames({ save: "product" as never }),
+    ],
   ];
   for (const [message, make] of refused) assertThrows(make, TypeError, message);
 });

@@ -412,6 +412,11 @@ Deno.test("reverse() refuses what it cannot record with", () => {
     "Cannot make reverse: the tape has 0 bits an element, expected more than 0 and at most 32",
   );
   assertThrows(
+    () => rg.reverse({ inverse, exact: "tape", tape: { bits: "4" as unknown as number } }),
+    RangeError,
+    'Cannot make reverse: the tape has "4" bits an element, expected more than 0 and at most 32',
+  );
+  assertThrows(
     () => rg.reverse({ inverse, exact: "tape", tape: { bit: 3 } as object }),
     TypeError,
     "there is an option bit, expected bits",
