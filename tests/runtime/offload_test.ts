@@ -167,11 +167,11 @@ Deno.test("a pullback may be called more than once where its states are outside"
 Deno.test("one loop keeps the state before a step on disk and in the host's memory", async () => {
   const step = (h: rg.Tensor): rg.Tensor => h.mul(1.01).sin();
   const f = (backward: rg.Backward) =>
-    rg.grad((x: rg.Tensor) => rg.loop(step, x, { length: 10, backward }).square().sum());
+    rg.grad((x: rg.Tensor) => rg.loop(step, x, { length: 6, backward }).square().sum());
   const both = (a: rg.Backward, b: rg.Backward) =>
     rg.compile((x: rg.Tensor) => f(a)(x).add(f(b)(x).mul(3)));
   const x = rg.random.normal(rg.random.key(6), [37]), want = await both("store", "store")(x).data();
-  const run = both(rg.offload({ host: 3 }), rg.offload({ disk: 3 }));
+  const run = both(rg.offload({ host: 6 }), rg.offload({ disk: 6 }));
   assertEquals(await run(x).data(), want);
   const rows = [...run.explain().matchAll(/^(host|disk) +(\d+) +(\S+)$/gm)];
   assertEquals(rows.map((row) => row[1]), ["host", "disk"]);
