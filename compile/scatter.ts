@@ -18,11 +18,18 @@ import { longestScatter, longestSorted } from "../kernels/scatter.ts";
  */
 const many = 2 ** 25;
 
+/** Indices below which looking through all of them is less than knowing where each row begins. */
+const few = 32;
+
+/** Rows from which on where each begins takes more bytes than every device binds (2^27). */
+const mostRows = 2 ** 25;
+
 /** The scatter in a form that kernels can do; undefined where it is one. */
 export function scattered(node: Node<"scatterAdd">, wide: DType): Node | undefined {
   if (node.attributes.sorted) return undefined;
   const count = sizeOf(node.inputs[1]!.shape);
-  if (sizeOf(node.shape) * count >= many) return inOrder(node, wide);
+  const worthIt = count >= few && sizeOf(node.shape) * count >= many;
+  if (worthIt && node.attributes.size < mostRows) return inOrder(node, wide);
   return count > longestScatter ? inPieces(node, wide) : undefined;
 }
 

@@ -37,8 +37,10 @@ function powBase(g: Node, y: Node): Node | undefined {
     if (c === 2) return mul(g, times(x, 2));
     return mul(g, times(apply("pow", [x, like(x, c - 1)], {}), c));
   }
-  // 0^p has the slope 0 at p = 0. Elsewhere p = 0 is no special case: its own slope there is x^-1.
-  const flat = apply("and", [equal(p, like(p, 0)), equal(x, like(x, 0))], {});
+  // 0^p has the slope 0 at p = 0, and so has what is so small that x^-1 is infinite. Elsewhere p = 0
+  // is no special case: its own slope there is x^-1.
+  const size = apply("abs", [x], {}), tiny = like(x, x.dtype === "f16" ? 2 ** -16 : 2 ** -128);
+  const flat = apply("and", [equal(p, like(p, 0)), apply("lessEqual", [size, tiny], {})], {});
   const lower = sub(where(flat, like(p, 1), p), like(p, 1));
   const slope = mul(mul(g, p), apply("pow", [x, lower], {}));
   return where(flat, like(g, 0), slope);

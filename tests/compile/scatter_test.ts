@@ -91,6 +91,11 @@ Deno.test("indices are sorted where results times indices are many, and nowhere 
   assertEquals(await usesOrder(96, 128, 1024), false);
   assertEquals(await usesOrder(4096, 8, 1023), false);
   assertEquals(await usesOrder(4096, 8, 1024), true);
+  // Few indices are looked through faster than rows are; and where rows begin has to be bound.
+  assertEquals(await usesOrder(2 ** 22, 1, 31), false);
+  assertEquals(await usesOrder(2 ** 20, 1, 32), true);
+  assertEquals(await usesOrder(2 ** 25 - 1, 1, 32), true);
+  assertEquals(await usesOrder(2 ** 25, 1, 32), false);
 });
 
 Deno.test("gradients of a large gather: to the bit, per example, and differentiated again", async () => {

@@ -138,6 +138,18 @@ Deno.test("the slope of x^p by x moves with p where p is 0", () => {
   assertEquals([...mixed!.data], [0.25, 2, 1 + Math.log(2)]);
 });
 
+Deno.test("the slope of x^0 by x is 0 where 1/x is more than the dtype holds", () => {
+  for (
+    const [dtype, small, next] of [["f16", 2 ** -16, 2 ** -15], ["f32", 1e-40, 1e-38]] as const
+  ) {
+    const [x, p] = [0, 1].map((i) => b.parameter(i, { shape: [4], dtype })) as [Node, Node];
+    const pulled = pullback([b.binary("pow", x, p)], [x], [b.fill(1, [4], dtype)]);
+    const feed = new Map([[x, [small, -small, next, small]], [p, [0, 0, 0, 1]]]);
+    const [slope] = evaluate(pulled, feed, { round: true });
+    assertEquals([...slope!.data].map(Math.abs), [0, 0, 0, 1], dtype);
+  }
+});
+
 Deno.test("pullback() of prod is right where elements are 0", () => {
   const prod = (x: Node): Node => b.reduce("prod", x, [0]);
   assertEquals(gradient(prod, [2, 0, 3, 5]), [0, 30, 0, 0]);
