@@ -38,8 +38,8 @@ const mostRepeated = 256, mostKept = 256 * 2 ** 20;
 export class DeviceExecutor implements Executor {
   readonly #programs = new Map<string, LoadedProgram>();
   #hits = 0;
-  /** The latest node that was computed. */
-  #latest = 0;
+  /** Nodes that some evaluation computed, for others or for themselves. */
+  readonly #computed = new WeakSet<Node>();
 
   /** An executor that has compiled nothing yet. */
   constructor(private readonly context: Context) {}
@@ -83,18 +83,20 @@ export class DeviceExecutor implements Executor {
    * parameters would go back to its first step in every one, and hold on to the data of all.
    */
   #repeated(wanted: readonly Node[]): Node[] {
-    const latest = this.#latest;
-    for (const { id } of wanted) this.#latest = Math.max(this.#latest, id);
-    const isOld = ({ id, inputs }: Node): boolean => id <= latest && inputs.length > 0;
     const order = topological(wanted);
+    // Not what is older: parameters that are made before a batch is realized are computed after it.
+    const old = new Set(
+      order.filter((node) => node.inputs.length > 0 && this.#computed.has(node)),
+    );
+    for (const node of order) this.#computed.add(node);
     // A function's body may refer to what is around it; and what a transform is at work on has
     // derivatives.
     const isFree = !insideTransform() && !order.some((node) => is(node, "call"));
-    if (!isFree || order.filter(isOld).length < mostRepeated) return [];
+    if (!isFree || old.size < mostRepeated) return [];
     const kept = new Set<Node>();
-    const reached = new Set(order.filter((node) => !isOld(node)).flatMap(({ inputs }) => inputs));
+    const reached = new Set(order.filter((node) => !old.has(node)).flatMap(({ inputs }) => inputs));
     for (const node of reached) {
-      if (!isOld(node)) continue;
+      if (!old.has(node)) continue;
       // Views are computed again: what they show is smaller, or as large.
       const isView = node.op === "broadcast" || node.op === "reshape";
       if (!isView && mayBecomeLeaf(node)) kept.add(node);

@@ -51,15 +51,19 @@ Deno.test("realize() works without any data, and on nothing at all", async () =>
   assertEquals(await tensor([1, 2]).slice([1, 1]).sum().item(), 0);
 });
 
-/** Descent that reads every loss and never the parameters, with other data in every step. */
+/**
+ * Descent that reads every loss and never the parameters nor their momentum, with other data in
+ * every step, which are computed after the parameters were made.
+ */
 async function descend(steps: number, watch: (step: number) => void = () => {}) {
   const batch = (i: number) => uniform(foldIn(key(1), i), [64, 16]);
   const loss = (w: Tensor, x: Tensor) => x.matmul(w).sub(x.sum(1)).square().mean();
-  let w: Tensor = zeros([16]);
+  let w: Tensor = zeros([16]), momentum: Tensor = zeros([16]);
   const losses: number[] = [];
   for (let i = 0; i < steps; i++) {
     const [value, gradient] = valueAndGrad(loss)(w, await realize(batch(i)));
-    w = w.sub(gradient.mul(0.1));
+    momentum = momentum.mul(0.5).add(gradient);
+    w = w.sub(momentum.mul(0.1));
     losses.push(await value.item());
     watch(i);
   }
@@ -78,6 +82,19 @@ Deno.test("a loop that never reads its parameters neither slows down nor grows",
   assertEquals(losses.slice(0, 3), first.losses);
   assert(losses[79]! < 1e-3 * losses[0]!, `${losses[79]}`);
   for (const value of await w.data()) assertAlmostEquals(value, 1, 0.1);
+});
+
+Deno.test("values that no evaluation has computed yet are not kept", async () => {
+  const chain = (x: Tensor): Tensor => {
+    for (let i = 0; i < 200; i++) x = x.mul(0.5).add(0.5);
+    return x;
+  };
+  const lazy = chain(tensor([3, 5]));
+  assertEquals(await tensor([1]).add(1).array(), [2]); // Computed later than `lazy` was made.
+  assertEquals(await lazy.square().array(), [1, 1]);
+  assertEquals(lazy.node.op, "add");
+  assertEquals(await lazy.mul(2).array(), [2, 2]);
+  assertEquals(lazy.node.op, "leaf");
 });
 
 Deno.test("values that are kept for others outlive one of their owners, and have derivatives", async () => {
