@@ -89,10 +89,8 @@ export class DeviceExecutor implements Executor {
       order.filter((node) => node.inputs.length > 0 && this.#computed.has(node)),
     );
     for (const node of order) this.#computed.add(node);
-    // A function's body may refer to what is around it; and what a transform is at work on has
-    // derivatives.
-    const isFree = !insideTransform() && !order.some((node) => is(node, "call"));
-    if (!isFree || old.size < mostRepeated) return [];
+    // What a transform is at work on has derivatives.
+    if (insideTransform() || old.size < mostRepeated) return [];
     const kept = new Set<Node>();
     const reached = new Set(order.filter((node) => !old.has(node)).flatMap(({ inputs }) => inputs));
     for (const node of reached) {

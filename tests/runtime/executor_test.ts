@@ -4,7 +4,7 @@ import { tensor, zeros } from "../../graph/create.ts";
 import { foldIn, key, uniform } from "../../graph/random.ts";
 import { realize } from "../../graph/realize.ts";
 import { Tensor, TensorBase } from "../../graph/tensor.ts";
-import { grad, valueAndGrad, vjp } from "../../graph/transforms.ts";
+import { checkpoint, customVjp, grad, valueAndGrad, vjp } from "../../graph/transforms.ts";
 import { topological } from "../../graph/walk.ts";
 import { compile } from "../../runtime/compile.ts";
 import type { DeviceExecutor } from "../../runtime/executor.ts";
@@ -95,6 +95,24 @@ Deno.test("values that no evaluation has computed yet are not kept", async () =>
   assertEquals(lazy.node.op, "add");
   assertEquals(await lazy.mul(2).array(), [2, 2]);
   assertEquals(lazy.node.op, "leaf");
+});
+
+Deno.test("functions with boundaries are no obstacle to keeping what they start from", async () => {
+  let y: Tensor = tensor([3, 5]);
+  for (let i = 0; i < 200; i++) y = y.mul(0.5).add(0.5);
+  // Their bodies refer to y, before and after it has become a leaf.
+  const again = checkpoint((x: Tensor) => x.mul(y).tanh());
+  const own = customVjp((x: Tensor) => x.mul(y).square(), (g, _, x) => [g.mul(x).mul(y)]);
+  const f = (x: Tensor) => again(x).add(own(x));
+  const x = tensor([0.5, 2]), early = f(x);
+  await y.sum().item();
+  const expected = [0.5, 2].map((x) => Math.tanh(x) + x * x);
+  for (const value of [f(x), early]) {
+    (await value.data()).forEach((z, i) => assertAlmostEquals(z, expected[i]!, 1e-5));
+  }
+  assertEquals(y.node.op, "leaf");
+  const slope = await grad((x: Tensor) => f(x).sum())(x).data();
+  [0.5, 2].forEach((x, i) => assertAlmostEquals(slope[i]!, 1 - Math.tanh(x) ** 2 + x, 1e-5));
 });
 
 Deno.test("values that are kept for others outlive one of their owners, and have derivatives", async () => {
