@@ -15,6 +15,7 @@ import {
   flatten,
   type Index,
   isMultiple,
+  offset,
   scale,
   substitute,
   variable,
@@ -115,6 +116,31 @@ export function contiguousAlong(operand: Node, axis: 1 | 2): boolean {
 export function neighboursAlong(operand: Node, axis: 1 | 2): boolean {
   const places = operand.shape.map((size, i) => variable(`x${i}`, size));
   return factorOf(addressOf(operand, places), `x${axis}`) === 1;
+}
+
+/**
+ * How late each of four neighbouring columns begins, counted from a vector of memory, where they lie
+ * along k, one after the other, of whatever length; undefined where they do not.
+ */
+export function lateAlongK({ right, k, n }: Product): readonly number[] | undefined {
+  if (n < 4 || !neighboursAlong(right, 1)) return undefined;
+  const four = scale(variable("x2", Math.ceil(n / 4)), 4), deep = variable("x1", Math.ceil(k / 4));
+  const late: number[] = [];
+  for (let column = 0; column < 4; column++) {
+    const found = [0, 1, 2, 3].find((late) => {
+      const step = add(offset(scale(deep, 4), -late), lane);
+      const address = addressOf(right, [
+        variable("x0", right.shape[0]!),
+        step,
+        offset(four, column),
+      ]);
+      return factorOf(address, "lane") === 1 &&
+        isMultiple(substitute(address, new Map([["lane", constant(0)]])), 4);
+    });
+    if (found === undefined) return undefined;
+    late.push(found);
+  }
+  return late;
 }
 
 /** Text of an f32 vector or number, whatever the operand's dtype and width. */

@@ -13,7 +13,7 @@ import { lane } from "../emit.ts";
 import { add, type Index, offset, scale, variable } from "../index.ts";
 import type { Body, Job } from "../shader.ts";
 import type { Width } from "../wgsl.ts";
-import { contiguousAlong, epilogue, inF32, type Product } from "./product.ts";
+import { contiguousAlong, epilogue, inF32, lateAlongK, type Product } from "./product.ts";
 
 /** Shape of a tile. */
 export interface TileShape {
@@ -60,10 +60,12 @@ interface Reading {
   readonly left: "k" | "m" | "single";
   /** Vectors of neighbouring columns, vectors along k, or single columns strided over the lanes. */
   readonly right: "n" | "k" | "single";
+  /** Where vectors along k begin before their columns do: by so much, for each of four columns. */
+  readonly late?: readonly number[];
 }
 
-function readingOf({ left, right, m, n }: Product, shape: TileShape): Reading {
-  const { rows } = shape;
+function readingOf(product: Product, shape: TileShape): Reading {
+  const { left, right, m, n } = product, { rows } = shape;
   const byLeft = contiguousAlong(left, 2)
     ? "k"
     : contiguousAlong(left, 1) && rows % 4 === 0
@@ -79,6 +81,8 @@ function readingOf({ left, right, m, n }: Product, shape: TileShape): Reading {
   if (m === 1 && byLeft === "k" && byRight === "k" && whole) {
     return { depth: 4, left: "k", right: "k" };
   }
+  const late = m === 1 && rows === 1 ? lateAlongK(product) : undefined;
+  if (late !== undefined) return { depth: 4, left: "k", right: "k", late };
   return { depth: 1, left: "single", right: whole && byRight === "n" ? "n" : "single" };
 }
 
@@ -94,21 +98,26 @@ export function writeTile(job: Job, product: Product, shape: TileShape): Omit<Bo
   emitter.open("batch", "down", "n0", "side");
   const names = Array.from({ length: rows * quads }, () => emitter.fresh("c"));
   for (const name of names) emitter.line(`var ${name} = vec4<f32>();`);
-  const tile: Tile = { job, product, shape, names, ...placesOfTile(job, product, shape, reading) };
+  const places = placesOfTile(job, product, shape, reading);
+  const tile: Tile = { job, product, shape, names, ...places };
 
   const deep = Math.floor(k / reading.depth);
   if (deep > 0) {
+    const held = holdFirst(tile, reading);
     emitter.open("kk");
-    writeStep(tile, scale(variable("kk", deep), reading.depth), reading);
+    writeStep({ ...tile, held }, scale(variable("kk", deep), reading.depth), reading);
     emitter.line(`for (var kk = 0; kk < ${deep}; kk++) {`, ...emitter.close(), "}");
   }
   if (deep * reading.depth < k) {
     emitter.open("kk");
+    // The few that are left must not keep the others from being read in vectors.
+    emitter.byComponent = reading.late !== undefined;
     writeStep(tile, variable("kk", k), {
       depth: 1,
       left: "single",
       right: reading.right === "k" ? "single" : reading.right,
     });
+    emitter.byComponent = false;
     const start = deep * reading.depth;
     emitter.line(`for (var kk = ${start}; kk < ${k}; kk++) {`, ...emitter.close(), "}");
   }
@@ -151,6 +160,8 @@ interface Tile {
   readonly fours: boolean;
   /** Its columns. */
   readonly across: readonly Index[];
+  /** Of each column that begins late, the vector of memory that was read last. */
+  readonly held?: readonly (string | undefined)[] | undefined;
 }
 
 /**
@@ -183,7 +194,7 @@ function placesOfTile(
   if (reading.right === "single") {
     return { down, fours, across: list(cols, (j) => place(`n0 + ${j * lanes}`, n)) };
   }
-  const quadsAcross = list(cols / 4, (q) => place(`n0 + ${quadAt(`${q}`)}`, n / 4));
+  const quadsAcross = list(cols / 4, (q) => place(`n0 + ${quadAt(`${q}`)}`, Math.ceil(n / 4)));
   return { down, fours, across: list(cols, (j) => offset(scale(quadsAcross[j >> 2]!, 4), j & 3)) };
 }
 
@@ -270,18 +281,47 @@ function loadLeft(
   return (r, i) => from(pick(loaded[Math.floor(r / lanes)]!, i), r % lanes);
 }
 
+/**
+ * Where columns along k begin late, every step needs the end of one vector of memory and the
+ * beginning of the next: the first of them are read before the loop, and each is kept for one step,
+ * so that a step still reads one vector of a column.
+ */
+function holdFirst(tile: Tile, { late }: Reading): Tile["held"] {
+  const { job: { emitter }, product: { right, batch }, across } = tile;
+  return late && across.map((column, j) => {
+    const by = late[j & 3]!;
+    if (by === 0) return undefined;
+    const held = emitter.fresh("held");
+    const place = [variable("batch", batch), offset(lane, -by), column];
+    emitter.line(`var ${held} = ${inF32(emitter.value(right, place), 4)};`);
+    return held;
+  });
+}
+
 /** Loads the right operand's part of a step; the result gives the text of (quad, step of k). */
 function loadRight(
-  { job: { emitter }, product: { right, batch }, shape: { cols }, across }: Tile,
+  { job: { emitter }, product: { right, batch }, shape: { cols }, across, held }: Tile,
   k0: Index,
-  { right: along }: Reading,
+  { right: along, late }: Reading,
 ): (q: number, i: number) => string {
   const b = variable("batch", batch);
   if (along === "k") {
-    const loaded = Array.from(
-      { length: cols },
-      (_, j) => inF32(emitter.value(right, [b, add(k0, lane), across[j]!]), 4),
-    );
+    const loaded = Array.from({ length: cols }, (_, j) => {
+      const from = (k: Index): string =>
+        inF32(emitter.value(right, [b, add(k, lane), across[j]!]), 4);
+      const last = held?.[j];
+      if (last === undefined) return from(k0);
+      const by = late![j & 3]!, next = emitter.fresh("next"), four = emitter.fresh("four");
+      const parts = [0, 1, 2, 3].map((e) =>
+        e + by < 4 ? `${last}[${e + by}]` : `${next}[${e + by - 4}]`
+      );
+      emitter.line(
+        `let ${next} = ${from(offset(k0, 4 - by))};`,
+        `let ${four} = vec4<f32>(${parts.join(", ")});`,
+        `${last} = ${next};`,
+      );
+      return four;
+    });
     return (q, i) =>
       `vec4<f32>(${[0, 1, 2, 3].map((e) => `${loaded[4 * q + e]}[${i}]`).join(", ")})`;
   }

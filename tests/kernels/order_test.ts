@@ -277,6 +277,13 @@ const products: readonly Operands[] = [
   { b: 1, m: 2, k: 1568, n: 3 },
   { b: 1, m: 1, k: 9, n: 516 },
   { b: 1, m: 1, k: 9, n: 519 },
+  { b: 1, m: 1, k: 45, n: 39, right: true },
+  { b: 1, m: 1, k: 46, n: 36, right: true },
+  { b: 1, m: 1, k: 47, n: 33, right: true },
+  { b: 1, m: 1, k: 3, n: 5, right: true },
+  { b: 1, m: 1, k: 44, n: 37, right: true },
+  { b: 3, m: 1, k: 45, n: 36, right: true },
+  { b: 3, m: 1, k: 45, n: 37, right: true },
   { b: 2, m: 3, k: 10, n: 260, left: true },
   { b: 1, m: 7, k: 11, n: 132 },
 ];
