@@ -68,19 +68,39 @@ function orderByRank(keys: Node): Node {
 }
 
 /**
- * Merges neighbouring sorted runs of `run` keys (a u32 scalar, a power of two) in the line of all
- * keys: result p of a pair takes from the left run as many as come before it there, found by
- * bisection, so many steps of it. Gives the place that each result comes from.
+ * Every so many results one searches from where its neighbour is: every 64th all of a run, from
+ * there every fourth, and the rest from these.
  */
-function mergeOnce(keys: Node, run: Node, steps: number): Node {
-  const size = keys.shape[0]!;
-  const p = iota([size], 0, "u32");
-  const wide = broadcastTo(run, [size]);
+const STRIDES = [1, 4, 64];
+
+/**
+ * Of every `stride`-th result when neighbouring sorted runs of `run` keys (a u32 scalar, a power of
+ * two) are merged: where it is, its place in its pair of runs, and how many of those before it come
+ * from the left one. That is found by bisection, in so many steps; fewer where a neighbour's is known.
+ */
+function splits(
+  keys: Node,
+  run: Node,
+  steps: number,
+  stride: number,
+): { readonly p: Node; readonly place: Node; readonly low: Node } {
+  const size = keys.shape[0]! / stride;
+  const p = mul(iota([size], 0, "u32"), stride), wide = broadcastTo(run, [size]);
   const place = and(p, sub(binary("shiftLeft", wide, 1), 1));
   const base = sub(p, place), right = add(base, wide);
   let low = where(less(wide, place), sub(place, wide), fill(0, [size], "u32"));
   let high = binary("min", place, wide);
-  for (let i = 0; i < steps; i++) {
+  let halvings = steps;
+  const next = STRIDES[STRIDES.indexOf(stride) + 1];
+  if (next !== undefined) {
+    const count = next / stride, groups: Shape = [size / count, count];
+    const far = reshape(splits(keys, run, steps, next).low, [size / count, 1]);
+    const near = reshape(broadcastTo(far, groups), [size]);
+    low = binary("max", low, near);
+    high = binary("min", high, add(near, and(p, next - 1)));
+    halvings = Math.ceil(Math.log2(next - stride + 1));
+  }
+  for (let i = 0; i < halvings; i++) {
     const middle = binary("shiftRight", add(low, high), 1);
     const open = less(low, high);
     const a = gather(keys, add(base, middle));
@@ -89,6 +109,13 @@ function mergeOnce(keys: Node, run: Node, steps: number): Node {
     low = where(and(open, taken), add(middle, 1), low);
     high = where(and(open, not(taken)), middle, high);
   }
+  return { p, place, low };
+}
+
+/** Merges neighbouring sorted runs: gives the place that each result comes from. */
+function mergeOnce(keys: Node, run: Node, steps: number): Node {
+  const { p, place, low } = splits(keys, run, steps, 1);
+  const wide = broadcastTo(run, keys.shape), base = sub(p, place), right = add(base, wide);
   const rest = sub(place, low);
   const inLeft = less(low, wide), inRight = less(rest, wide);
   const a = gather(keys, add(base, low)), b = gather(keys, add(right, rest));
