@@ -13,6 +13,8 @@ import type { Storage } from "./storage.ts";
 export interface Executor {
   /** Starts computing the nodes, one storage each; returns at once. */
   realize(nodes: readonly Node[]): Storage[];
+  /** Moves to the device what is still on the host; returns at once. */
+  upload(storages: readonly Storage[]): void;
   /** Reads storages back to the host, all in one wait. */
   read(storages: readonly Storage[]): Promise<TypedArray[]>;
   /** Computes a check with what is computed next, and fails the next read if it failed. */

@@ -4,6 +4,8 @@
  *
  * @module
  */
+import { executor } from "./executor.ts";
+import { is } from "./node.ts";
 import { Tensor, TensorBase } from "./tensor.ts";
 import { flatten } from "./tree.ts";
 
@@ -11,7 +13,8 @@ const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 
 /**
  * Computes all tensors of a tree (nested plain objects and arrays) and returns the tree. The work
- * is handed to the device when this returns; only reading waits for it.
+ * is handed to the device when this returns; only reading waits for it. Data that came from the
+ * host is uploaded, and from then on in the device's memory alone.
  *
  * Values that are used more than once should be realised: an expression is computed anew for each
  * read that needs it, a realised tensor never again.
@@ -32,6 +35,10 @@ const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
  */
 // deno-lint-ignore require-await -- errors are to come as rejections, like those of reading
 export async function realize<T>(tree: T): Promise<T> {
-  TensorBase.settle(flatten(tree, isTensor).leaves, "realize");
+  const tensors = flatten(tree, isTensor).leaves;
+  TensorBase.settle(tensors, "realize");
+  const hosted = tensors.flatMap(({ node }) => is(node, "leaf") ? [node.attributes.storage] : [])
+    .filter(({ state }) => state.at === "host");
+  if (hosted.length > 0) executor("realize").upload(hosted);
   return tree;
 }

@@ -25,7 +25,7 @@ import { topological } from "../graph/walk.ts";
 import type { Context } from "./context.ts";
 import { printStages, showValue, verifying } from "./debug.ts";
 import type { LoadedProgram } from "./loaded.ts";
-import { read } from "./queue.ts";
+import { read, upload } from "./queue.ts";
 import { load } from "./probes.ts";
 
 /** Programs kept for expressions that come again. */
@@ -124,6 +124,12 @@ export class DeviceExecutor implements Executor {
       this.#programs.delete(oldest);
       unused.dispose();
     }
+  }
+
+  /** See {@linkcode Executor}. */
+  upload(storages: readonly Storage[]): void {
+    this.context.device.errors.throwIfLost();
+    for (const storage of storages) if (storage.size > 0) upload(this.context, storage);
   }
 
   /** See {@linkcode Executor}. */

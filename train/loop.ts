@@ -9,11 +9,9 @@
 import { expectWritable } from "../data/durable.ts";
 import { tensor } from "../graph/create.ts";
 import { checkNames, describe } from "../graph/describe.ts";
-import { is } from "../graph/node.ts";
-import type { MemoryKind } from "../graph/storage.ts";
-import { readAll, Tensor } from "../graph/tensor.ts";
+import { readAll, type Tensor } from "../graph/tensor.ts";
 import { leaves, map, type Tree } from "../optim/tree.ts";
-import { memory } from "../runtime/init.ts";
+import { countAs, memory } from "../runtime/init.ts";
 import { Evaluator } from "./evaluate.ts";
 import {
   fitOptionNames,
@@ -348,12 +346,7 @@ async function copyToHost<T extends Tree>(tree: T): Promise<T> {
 
 /** Has the memory of a state accounted as what it is. */
 function account<P extends Tree>(state: TrainState<P>): TrainState<P> {
-  const label = (tree: Tree, kind: MemoryKind) => {
-    const tensors = leaves(tree);
-    Tensor.settle(tensors, "begin to train");
-    for (const { node } of tensors) if (is(node, "leaf")) node.attributes.storage.kind = kind;
-  };
-  label(state.optimizer.params, "parameters");
-  label([state.optimizer.memory, state.optimizer.step, state.statistics], "state");
+  countAs("parameters", state.optimizer.params);
+  countAs("state", [state.optimizer.memory, state.optimizer.step, state.statistics]);
   return state;
 }

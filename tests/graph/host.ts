@@ -28,6 +28,7 @@ export function installHost(): void {
         return new Storage(dtype, data.length, { at: "host", data });
       });
     },
+    upload: () => {},
     read: () => Promise.reject(new Error("Cannot read: there is no device here")),
     check: () => {},
     release: () => {},

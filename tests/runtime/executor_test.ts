@@ -1,6 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { executor } from "../../graph/executor.ts";
 import { tensor, zeros } from "../../graph/create.ts";
+import { is } from "../../graph/node.ts";
 import { foldIn, key, uniform } from "../../graph/random.ts";
 import { realize } from "../../graph/realize.ts";
 import { Tensor, TensorBase } from "../../graph/tensor.ts";
@@ -147,5 +148,38 @@ Deno.test("values that are kept for others outlive one of their owners, and have
   const slopes = [back, grad((x: Tensor) => slow(x).sum())(tensor([1, 2]))];
   for (const slope of slopes) {
     (await slope.data()).forEach((g, i) => assertAlmostEquals(g, expected[i]!, 1e-4));
+  }
+});
+
+Deno.test("realize() uploads what lies on the host, once, and leaves nothing for a run", async () => {
+  const { prototype } = GPUQueue, { writeBuffer } = prototype;
+  const written: number[] = [];
+  prototype.writeBuffer = function (...args) {
+    written.push(args[4]!);
+    return writeBuffer.apply(this, args);
+  };
+  try {
+    const step = compile((w: Tensor, x: Tensor) => w.mul(x).add(1), { donate: [0] });
+    const make = () => [tensor([1, 2, 3]), tensor(Float32Array.of(4, 5, 6))] as const;
+    step(...make());
+    const before = memory().kinds.data.live;
+    written.length = 0;
+    const [w, x] = make(), none = tensor([]);
+    await realize({ w, x, again: [x, x.reshape([3])], none });
+    assertEquals(written, [16, 16]);
+    // What is on the device is not kept on the host.
+    assertEquals(
+      [w, x, none].map(({ node }) => is(node, "leaf") && node.attributes.storage.state.at),
+      ["device", "device", "host"],
+    );
+    assertEquals(memory().kinds.data.live - before, 32);
+    await realize([w, x]);
+    const y = step(w, x);
+    assertEquals(written, [16, 16]);
+    assertEquals(await y.array(), [5, 11, 19]);
+    assertEquals(await x.array(), [4, 5, 6]);
+    assertEquals(await none.array(), []);
+  } finally {
+    prototype.writeBuffer = writeBuffer;
   }
 });
