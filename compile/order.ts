@@ -147,15 +147,18 @@ function chooseTakeovers(
       else list.push(i);
     })
   );
-  const free = new Set(donated);
-  const claim = (result: Node, candidates: readonly Node[]): void => {
+  const free = new Set(donated), after = turned(before);
+  const claim = (result: Node, candidates: Iterable<Node>): void => {
     if (takeovers.has(result)) return;
     const writer = home.get(result)!;
     for (const argument of candidates) {
       if (!free.has(argument) || (heirs !== undefined && heirs.get(result) !== argument)) continue;
       const others = (readers.get(argument) ?? []).filter((r) => r !== writer);
-      if (others.some((r) => leadsTo(before, writer, r))) continue;
-      for (const r of others) before[writer]!.add(r);
+      if (others.some((r) => leadsTo(after, writer, r))) continue;
+      for (const r of others) {
+        if (!before[writer]!.has(r)) after[r]!.push(writer);
+        before[writer]!.add(r);
+      }
       free.delete(argument);
       takeovers.set(result, argument);
       return;
@@ -180,39 +183,41 @@ function chooseTakeovers(
   return takeovers;
 }
 
-/** Operations between a result and each of some values that it is made of, near enough. */
-function distancesFrom(result: Node, wanted: readonly Node[]): ReadonlyMap<Node, number> {
-  const distance = new Map<Node, number>([[result, 0]]);
-  const queue = [result];
-  for (let i = 0; i < queue.length && i < 256; i++) {
-    const node = queue[i]!;
-    for (const input of node.inputs) {
-      if (distance.has(input)) continue;
-      distance.set(input, distance.get(node)! + 1);
-      queue.push(input);
+/**
+ * Candidates by the number of operations between them and the result, as far as one looks: level by
+ * level, since mostly the first is taken and is near.
+ */
+export function* nearest(result: Node, candidates: readonly Node[]): Generator<Node, void> {
+  const missing = new Set(candidates), seen = new Set([result]);
+  let level = [result], visits = 256;
+  while (missing.size > 1 && level.length > 0 && visits > 0) {
+    const next: Node[] = [];
+    for (const { inputs } of level) {
+      if (visits-- === 0) break;
+      for (const input of inputs) {
+        if (seen.has(input)) continue;
+        seen.add(input);
+        next.push(input);
+      }
     }
-    if (wanted.every((x) => distance.has(x))) break;
+    // Those of one level come in their own order.
+    for (const node of [...missing]) {
+      if (seen.has(node) && missing.delete(node)) yield node;
+    }
+    level = next;
   }
-  return distance;
+  yield* missing;
 }
 
-/** Candidates by the number of operations between them and the result. */
-export function nearest(result: Node, candidates: readonly Node[]): readonly Node[] {
-  if (candidates.length < 2) return candidates;
-  const distance = distancesFrom(result, candidates);
-  const far = (node: Node): number => distance.get(node) ?? Infinity;
-  return [...candidates].sort((a, b) => far(a) === far(b) ? 0 : far(a) - far(b));
-}
-
-/** True if `to` has to run after `from`. */
-function leadsTo(before: readonly Set<number>[], from: number, to: number): boolean {
-  const seen = new Set<number>(), stack = [to];
+/** True if `to` has to run after `from`, which has few successors where it writes a result. */
+function leadsTo(after: readonly number[][], from: number, to: number): boolean {
+  const seen = new Set<number>(), stack = [from];
   while (stack.length > 0) {
     const i = stack.pop()!;
-    if (i === from) return true;
+    if (i === to) return true;
     if (seen.has(i)) continue;
     seen.add(i);
-    stack.push(...before[i]!);
+    stack.push(...after[i]!);
   }
   return false;
 }
