@@ -62,7 +62,9 @@ export class Bodies {
   readonly fastest: Loops;
   readonly #regions: readonly Region[];
   #fittings: readonly ReadonlyMap<Region, readonly Fitting[]>[] | undefined;
-  readonly #ways = new Map<Program, readonly Program[]>();
+  /** The ways of bodies, by the first: those whose values stay on the device, and all. */
+  readonly #here = new Map<Program, readonly Program[]>();
+  readonly #away = new Map<Program, readonly Program[]>();
   /** Loops by the numbers of their bodies' programs. */
   readonly #prepared = new Map<Region, Map<string, readonly Fitting[]>>();
   readonly #numbers = new Map<Program, number>();
@@ -110,19 +112,25 @@ export class Bodies {
     const bodies: { readonly body: Graph; readonly donate: readonly number[] }[] = [];
     this.#prepare(region, (body, donate) => {
       bodies.push({ body, donate });
-      const [fastest, ...others] = this.#programsOf(body, donate, away);
-      for (const other of others) rooms.add(ownBytes(other));
-      return fastest!;
+      const programs = this.#programsOf(body, donate, away);
+      for (const program of programs) rooms.add(ownBytes(program));
+      return programs[0]!;
     });
+    const keyOf = (compile: Compile): string =>
+      bodies.map(({ body, donate }) => this.#numberOf(compile(body, donate))).join();
+    const fastest = this.#fitting(region, this.fastest.get(region)!);
     let known = this.#prepared.get(region);
-    if (known === undefined) this.#prepared.set(region, known = new Map());
-    const fittings = new Set([this.#fitting(region, this.fastest.get(region)!)]);
+    if (known === undefined) {
+      known = new Map([[keyOf((body, donate) => this.programs.of(body, donate)), [fastest]]]);
+      this.#prepared.set(region, known);
+    }
+    const fittings = new Set([fastest]);
     for (const room of spread([...rooms].sort((a, b) => b - a), mostRooms)) {
       const within: Compile = (body, donate) => {
         const all = this.#programsOf(body, donate, away);
         return all.find((program) => ownBytes(program) <= room) ?? all.at(-1)!;
       };
-      const key = bodies.map(({ body, donate }) => this.#numberOf(within(body, donate))).join();
+      const key = keyOf(within);
       let some = known.get(key);
       if (some === undefined) {
         const loop = this.#prepare(region, within);
@@ -155,23 +163,21 @@ export class Bodies {
    * too, whose values and states may wait outside of the device within a step.
    */
   #programsOf(body: Graph, donate: readonly number[], away: boolean): readonly Program[] {
-    const fastest = this.programs.of(body, donate);
-    const plain = [fastest, ...fastest.alternatives()];
-    if (!away) return plain;
-    let ways = this.#ways.get(fastest);
+    const first = this.programs.of(body, donate), known = away ? this.#away : this.#here;
+    let ways = known.get(first);
     if (ways !== undefined) return ways;
-    // What the body says itself comes on top.
-    const { host, disk } = mergeOutside([fastest.outside, this.outside], "at once");
-    const others = this.programs.of(body, donate, true).alternatives();
-    const fitting = others.filter(({ outside }) => outside.host <= host && outside.disk <= disk);
+    const all = [first, ...first.alternatives()];
+    if (away) {
+      // What the body says itself comes on top.
+      const { host, disk } = mergeOutside([first.outside, this.outside], "at once");
+      const others = this.programs.of(body, donate, true).alternatives();
+      all.push(...others.filter(({ outside }) => outside.host <= host && outside.disk <= disk));
+    }
+    // The first may not be the fastest: of a loop in it, states that are cheap to keep are just kept.
     ways = undominated(
-      [...plain, ...fitting].map((program) => ({
-        program,
-        bytes: ownBytes(program),
-        time: timeOf(program),
-      })),
+      all.map((program) => ({ program, bytes: ownBytes(program), time: timeOf(program) })),
     ).map(({ program }) => program);
-    this.#ways.set(fastest, ways);
+    known.set(first, ways);
     return ways;
   }
 

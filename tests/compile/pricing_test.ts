@@ -129,7 +129,7 @@ Deno.test("whatever was measured, a budget that the model meets is met", () => {
 });
 
 Deno.test("more memory is not slower by measured times, up to more than everything takes", () => {
-  for (const graph of graphs.slice(0, 3)) {
+  for (const graph of graphs) {
     const plans = plansOf(graph), sizes = plans.map(bytesOf);
     const costs = drawn(plans, 1);
     let before = Infinity;

@@ -499,7 +499,7 @@ Deno.test("batches, tangents and Hessians go through a tape", async () => {
   assertEquals(await bitsOf([a[0]!]), await bitsOf([b[0]!]));
 });
 
-Deno.test("what a tape takes is predicted about as it is measured", async () => {
+Deno.test("a tape is predicted to take what it was measured to take, beside store", async () => {
   const size = 16384, pair = rg.steps.leapfrog({ force: (x: T) => x.sin().neg(), h: 0.05 });
   const timeOf = (backward: rg.Backward): number => {
     const f = rg.compile(
