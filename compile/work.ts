@@ -8,7 +8,7 @@ import type { Outside } from "../graph/loops/replay.ts";
 import { is, type Node } from "../graph/node.ts";
 import { kinds } from "../graph/primitive.ts";
 import { showShape, sizeOf } from "../graph/shape.ts";
-import { footprint, type Region } from "../kernels/region.ts";
+import { footprintOf, type Region } from "../kernels/region.ts";
 import { bytesMoved, isMove } from "./moves.ts";
 import { bytesOf } from "./order.ts";
 import type { Program } from "./program.ts";
@@ -111,10 +111,10 @@ export function workOf(region: Region, ofLoop?: Effort): Work {
     return { key: `${key} in ${how}`, like: key, bytes, flops, dispatches };
   }
   const isInput = new Set(inputs);
-  const found = footprint(frame, outputs, (x) => isInput.has(x), 1 << 20);
+  const { body } = footprintOf(region);
   let bytes = outputs.reduce((sum, x) => sum + bytesOf(x), 0), flops = 0;
   for (const x of inputs) bytes += bytesOf(x);
-  for (const node of found?.body.keys() ?? []) {
+  for (const node of body.keys()) {
     if (is(node, "dot")) flops += 2 * sizeOf(node.shape) * node.inputs[0]!.shape[2]!;
     else if (is(node, "scatterAdd")) {
       const { sorted } = node.attributes, [updates, index] = node.inputs;

@@ -17,7 +17,7 @@ import { is, type Node } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { lane } from "./emit.ts";
 import { add, div, type Index, mod, offset, scale, unflatten, variable } from "./index.ts";
-import { footprint, placesOf, type Region } from "./region.ts";
+import { footprintOf, placesOf, type Region } from "./region.ts";
 import { type Body, elementFlops, groupNumber, type Job, type Way } from "./shader.ts";
 import { typeName } from "./wgsl.ts";
 
@@ -92,9 +92,8 @@ function writeScatter(job: Job): Body {
 }
 
 /** The scatter of a region; what else it has follows element by element. */
-function scatterOf({ frame, outputs, inputs }: Region): Node<"scatterAdd"> {
-  const found = footprint(frame, outputs, (x) => inputs.includes(x), 1 << 20);
-  for (const node of found?.body.keys() ?? []) if (is(node, "scatterAdd")) return node;
+function scatterOf(region: Region): Node<"scatterAdd"> {
+  for (const node of footprintOf(region).body.keys()) if (is(node, "scatterAdd")) return node;
   throw new Error("Cannot write a scatter: there is none");
 }
 
