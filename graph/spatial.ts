@@ -246,6 +246,21 @@ export function convTranspose(
   return new Tensor(convolution.convTranspose(nodeOf(input), nodeOf(kernel), geometry));
 }
 
+const poolNames = {
+  stride: true,
+  padding: true,
+  dilation: true,
+  ceil: true,
+  channels: true,
+} as const;
+
+/** Options of pooling with what they are where nothing is said. */
+function poolGeometry(
+  { stride, padding = "valid", dilation = 1, ceil = false, channels = "last" }: PoolOptions,
+) {
+  return { stride, padding, dilation, ceil, channels };
+}
+
 /**
  * The largest element of every window; NaN if one is. Its gradient goes to the largest, in equal
  * parts where several are.
@@ -268,16 +283,8 @@ export function maxPool(
   size: PerAxis,
   options: PoolOptions = {},
 ): Tensor {
-  checkNames(options, {
-    stride: true,
-    padding: true,
-    dilation: true,
-    ceil: true,
-    channels: true,
-  }, "maxPool");
-  const { stride, padding = "valid", dilation = 1, ceil = false, channels = "last" } = options;
-  const geometry = { stride, padding, dilation, ceil, channels };
-  return new Tensor(pooling.maxPool(nodeOf(input), size, geometry));
+  checkNames(options, poolNames, "maxPool");
+  return new Tensor(pooling.maxPool(nodeOf(input), size, poolGeometry(options)));
 }
 
 /**
@@ -302,17 +309,9 @@ export function averagePool(
   size: PerAxis,
   options: AveragePoolOptions = {},
 ): Tensor {
-  checkNames(options, {
-    stride: true,
-    padding: true,
-    dilation: true,
-    ceil: true,
-    channels: true,
-    countPadding: true,
-  }, "averagePool");
-  const { stride, padding = "valid", dilation = 1, ceil = false, channels = "last" } = options;
+  checkNames(options, { ...poolNames, countPadding: true }, "averagePool");
   const { countPadding = false } = options;
-  const geometry = { stride, padding, dilation, ceil, channels, countPadding };
+  const geometry = { ...poolGeometry(options), countPadding };
   return new Tensor(pooling.averagePool(nodeOf(input), size, geometry));
 }
 

@@ -94,8 +94,8 @@ function usualShape(job: Job, product: Product): TileShape | BlockShape {
  */
 function wideTile({ adapter }: Job, { m, n }: Product): TileShape {
   const shuffle = adapter.shuffle && m > 4, rows = shuffle ? 8 : m;
-  const cols = [64, 32, 16, 8].find((cols) => rows * cols <= 128 && 8 * cols <= n);
-  return { shuffle, rows, cols: Math.min(cols ?? 4, 64), lanes: 8 };
+  const cols = [64, 32, 16, 8].find((cols) => rows * cols <= 128 && 8 * cols <= n) ?? 4;
+  return { shuffle, rows, cols, lanes: 8 };
 }
 
 /** Tiles in registers that are worth a try. */
