@@ -62,7 +62,7 @@ export function waysOfDot(job: Job): readonly Way[] {
 
 /** What to use where nothing has been measured. */
 function usualShape(job: Job, product: Product): TileShape | BlockShape {
-  const { batch, m, n, k, right } = product, { adapter } = job;
+  const { batch, m, n, k, left, right } = product, { adapter } = job;
   if (adapter.kind !== "software") {
     if (m <= 8) return { shuffle: false, rows: m, cols: 4, lanes: 64 };
     const blocks = blocksFor(job, product);
@@ -79,9 +79,11 @@ function usualShape(job: Job, product: Product): TileShape | BlockShape {
     return { shuffle: false, rows: 1, cols, lanes: 8 };
   }
   if (adapter.shuffle) {
-    // A right operand beyond the caches is read once for every so many rows: then the more the
-    // better, though the driver takes half as long again to compile it.
-    const rows = m <= 8 ? 8 : m >= 256 && n * k >= 1 << 19 ? 32 : 16;
+    // Of a transposed left operand every step of k is in another cache line, so the more of a line
+    // is used the better. Else large products gain a fifth from more rows, which take the driver
+    // half as long again to compile.
+    const many = contiguousAlong(left, 1) && n % 4 === 0 ? m > 16 : m >= 256 && n * k >= 1 << 18;
+    const rows = m <= 8 ? 8 : many ? 32 : 16;
     return { shuffle: true, rows, cols: 4, lanes: 8 };
   }
   return { shuffle: false, rows: Math.min(8, m), cols: 8, lanes: 8 };

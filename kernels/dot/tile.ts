@@ -25,6 +25,9 @@ export interface TileShape {
   readonly lanes: number;
 }
 
+/** What stays in a core's own cache from one workgroup to the next. */
+const cacheBytes = 1 << 19;
+
 /** Quads of columns in a cache line. */
 const lineQuads = 4;
 
@@ -55,8 +58,8 @@ function quadText(shape: TileShape): (q: string) => string {
 
 /** How a tile's operands are read: in vectors along an axis, or one by one. */
 interface Reading {
-  /** Four steps of k at a time if both operands come in vectors, else one. */
-  readonly depth: 1 | 4;
+  /** Steps of k at a time: as many as a vector along k has, else one. */
+  readonly depth: 1 | 2 | 4;
   readonly left: "k" | "m" | "single";
   /** Vectors of neighbouring columns, vectors along k, or single columns strided over the lanes. */
   readonly right: "n" | "k" | "single";
@@ -76,7 +79,9 @@ function readingOf(product: Product, shape: TileShape): Reading {
   // Where each step of k is a long stretch already, four of them are more than need be written.
   const stretched = byRight === "n" && takesLines(shape);
   if (whole && byLeft !== "single" && byRight !== "single" && m > 1 && !stretched) {
-    return { depth: 4, left: byLeft, right: byRight };
+    // Without vectors along k, two steps are as fast as four where they feed as many results.
+    const depth = byLeft === "m" && byRight === "n" && rows >= 32 ? 2 : 4;
+    return { depth, left: byLeft, right: byRight };
   }
   if (m === 1 && byLeft === "k" && byRight === "k" && whole) {
     return { depth: 4, left: "k", right: "k" };
@@ -131,18 +136,24 @@ export function writeTile(job: Job, product: Product, shape: TileShape): Omit<Bo
   }));
   const lines = emitter.close();
   const hoisted = emitter.close();
+  // Neighbours in time share what stays in the caches: the right operand, if all of it does, so that
+  // the left one is read from memory once; else the columns of the right one, going down.
+  const acrossFirst = 4 * k * n <= cacheBytes;
+  const groupsDown = Math.ceil(m / rows), groupsAcross = Math.ceil(n / width);
   return {
     name: shuffle ? "dot shuffle" : "dot registers",
     workgroupSize: lanes,
-    // Down first: neighbours in time share columns of the right operand, which then stay in the
-    // caches; across first reads all of it for every few rows.
-    workgroups: [Math.ceil(m / rows), Math.ceil(n / width), batch],
+    workgroups: acrossFirst ? [groupsAcross, groupsDown, batch] : [groupsDown, groupsAcross, batch],
     subgroups: shuffle,
     lines: [
       "let batch = i32(group.z);",
-      "let down = i32(group.x);",
+      // A number, so that products which differ in it may share a text.
+      `let turned = ${acrossFirst ? 1 : 0} == 1;`,
+      "let down = i32(select(group.x, group.y, turned));",
       shuffle ? `let side = i32(invocation & ${lanes - 1}u);` : "let side = i32(local);",
-      `let n0 = i32(group.y) * ${across} + side${inLines && !strided ? ` * ${lineQuads}` : ""};`,
+      `let n0 = i32(select(group.y, group.x, turned)) * ${across} + side${
+        inLines && !strided ? ` * ${lineQuads}` : ""
+      };`,
       ...hoisted,
       ...lines,
     ],
@@ -162,6 +173,11 @@ interface Tile {
   readonly across: readonly Index[];
   /** Of each column that begins late, the vector of memory that was read last. */
   readonly held?: readonly (string | undefined)[] | undefined;
+}
+
+/** Of how many quads of rows the lanes bring all steps of k with one load. */
+function quadsASide({ lanes }: TileShape, { depth }: Reading): number {
+  return lanes / depth;
 }
 
 /**
@@ -184,9 +200,13 @@ function placesOfTile(
     Array.from({ length }, (_, i) => f(i));
   const { rows, cols, shuffle, lanes } = shape, quadAt = quadText(shape);
   const quads = rows / 4, fours = reading.left === "m";
+  const side = quadsASide(shape, reading);
   const down = fours
     ? shuffle
-      ? [place(`down * ${quads} + side % ${quads}`, m / 4)]
+      ? list(
+        Math.ceil(quads / side),
+        (g) => place(`down * ${quads} + ${g * side} + side / ${reading.depth}`, m / 4),
+      )
       : list(quads, (q) => place(`down * ${quads} + ${q}`, m / 4))
     : shuffle
     ? list(rows / lanes, (g) => place(`down * ${rows} + ${g * lanes} + side`, m))
@@ -199,46 +219,52 @@ function placesOfTile(
 }
 
 /**
- * `depth` steps of k from `k0` on, with the multiply-adds in ascending k. What a lane loads of the
- * right operand is used at once: drivers keep the order, and vectors that wait for others to be
- * loaded are spilled.
+ * `depth` steps of k from `k0` on. What is loaded of the right operand is used at once, since drivers
+ * keep the order, and vectors that wait for others to be loaded are spilled. A result takes all its
+ * steps in a row: there are more results than registers, so each turn costs a load and a store.
  */
 function writeStep(tile: Tile, k0: Index, reading: Reading): void {
   const { job: { emitter }, shape, names } = tile;
-  const { rows, cols } = shape, quads = cols / 4, order = readingOrder(shape);
+  const quads = shape.cols / 4;
   const left = loadLeft(tile, k0, reading);
   const right = loadRight(tile, k0, reading);
-  for (let i = 0; i < reading.depth; i++) {
-    const factors: string[] = [];
-    for (const q of order) {
+  for (const q of readingOrder(shape)) {
+    const vectors = right(q).map((text) => {
       const b = emitter.fresh("b");
-      emitter.line(`let ${b} = ${right(q, i)};`);
-      for (let r = 0; r < rows; r++) {
-        if (q === 0) {
-          factors.push(emitter.fresh("a"));
-          emitter.line(`let ${factors[r]} = vec4<f32>(${left(r, i)});`);
-        }
-        const c = names[r * quads + q]!;
-        emitter.line(`${c} = fma(${factors[r]}, ${b}, ${c});`);
-      }
+      emitter.line(`let ${b} = ${text};`);
+      return b;
+    });
+    for (let r = 0; r < shape.rows; r++) {
+      const c = names[r * quads + q]!;
+      vectors.forEach((b, i) => emitter.line(`${c} = fma(vec4<f32>(${left(r, i)}), ${b}, ${c});`));
     }
   }
 }
 
 /** Loads the left operand's part of a step; the result gives the text of (row, step of k). */
 function loadLeft(
-  { job: { emitter }, product: { left, m, batch }, shape: { shuffle, rows, lanes }, down, fours }:
-    Tile,
+  { job: { emitter }, product: { left, m, batch }, shape, down, fours }: Tile,
   k0: Index,
-  { depth, left: along }: Reading,
+  reading: Reading,
 ): (r: number, i: number) => string {
+  const { shuffle, rows, lanes } = shape, { depth, left: along } = reading;
   const b = variable("batch", batch);
   const load = (row: Index, k: Index, width: Width): string => {
     const name = emitter.fresh("l");
     emitter.line(`let ${name} = ${inF32(emitter.value(left, [b, row, k]), width)};`);
     return name;
   };
-  const from = (text: string, side: number): string => `subgroupBroadcast(${text}, ${side}u)`;
+  const heard = new Map<string, string>();
+  /** What the lane `side` has loaded, heard when it is first needed. */
+  const from = (loaded: string, side: number): string => {
+    const text = `subgroupBroadcast(${loaded}, ${side}u)`;
+    let name = heard.get(text);
+    if (name === undefined) {
+      heard.set(text, name = emitter.fresh("a"));
+      emitter.line(`let ${name} = ${text};`);
+    }
+    return name;
+  };
   if (along === "m") {
     const quads = rows / 4;
     const four = (q: number): Index => add(scale(down[q]!, 4), lane);
@@ -249,16 +275,18 @@ function loadLeft(
       );
       return (r, i) => `${loaded[i * quads + (r >> 2)]}[${r & 3}]`;
     }
-    // One load brings several steps of k: a lane has four rows of one step.
-    const per = lanes / quads;
+    // Of a load's lanes neighbours have neighbouring steps of k, which lie in cache lines far apart:
+    // so these are fetched at the same time, and the next load finds the rest of them.
+    const side = quadsASide(shape, reading);
     const deep = emitter.fresh("deep");
     emitter.declare(deep);
-    emitter.line(`let ${deep} = side / ${quads};`);
-    const loaded = Array.from(
-      { length: depth / per },
-      (_, g) => load(four(0), add(offset(k0, g * per), variable(deep, per)), 4),
-    );
-    return (r, i) => from(`${loaded[Math.floor(i / per)]}[${r & 3}]`, (i % per) * quads + (r >> 2));
+    emitter.line(`let ${deep} = side % ${depth};`);
+    const step = add(k0, variable(deep, depth));
+    const loaded = down.map((_, g) => load(four(g), step, 4));
+    return (r, i) => {
+      const quad = r >> 2;
+      return `${from(loaded[Math.floor(quad / side)]!, quad % side * depth + i)}[${r & 3}]`;
+    };
   }
   const width = along === "k" ? 4 : 1;
   const k = along === "k" ? add(k0, lane) : k0;
@@ -278,7 +306,7 @@ function loadLeft(
     return (r, i) => pick(loaded[r]!, i);
   }
   const loaded = Array.from({ length: rows / lanes }, (_, g) => load(rowOf(g), k, width));
-  return (r, i) => from(pick(loaded[Math.floor(r / lanes)]!, i), r % lanes);
+  return (r, i) => pick(from(loaded[Math.floor(r / lanes)]!, r % lanes), i);
 }
 
 /**
@@ -298,38 +326,44 @@ function holdFirst(tile: Tile, { late }: Reading): Tile["held"] {
   });
 }
 
-/** Loads the right operand's part of a step; the result gives the text of (quad, step of k). */
+/** The text of the right operand's vectors, one for each step of k, of a quad of columns. */
 function loadRight(
-  { job: { emitter }, product: { right, batch }, shape: { cols }, across, held }: Tile,
+  { job: { emitter }, product: { right, batch }, across, held }: Tile,
   k0: Index,
-  { right: along, late }: Reading,
-): (q: number, i: number) => string {
+  { depth, right: along, late }: Reading,
+): (q: number) => string[] {
   const b = variable("batch", batch);
-  if (along === "k") {
-    const loaded = Array.from({ length: cols }, (_, j) => {
-      const from = (k: Index): string =>
-        inF32(emitter.value(right, [b, add(k, lane), across[j]!]), 4);
-      const last = held?.[j];
-      if (last === undefined) return from(k0);
-      const by = late![j & 3]!, next = emitter.fresh("next"), four = emitter.fresh("four");
-      const parts = [0, 1, 2, 3].map((e) =>
-        e + by < 4 ? `${last}[${e + by}]` : `${next}[${e + by - 4}]`
-      );
-      emitter.line(
-        `let ${next} = ${from(offset(k0, 4 - by))};`,
-        `let ${four} = vec4<f32>(${parts.join(", ")});`,
-        `${last} = ${next};`,
-      );
-      return four;
-    });
-    return (q, i) =>
-      `vec4<f32>(${[0, 1, 2, 3].map((e) => `${loaded[4 * q + e]}[${i}]`).join(", ")})`;
-  }
+  const steps = Array.from({ length: depth }, (_, i) => i);
+  const vector = (f: (e: number) => string): string =>
+    `vec4<f32>(${[0, 1, 2, 3].map(f).join(", ")})`;
   if (along === "n") {
-    return (q, i) => inF32(emitter.value(right, [b, offset(k0, i), add(across[4 * q]!, lane)]), 4);
+    return (q) =>
+      steps.map((i) =>
+        inF32(emitter.value(right, [b, offset(k0, i), add(across[4 * q]!, lane)]), 4)
+      );
   }
-  const single = (j: number, k: Index): string =>
-    inF32(emitter.value(right, [b, k, across[j]!]), 1);
-  return (q, i) =>
-    `vec4<f32>(${[0, 1, 2, 3].map((e) => single(4 * q + e, offset(k0, i))).join(", ")})`;
+  if (along === "single") {
+    return (q) =>
+      steps.map((i) =>
+        vector((e) => inF32(emitter.value(right, [b, offset(k0, i), across[4 * q + e]!]), 1))
+      );
+  }
+  const column = (j: number): string => {
+    const from = (k: Index): string =>
+      inF32(emitter.value(right, [b, add(k, lane), across[j]!]), 4);
+    const last = held?.[j];
+    if (last === undefined) return from(k0);
+    const by = late![j & 3]!, next = emitter.fresh("next"), four = emitter.fresh("four");
+    const part = (e: number): string => e < 4 ? `${last}[${e}]` : `${next}[${e - 4}]`;
+    emitter.line(
+      `let ${next} = ${from(offset(k0, 4 - by))};`,
+      `let ${four} = ${vector((e) => part(e + by))};`,
+      `${last} = ${next};`,
+    );
+    return four;
+  };
+  return (q) => {
+    const loaded = [0, 1, 2, 3].map((e) => column(4 * q + e));
+    return steps.map((i) => vector((e) => `${loaded[e]}[${i}]`));
+  };
 }

@@ -286,6 +286,12 @@ const products: readonly Operands[] = [
   { b: 3, m: 1, k: 45, n: 37, right: true },
   { b: 2, m: 3, k: 10, n: 260, left: true },
   { b: 1, m: 7, k: 11, n: 132 },
+  { b: 1, m: 20, k: 1, n: 12, left: true },
+  { b: 1, m: 20, k: 7, n: 12, left: true },
+  { b: 2, m: 68, k: 9, n: 40, left: true },
+  { b: 1, m: 36, k: 5, n: 36, left: true, right: true },
+  // More of the right operand than stays in a core's cache.
+  { b: 1, m: 40, k: 260, n: 516 },
 ];
 
 for (
