@@ -8,7 +8,8 @@
 import { tensor } from "../graph/create.ts";
 import { checkNames } from "../graph/describe.ts";
 import { sameShape, showShape } from "../graph/shape.ts";
-import { readAll, Tensor } from "../graph/tensor.ts";
+import { readAll, type Tensor } from "../graph/tensor.ts";
+import { isTensor } from "../graph/transforms/trace.ts";
 import type { Tree } from "../graph/transforms.ts";
 import { flatten, leafPaths, unflatten } from "../graph/tree.ts";
 import type { HostTensor } from "./safetensors.ts";
@@ -30,8 +31,6 @@ export interface AssignOptions {
   /** What to do with parameters that are not there: `keep` leaves them. @default {"refuse"} */
   readonly missing?: "refuse" | "keep";
 }
-
-const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 
 /** A tensor of a file on its way to the device; it is uploaded when first used. */
 export function toTensor({ dtype, shape, data }: HostTensor): Tensor {

@@ -8,6 +8,7 @@
 import { type ArrayData, tensor } from "../graph/create.ts";
 import { checkNames } from "../graph/describe.ts";
 import { readAll, Tensor } from "../graph/tensor.ts";
+import { isTensor } from "../graph/transforms/trace.ts";
 import type { Tree } from "../graph/transforms.ts";
 import { flatten, mapTree, type TreeOf, unflatten } from "../graph/tree.ts";
 import { toTensor } from "./assign.ts";
@@ -141,7 +142,6 @@ export function toStream<B = { readonly [name: string]: HostTensor }>(
       `Cannot make a stream: together is ${together}, expected a positive integer`,
     );
   }
-  const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
   async function* values(): AsyncGenerator<B, void, undefined> {
     let group: Tree[] = [];
     const read = async (): Promise<B[]> => {

@@ -6,10 +6,9 @@
  */
 import { executor } from "./executor.ts";
 import { is } from "./node.ts";
-import { Tensor, TensorBase } from "./tensor.ts";
+import { TensorBase } from "./tensor.ts";
+import { isTensor } from "./transforms/trace.ts";
 import { flatten } from "./tree.ts";
-
-const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 
 /**
  * Computes all tensors of a tree (nested plain objects and arrays) and returns the tree. The work

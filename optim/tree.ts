@@ -6,7 +6,8 @@
  */
 import { full } from "../graph/create.ts";
 import { calledHere } from "../graph/source.ts";
-import { Tensor } from "../graph/tensor.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import { isTensor } from "../graph/transforms/trace.ts";
 import type { Tree } from "../graph/transforms.ts";
 import {
   checkSame,
@@ -19,10 +20,6 @@ import {
 import { sameShape } from "../graph/shape.ts";
 
 export type { Tree };
-
-function isTensor(value: unknown): value is Tensor {
-  return value instanceof Tensor;
-}
 
 /**
  * The tree of `f` of corresponding leaves; the result has the structure of the first. What `f` makes

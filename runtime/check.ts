@@ -10,7 +10,8 @@ import { checkNames } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
 import { is, type Node } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
-import { readAll, Tensor } from "../graph/tensor.ts";
+import { readAll, type Tensor } from "../graph/tensor.ts";
+import { isTensor } from "../graph/transforms/trace.ts";
 import { jvp, vjp } from "../graph/transforms.ts";
 import { flatten, leafPaths, unflatten } from "../graph/tree.ts";
 import { topological } from "../graph/walk.ts";
@@ -63,8 +64,6 @@ export interface CheckReport {
   /** A table. */
   toString(): string;
 }
-
-const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 
 /** Numbers from -1 to 1, and signs, by a small generator (mulberry32). */
 function generator(seed: number): () => number {

@@ -8,6 +8,7 @@ import { is } from "../graph/node.ts";
 import { type MemoryKind, memoryKinds } from "../graph/storage.ts";
 import { describe } from "../graph/describe.ts";
 import { Tensor } from "../graph/tensor.ts";
+import { isTensor } from "../graph/transforms/trace.ts";
 import { flatten } from "../graph/tree.ts";
 import { Context, context, currentContext, setContext } from "./context.ts";
 import {
@@ -166,8 +167,6 @@ export function resetPeak(): void {
   ledger.resetPeak();
   outside.resetPeak();
 }
-
-const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 
 /**
  * Counts the memory of a tree of tensors as something from now on: parameters, state, data. What

@@ -21,10 +21,11 @@ import { Tensor } from "../graph/tensor.ts";
 import { customVjp, stopGradient, vjp } from "../graph/transforms.ts";
 import { flatten } from "../graph/tree.ts";
 import { whileLoop } from "../graph/while.ts";
+import { isTensor } from "../graph/transforms/trace.ts";
 import { badStart, blame, notFinite, tooMany, tooShort } from "./blame.ts";
 import { closeField, merged, varies } from "./close.ts";
 import type { Attempts, Moment, Replay, Stepper } from "./methods.ts";
-import { type Found, isTensor, type Problem, type Solution } from "./problem.ts";
+import type { Found, Problem, Solution } from "./problem.ts";
 import { firstLength, nextLength, normOf, shareOf, type Tolerance } from "./tolerance.ts";
 import { map, type Tree } from "./tree.ts";
 

@@ -12,7 +12,8 @@ import { stack, where } from "../graph/operations.ts";
 import { ones } from "../graph/create.ts";
 import * as random from "../graph/random.ts";
 import { loop } from "../graph/scan.ts";
-import { Tensor } from "../graph/tensor.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import { isTensor } from "../graph/transforms/trace.ts";
 import { vmap } from "../graph/transforms.ts";
 import { flatten, unflatten } from "../graph/tree.ts";
 import { sharesOf } from "./dense.ts";
@@ -57,8 +58,6 @@ export interface BrownianPath<Y extends Tree> {
   /** How far it goes from one time to another. */
   readonly between: (from: Tensor, to: Tensor) => Y;
 }
-
-const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 
 /**
  * The Brownian path of a key over an interval: 0 at t0, and whoever asks for its value at a time gets

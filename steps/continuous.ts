@@ -18,8 +18,9 @@ import { ones, zeros, zerosLike } from "../graph/create.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { customVjp, stopGradient, vjp } from "../graph/transforms.ts";
 import { flatten } from "../graph/tree.ts";
+import { isTensor } from "../graph/transforms/trace.ts";
 import { closeField, merged, varies } from "./close.ts";
-import { isTensor, type Problem, type Solution } from "./problem.ts";
+import type { Problem, Solution } from "./problem.ts";
 import { add, map, type Tree } from "./tree.ts";
 
 /** A state with what is gathered on its way back. */

@@ -10,8 +10,9 @@ import { isFloat } from "../graph/dtype.ts";
 import { concatenate, where } from "../graph/operations.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { stopGradient, vmap } from "../graph/transforms.ts";
+import { isTensor } from "../graph/transforms/trace.ts";
 import type { Field } from "./leapfrog.ts";
-import { type Found, isTensor, type Problem } from "./problem.ts";
+import type { Found, Problem } from "./problem.ts";
 import { type Tableau, within } from "./runge_kutta.ts";
 import { map, type Tree } from "./tree.ts";
 

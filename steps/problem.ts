@@ -7,7 +7,8 @@ import { check } from "../graph/check.ts";
 import { tensor } from "../graph/create.ts";
 import { describe } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
-import { Tensor } from "../graph/tensor.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import { isTensor } from "../graph/transforms/trace.ts";
 import { flatten, leafPaths } from "../graph/tree.ts";
 import type { Field } from "./leapfrog.ts";
 import type { Tree } from "./tree.ts";
@@ -35,9 +36,6 @@ export interface Solution<Y extends Tree> {
   /** What the values at the given shares are computed from. */
   readonly found: Found<Y> | null;
 }
-
-/** True for a leaf of a state. */
-export const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 
 /** Throws unless steps are a positive integer. */
 export function checkSteps(action: string, steps: unknown): asserts steps is number {

@@ -14,7 +14,8 @@ import { zeros } from "../graph/create.ts";
 import { isFloat } from "../graph/dtype.ts";
 import * as random from "../graph/random.ts";
 import { sameShape, showShape } from "../graph/shape.ts";
-import { Tensor } from "../graph/tensor.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import { isTensor } from "../graph/transforms/trace.ts";
 import { difference, flatten, leafPaths, unflatten } from "../graph/tree.ts";
 import type { TensorLike, Tree } from "./tree.ts";
 
@@ -90,7 +91,6 @@ export interface ReversibleOptions<A extends readonly unknown[]> {
   readonly seed?: number;
 }
 
-const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 const word = new DataView(new ArrayBuffer(4));
 
 /** A place in a carry, in words. */

@@ -15,15 +15,14 @@ import { checkNames } from "../graph/describe.ts";
 import * as random from "../graph/random.ts";
 import { zeros } from "../graph/create.ts";
 import { sameShape } from "../graph/shape.ts";
-import { Tensor } from "../graph/tensor.ts";
+import type { Tensor } from "../graph/tensor.ts";
+import { isTensor } from "../graph/transforms/trace.ts";
 import { jvp } from "../graph/transforms.ts";
 import { flatten, unflatten } from "../graph/tree.ts";
 import type { Companions, Field, Integrator } from "./leapfrog.ts";
 import { checkedField } from "./close.ts";
 import { checkMade, type Clock, timeOf } from "./step.ts";
 import { add, addScaled, map, scale, sub, type TensorLike, times, type Tree } from "./tree.ts";
-
-const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 
 /**
  * How far a Brownian path goes in a step of time h: normal numbers of variance h for every element of

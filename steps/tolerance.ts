@@ -13,7 +13,8 @@ import { where } from "../graph/operations.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { stopGradient } from "../graph/transforms.ts";
 import { flatten } from "../graph/tree.ts";
-import { isTensor, type Problem } from "./problem.ts";
+import { isTensor } from "../graph/transforms/trace.ts";
+import type { Problem } from "./problem.ts";
 import { addScaled, map, scale, type Tree } from "./tree.ts";
 
 /** How much error a step may make, and what lengths are allowed. Lengths are positive times. */

@@ -4,13 +4,12 @@
  *
  * @module
  */
-import { Tensor, type TensorLike } from "../graph/tensor.ts";
+import type { Tensor, TensorLike } from "../graph/tensor.ts";
+import { isTensor } from "../graph/transforms/trace.ts";
 import type { Tree } from "../graph/transforms.ts";
 import { mapTree } from "../graph/tree.ts";
 
 export type { TensorLike, Tree };
-
-const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 
 /** The tree of `f` of corresponding leaves. */
 export function map<T extends Tree>(

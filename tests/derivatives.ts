@@ -10,13 +10,12 @@ import { isFloat } from "../graph/dtype.ts";
 import type { Node } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { readAll, Tensor } from "../graph/tensor.ts";
+import { isTensor } from "../graph/transforms/trace.ts";
 import { pushforward } from "../graph/jvp.ts";
 import { pullback } from "../graph/vjp.ts";
 import { flatten, unflatten } from "../graph/tree.ts";
 import { randomOf } from "./gpu.ts";
 import { evaluate, type Value } from "./oracle.ts";
-
-const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 
 /** Fails unless ⟨v, J u⟩ is the same by differences, by forward mode and as ⟨Jᵀ v, u⟩. */
 export async function assertDerivatives(

@@ -9,12 +9,11 @@ import { writeDurably } from "../data/durable.ts";
 import { decodeSafetensors, encodeSafetensors, type HostTensor } from "../data/safetensors.ts";
 import { tensor } from "../graph/create.ts";
 import { sameShape } from "../graph/shape.ts";
-import { readAll, Tensor } from "../graph/tensor.ts";
+import { readAll } from "../graph/tensor.ts";
+import { isTensor } from "../graph/transforms/trace.ts";
 import { flatten, leafPaths, unflatten } from "../graph/tree.ts";
 import type { Tree } from "../optim/tree.ts";
 import { elsewhere, encodePlace, placeKey } from "./place.ts";
-
-const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
 
 /**
  * Writes the tensors of a tree to a file, all read from the device in one wait, with the adapter and

@@ -12,6 +12,7 @@ import { checkNames, type Names } from "../graph/describe.ts";
 import { dtypes, isFloat, type TypedArray } from "../graph/dtype.ts";
 import { key as keyOf } from "../graph/random.ts";
 import { readAll, Tensor } from "../graph/tensor.ts";
+import { isTensor } from "../graph/transforms/trace.ts";
 import { jvp, type MapLeaves, valueAndGrad } from "../graph/transforms.ts";
 import { flatten, unflatten } from "../graph/tree.ts";
 import type { ApplyOptions, Layer, StatefulLayer } from "../nn/layer.ts";
@@ -315,7 +316,6 @@ export async function diagnose(
 
 /** The tree with every tensor replaced by its values, read at once. */
 async function toHost<T>(tree: T): Promise<MapLeaves<T, Tensor, TypedArray>> {
-  const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
   const { leaves, structure } = flatten(tree, isTensor);
   return unflatten(structure, await readAll(leaves)) as MapLeaves<T, Tensor, TypedArray>;
 }
