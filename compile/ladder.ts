@@ -13,7 +13,7 @@ import type { AutoPlan } from "../graph/loops/auto.ts";
 import { replayInputs } from "../graph/loops/replay.ts";
 import type { Node } from "../graph/node.ts";
 import { spread, undominated } from "./plan.ts";
-import type { OutsidePlan } from "./program.ts";
+import { nowhere, type OutsidePlan } from "./program.ts";
 import { bytesOfState, Snapshots } from "./snapshots.ts";
 import { tapeShapeOf } from "./tape.ts";
 import { expectedSteps } from "./work.ts";
@@ -129,9 +129,6 @@ function placings(length: number, { host, disk }: OutsidePlan, isShared: boolean
   );
 }
 
-/** Nothing outside of the device. */
-const none: OutsidePlan = { host: 0, disk: 0 };
-
 /** Bytes of all states of a loop that may keep them where the program says. */
 export function needOf({ attributes, inputs }: Node<"loop">): number {
   const { replay, length } = attributes, { host, disk } = replay!.plan as AutoPlan;
@@ -148,7 +145,7 @@ export function ladderOf(back: Node<"loop">, part: number, outside: OutsidePlan)
   const own = replay!.plan as AutoPlan, { reverse } = own;
   const { states } = replayInputs(back.attributes, replay!, back.inputs);
   const state = states.map(([working]) => working!), bytes = bytesOfState(states);
-  const choice = (plan: SchedulePlan, bytes: number, lent = none): Choice => ({
+  const choice = (plan: SchedulePlan, bytes: number, lent = nowhere): Choice => ({
     name: plan.name,
     plan,
     bytes,
@@ -180,7 +177,7 @@ export function ladderOf(back: Node<"loop">, part: number, outside: OutsidePlan)
     ];
   }
   const choices: Choice[] = [
-    { name: "store", plan: undefined, bytes: length * bytes, lent: none },
+    { name: "store", plan: undefined, bytes: length * bytes, lent: nowhere },
   ];
   const sketches = revolving(length, bytes);
   for (const { snapshots, bytes } of sketches) {

@@ -4,9 +4,8 @@
  *
  * @module
  */
-import type { Node } from "../graph/node.ts";
+import { type Node, showAval } from "../graph/node.ts";
 import { isElementwise, kinds } from "../graph/primitive.ts";
-import { showShape } from "../graph/shape.ts";
 import { footprintOf, type Region } from "../kernels/region.ts";
 import type { Allocation } from "./allocate.ts";
 import type { PreparedLoop } from "./loop.ts";
@@ -46,7 +45,7 @@ export function printRegions(
   nameOf: NameOf,
   loops: ReadonlyMap<Region, PreparedLoop>,
 ): string {
-  const show = (node: Node): string => `${nameOf(node)} ${node.dtype}${showShape(node.shape)}`;
+  const show = (node: Node): string => `${nameOf(node)} ${showAval(node)}`;
   return regions.map((region, i) => {
     const { frame } = region;
     const title = `region ${i}: ${layout(region)}${again[i] ? ", again" : ""}`;

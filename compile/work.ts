@@ -5,9 +5,9 @@
  */
 import type { CostModel, Work } from "../checkpoint/cost.ts";
 import type { Outside } from "../graph/loops/replay.ts";
-import { is, type Node } from "../graph/node.ts";
+import { is, type Node, showAval } from "../graph/node.ts";
 import { kinds } from "../graph/primitive.ts";
-import { showShape, sizeOf } from "../graph/shape.ts";
+import { sizeOf } from "../graph/shape.ts";
 import { footprintOf, type Region } from "../kernels/region.ts";
 import { bytesMoved, isMove } from "./moves.ts";
 import { bytesOf } from "./order.ts";
@@ -132,10 +132,10 @@ export function workOf(region: Region, ofLoop?: Effort): Work {
 /** Regions with equal keys take equal times: frame, operations and shapes. */
 export function keyOf(region: Region): string {
   const { frame, inputs, outputs } = region;
-  const show = (x: Node): string => `${x.op} ${x.dtype}${showShape(x.shape)}`;
+  const show = (x: Node): string => `${x.op} ${showAval(x)}`;
   if (isMove(region)) return `${frame.is} ${region.frame.store} ${bytesMoved(region)}`;
   const layout = frame.is === "loop"
     ? `loop ${frame.loop.attributes.length} ${frame.loop.attributes.body.name}`
     : frame.is;
-  return `${layout}: ${outputs.map(show)} of ${inputs.map((x) => x.dtype + showShape(x.shape))}`;
+  return `${layout}: ${outputs.map(show)} of ${inputs.map(showAval)}`;
 }

@@ -19,6 +19,23 @@ export function describe(value: unknown): string {
   return own.startsWith("[object ") ? `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}` : own;
 }
 
+/** A tree that was returned where another was expected, by its outermost names. */
+export function describeTree(value: unknown): string {
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (value !== null && typeof value === "object") return `an object {${Object.keys(value)}}`;
+  return String(value);
+}
+
+/** A wrong kind of argument. */
+export function fail(action: string, what: string, expected: string): never {
+  throw new TypeError(`Cannot ${action}: ${what}, expected ${expected}`);
+}
+
+/** An argument out of its range. */
+export function outOfRange(action: string, what: string, expected: string): never {
+  throw new RangeError(`Cannot ${action}: ${what}, expected ${expected}`);
+}
+
 /**
  * Throws where options are anything but an object: `zeros([2], "i32")` must not go unheard.
  *

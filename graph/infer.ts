@@ -7,9 +7,10 @@
  *
  * @module
  */
+import { fail } from "./describe.ts";
 import { type DType, dtypes } from "./dtype.ts";
 import { loopResults } from "./loops/results.ts";
-import type { Aval } from "./node.ts";
+import { type Aval, showAval } from "./node.ts";
 import { type Attributes, type Domain, type Primitive, signatures } from "./primitive.ts";
 import { broadcastShapes, checkShape, type Shape, showShape, sizeOf } from "./shape.ts";
 
@@ -20,10 +21,6 @@ export type Infer<P extends Primitive> = (
   wanted: Aval,
   action?: string,
 ) => Aval;
-
-function fail(action: string, what: string, expected: string): never {
-  throw new TypeError(`Cannot ${action}: ${what}, expected ${expected}`);
-}
 
 /** What a domain admits, with the words for an error. */
 const domains: {
@@ -230,7 +227,7 @@ export const infer: { readonly [P in Primitive]: Infer<P> } = {
       if (!fits || dtype !== first!.dtype) {
         fail(
           "concatenate",
-          inputs.map((i) => i.dtype + showShape(i.shape)).join(" and ") + ` along axis ${axis}`,
+          inputs.map(showAval).join(" and ") + ` along axis ${axis}`,
           "equal dtypes, and shapes equal but for that axis",
         );
       }
@@ -311,8 +308,8 @@ export const infer: { readonly [P in Primitive]: Infer<P> } = {
     ) {
       fail(
         `call ${name}`,
-        inputs.map((i) => i.dtype + showShape(i.shape)).join(", "),
-        parameters.map((i) => i.dtype + showShape(i.shape)).join(", "),
+        inputs.map(showAval).join(", "),
+        parameters.map(showAval).join(", "),
       );
     }
     return { shape: [], dtype: "f32" };

@@ -27,9 +27,9 @@ import {
 import { isFloat } from "./dtype.ts";
 import { add, div, like, mul, sub } from "./arithmetic.ts";
 import { pushLoop } from "./loops/push.ts";
-import { is, type Node } from "./node.ts";
+import { is, type Node, showAval } from "./node.ts";
 import type { Primitive } from "./primitive.ts";
-import { sameShape, showShape } from "./shape.ts";
+import { sameShape } from "./shape.ts";
 import { type Sloped, slopes, winners } from "./slopes.ts";
 import { differentiating } from "./source.ts";
 import { inlineCalls } from "./substitute.ts";
@@ -185,8 +185,8 @@ export function pushforward(
     if (t === undefined || !isFloat(source.dtype)) return;
     if (!sameShape(source.shape, t.shape) || source.dtype !== t.dtype) {
       throw new TypeError(
-        `Cannot push forward: the tangent is ${t.dtype}${showShape(t.shape)}, expected ` +
-          `${source.dtype}${showShape(source.shape)} as the value it belongs to`,
+        `Cannot push forward: the tangent is ${showAval(t)}, expected ` +
+          `${showAval(source)} as the value it belongs to`,
       );
     }
     known.set(source, t);

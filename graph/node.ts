@@ -8,7 +8,7 @@
 import type { DType } from "./dtype.ts";
 import type { Attributes, Primitive } from "./primitive.ts";
 import { insideTransform } from "./scope.ts";
-import type { Shape } from "./shape.ts";
+import { type Shape, showShape } from "./shape.ts";
 import { currentSource, type Source } from "./source.ts";
 import type { Storage } from "./storage.ts";
 
@@ -18,6 +18,11 @@ export interface Aval {
   readonly shape: Shape;
   /** Element type. */
   readonly dtype: DType;
+}
+
+/** `f32[2,3]`, for messages. */
+export function showAval({ dtype, shape }: Aval): string {
+  return dtype + showShape(shape);
 }
 
 /** One operation of the graph; see {@linkcode Attributes} for the attributes of each primitive. */

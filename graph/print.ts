@@ -5,9 +5,8 @@
  * @module
  */
 import type { Plan, Replay } from "./loops/replay.ts";
-import { bodiesOf, bodyOf, type Graph, is, type Node } from "./node.ts";
+import { bodiesOf, bodyOf, type Graph, is, type Node, showAval } from "./node.ts";
 import type { Primitive } from "./primitive.ts";
-import { showShape } from "./shape.ts";
 import { topological } from "./walk.ts";
 
 /** Attributes that say nothing to a reader, because they are identities or printed elsewhere. */
@@ -58,12 +57,12 @@ export function printGraph(graph: Graph): string {
   for (const body of bodies) {
     const numbers = numbered(body);
     const nameOf = (node: Node): string => `%${numbers.get(node)}`;
-    const types = body.parameters.map((p) => `${nameOf(p)}: ${p.dtype}${showShape(p.shape)}`);
+    const types = body.parameters.map((p) => `${nameOf(p)}: ${showAval(p)}`);
     lines.push(`${body.name}(${types.join(", ")})`);
     for (const node of numbers.keys()) {
       if (is(node, "parameter") && body.parameters.includes(node)) continue;
       const inner = bodyOf(node);
-      const type = inner !== undefined ? "" : ` ${node.dtype}${showShape(node.shape)}`;
+      const type = inner !== undefined ? "" : ` ${showAval(node)}`;
       const inputs = node.inputs.map((input) => ` ${nameOf(input)}`).join("");
       const line = node.source?.line;
       const source = line === undefined ? "" : `  # ${line}`;
@@ -105,7 +104,7 @@ export function expression(node: Node, depth: number = 4): string {
   if (is(at, "parameter")) return `arg${at.attributes.index}`;
   if (is(at, "fill")) return showValue(at);
   if (at.inputs.length === 0) {
-    const type = at.dtype + showShape(at.shape);
+    const type = showAval(at);
     return is(at, "leaf") ? type : `${at.op}(${type})`;
   }
   const name = is(at, "call") || is(at, "loop")

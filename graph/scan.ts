@@ -8,7 +8,7 @@
 import { avalOf, iota, loop as loopNode, parameter } from "./build.ts";
 import { carryChecks, type Check, collectChecks, demandsOf } from "./check.ts";
 import { closeOver } from "./close.ts";
-import { checkNames, describe } from "./describe.ts";
+import { checkNames, describe, describeTree } from "./describe.ts";
 import { auto } from "./loops/auto.ts";
 import type { Plan } from "./loops/replay.ts";
 import type { Node } from "./node.ts";
@@ -165,7 +165,7 @@ export function scan<C, X = null, Y = null>(
   );
   if (!Array.isArray(returned) || returned.length !== 2) {
     throw new TypeError(
-      `Cannot ${action}: the body returned ${show(returned)}, expected [carry, y] ` +
+      `Cannot ${action}: the body returned ${describeTree(returned)}, expected [carry, y] ` +
         "(with null for y where there is none)",
     );
   }
@@ -215,7 +215,7 @@ function strategyOf(action: string, backward: unknown): Partial<Strategy> {
   if (typeof plan?.atTurn === "function") return { plan, ...(inverse && { inverse }) };
   throw new TypeError(
     `Cannot ${action}: backward is ${
-      typeof backward === "string" ? JSON.stringify(backward) : show(backward)
+      typeof backward === "string" ? JSON.stringify(backward) : describeTree(backward)
     }, expected "store", "auto" or what revolve, online, offload, reverse or auto returns`,
   );
 }
@@ -281,10 +281,4 @@ export function loop<C>(
   const steps = handle(iota([length], 0, "u32"));
   const step = (carry: C, i: Tensor): [C, null] => [body(carry, i), null];
   return scan(step, carry, steps, { name: called, ...(backward && { backward }) })[0];
-}
-
-function show(value: unknown): string {
-  if (Array.isArray(value)) return `an array of ${value.length}`;
-  if (value !== null && typeof value === "object") return `an object {${Object.keys(value)}}`;
-  return String(value);
 }

@@ -7,15 +7,13 @@
  */
 import { infer } from "./infer.ts";
 import { loopResults } from "./loops/results.ts";
-import { type Aval, bodiesOf, type Graph, is, type Node } from "./node.ts";
+import { type Aval, bodiesOf, type Graph, is, type Node, showAval } from "./node.ts";
 import { kinds, type Primitive } from "./primitive.ts";
-import { sameShape, showShape } from "./shape.ts";
+import { sameShape } from "./shape.ts";
 import { topological } from "./walk.ts";
 
 /** More than this many problems are counted, not listed. */
 const listed = 20;
-
-const show = ({ dtype, shape }: Aval): string => dtype + showShape(shape);
 
 /** The rules of the verifier: what is wrong with a node, or undefined. */
 const checks: readonly ((node: Node) => string | undefined)[] = [
@@ -51,7 +49,7 @@ const checks: readonly ((node: Node) => string | undefined)[] = [
     try {
       const expected = rule(node.inputs, node.attributes, node);
       if (expected.dtype === node.dtype && sameShape(expected.shape, node.shape)) return undefined;
-      return `is ${show(node)}, expected ${show(expected)}`;
+      return `is ${showAval(node)}, expected ${showAval(expected)}`;
     } catch (error) {
       return (error as Error).message;
     }
@@ -66,11 +64,11 @@ function checkLoop(node: Node): string | undefined {
   if (stray !== undefined) return `has a body that uses leaf#${stray.id}, expected it as an input`;
   let wanted: string;
   try {
-    wanted = loopResults(node.inputs, node.attributes).map(show).join(", ");
+    wanted = loopResults(node.inputs, node.attributes).map(showAval).join(", ");
   } catch {
     return undefined; // Reported above, with the rest of the table.
   }
-  const given = node.results!.map(show).join(", ");
+  const given = node.results!.map(showAval).join(", ");
   return wanted === given ? undefined : `has results ${given}, expected ${wanted}`;
 }
 

@@ -29,10 +29,10 @@ import {
 import { add, div, less, like, mul } from "./arithmetic.ts";
 import { pushforward } from "./jvp.ts";
 import { pullLoop } from "./loops/pull.ts";
-import { is, type Node } from "./node.ts";
+import { is, type Node, showAval } from "./node.ts";
 import { inputGradient, kernelGradient, spreadOut, unwindow } from "./windows.ts";
 import type { Primitive } from "./primitive.ts";
-import { sameShape, type Shape, showShape, sizeOf } from "./shape.ts";
+import { sameShape, type Shape, sizeOf } from "./shape.ts";
 import { type Sloped, slopes, winners } from "./slopes.ts";
 import { differentiating } from "./source.ts";
 import { inlineCalls } from "./substitute.ts";
@@ -323,8 +323,6 @@ export function pullCall(
   });
   return pulled;
 }
-
-const showAval = (x: Node): string => x.dtype + showShape(x.shape);
 
 function checkCotangent(x: Node, g: Node): void {
   if (sameShape(x.shape, g.shape) && x.dtype === g.dtype) return;

@@ -57,7 +57,8 @@ function spread({ node, batched }: Operand, size: number): Node {
   return batched ? node : repeat(node, size);
 }
 
-function repeat(node: Node, size: number): Node {
+/** Copies of a node along a new first axis. */
+export function repeat(node: Node, size: number): Node {
   return broadcastTo(reshape(node, [1, ...node.shape]), [size, ...node.shape]);
 }
 

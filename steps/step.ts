@@ -12,6 +12,7 @@ import { collectChecks, noteCheck } from "../graph/check.ts";
 import { checkNames, checkOptions, describe } from "../graph/describe.ts";
 import { zeros } from "../graph/create.ts";
 import { isFloat } from "../graph/dtype.ts";
+import { showAval } from "../graph/node.ts";
 import * as random from "../graph/random.ts";
 import { sameShape, showShape } from "../graph/shape.ts";
 import type { Tensor } from "../graph/tensor.ts";
@@ -205,7 +206,7 @@ export function reversible<C extends Tree, A extends readonly unknown[] = [step:
       const { shape, dtype } = leaves[i]!;
       if (x.dtype === dtype && sameShape(x.shape, shape)) return;
       throw new TypeError(
-        `Cannot make a reversible step: ${name} returned ${x.dtype}${showShape(x.shape)} for ` +
+        `Cannot make a reversible step: ${name} returned ${showAval(x)} for ` +
           `${placeOf(paths[i]!)}, expected ${dtype}${showShape(shape)}`,
       );
     });

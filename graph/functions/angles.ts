@@ -8,19 +8,13 @@
 import { binary, bitcast, cast, type Operand, unary, unify, where } from "../build.ts";
 import { broadcastOrThrow } from "../infer.ts";
 import type { Node } from "../node.ts";
-import { classify, toFloat, toNumber } from "./elementwise.ts";
+import { classify, inF32, toFloat, toNumber } from "./elementwise.ts";
 import { isFloat } from "../dtype.ts";
 import { log1p } from "./numerics.ts";
 import { add, and, div, equal, less, lessEqual, mul, or, sub } from "./operators.ts";
 
 /** (1 - x)·(1 + x), whose root is the other side of the triangle. */
 const rest = (x: Node): Node => mul(sub(1, x), add(x, 1));
-
-/** Computed in f32, since f16 squares overflow early. */
-function inF32(operand: Node, f: (x: Node) => Node): Node {
-  const x = toFloat(operand);
-  return cast(f(cast(x, "f32")), x.dtype);
-}
 
 /** The arc tangent. */
 export function atan(operand: Node): Node {

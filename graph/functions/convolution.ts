@@ -5,7 +5,7 @@
  * @module
  */
 import { cast, convolve, flip, permute, reshape } from "../build.ts";
-import { describe } from "../describe.ts";
+import { describe, fail, outOfRange } from "../describe.ts";
 import type { Node } from "../node.ts";
 import { showShape } from "../shape.ts";
 import { toFloat } from "./elementwise.ts";
@@ -14,9 +14,7 @@ import {
   channelsLast,
   checkChannels,
   extentOf,
-  fail,
   type Geometry,
-  outside,
   type PerAxis,
   perAxis,
   range,
@@ -57,7 +55,7 @@ function kernelLast(w: Node, channels: Channels): Node {
 function checkGroups(action: string, groups: number, sizes: readonly number[]): void {
   const fits = Number.isInteger(groups) && groups >= 1 && sizes.every((n) => n % groups === 0);
   if (!fits) {
-    outside(
+    outOfRange(
       action,
       `groups are ${describe(groups)}`,
       `a divisor of ${sizes.join(" and ")} channels`,
@@ -171,7 +169,7 @@ export function convTranspose(
   sizes.forEach((n, i) => {
     const length = (n - 1) * step[i]! + extent[i]! - before[i]! - after[i]! + extra[i]!;
     if (n > 0 && length >= 0) return;
-    outside(
+    outOfRange(
       action,
       `padding [${before[i]},${after[i]}] of spatial axis ${i}, with ${n} elements`,
       "results that are left after cutting so much",

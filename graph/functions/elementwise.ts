@@ -15,6 +15,15 @@ export function toFloat(x: Node): Node {
   return isFloat(x.dtype) ? x : cast(x, "f32");
 }
 
+/**
+ * A function of floats, for f16 computed in f32: what is on the way, squares or sums or a count, may
+ * be beyond 65 504 where the result is not.
+ */
+export function inF32(operand: Node, f: (x: Node) => Node): Node {
+  const x = toFloat(operand);
+  return cast(f(cast(x, "f32")), x.dtype);
+}
+
 /** Bool as i32, numbers as they are. */
 export function toNumber(x: Node): Node {
   return x.dtype === "bool" ? cast(x, "i32") : x;

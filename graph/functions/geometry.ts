@@ -5,7 +5,7 @@
  * @module
  */
 import { permute } from "../build.ts";
-import { describe } from "../describe.ts";
+import { describe, fail, outOfRange } from "../describe.ts";
 import type { Node } from "../node.ts";
 import { showShape } from "../shape.ts";
 
@@ -33,16 +33,6 @@ export interface Geometry {
   readonly channels: Channels;
 }
 
-/** A wrong kind of argument. */
-export function fail(action: string, what: string, expected: string): never {
-  throw new TypeError(`Cannot ${action}: ${what}, expected ${expected}`);
-}
-
-/** An argument out of its range. */
-export function outside(action: string, what: string, expected: string): never {
-  throw new RangeError(`Cannot ${action}: ${what}, expected ${expected}`);
-}
-
 /** Number of spatial axes of a tensor with a batch and channels. */
 export function spatialRank(action: string, x: Node): number {
   const rank = x.shape.length - 2;
@@ -61,7 +51,7 @@ export function perAxis(
   const fits = Array.isArray(list) && list.length === rank &&
     list.every((n) => Number.isInteger(n) && n >= least);
   if (fits) return list;
-  return outside(
+  return outOfRange(
     action,
     `${name} is ${Array.isArray(value) ? showShape(value) : describe(value)}`,
     `an integer ≥ ${least}, or ${rank} of them`,
@@ -109,7 +99,7 @@ function pairsOf(
       Array.isArray(p) && p.length === 2 && p.every((n) => Number.isInteger(n) && n >= 0)
     );
   if (fits) return pairs;
-  return outside(
+  return outOfRange(
     action,
     `the padding is ${JSON.stringify(padding)}`,
     `"valid", "same", an integer ≥ 0, or ${rank} such integers or [before, after]`,

@@ -4,6 +4,7 @@
  * @module
  */
 import { binary, cast, fill, pad, permute, reduce, reshape, window } from "../build.ts";
+import { outOfRange } from "../describe.ts";
 import { dtypes } from "../dtype.ts";
 import type { Node } from "../node.ts";
 import { toFloat, toNumber } from "./elementwise.ts";
@@ -12,7 +13,6 @@ import {
   checkChannels,
   extentOf,
   type Geometry,
-  outside as outOfRange,
   type PerAxis,
   perAxis,
   range,

@@ -11,7 +11,7 @@ import { describe } from "../describe.ts";
 import { dtypes, isFloat } from "../dtype.ts";
 import type { Node } from "../node.ts";
 import { normalizeAxes, normalizeAxis, type Shape, showShape, sizeOf } from "../shape.ts";
-import { classify, toBool, toFloat, toNumber } from "./elementwise.ts";
+import { classify, inF32, toBool, toNumber } from "./elementwise.ts";
 import { logOfSum, rootOfSum } from "./numerics.ts";
 
 /** One axis, several, or all of them; negative ones count from the end. */
@@ -52,15 +52,6 @@ export function reduction(name: ReductionName, x: Node, axis: Axes, keep: boolea
   const { op, empty } = reductions[name];
   if (!empty) atLeastOne(name, x.shape, axes);
   return settle(reduce(op, toNumber(x), axes), axes, keep);
-}
-
-/**
- * A function of floats with sums on its way, for f16 computed in f32: a sum (or a count) may be
- * beyond 65 504 where the result is not.
- */
-function inF32(operand: Node, f: (x: Node) => Node): Node {
-  const x = toFloat(operand);
-  return cast(f(cast(x, "f32")), x.dtype);
 }
 
 /** The arithmetic mean; NaN where there are no elements. */

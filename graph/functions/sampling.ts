@@ -10,19 +10,11 @@
  */
 import { binary, cast, fill, gather, type Operand, reduce, reshape } from "../build.ts";
 import { iota, slice, unary, where } from "../build.ts";
-import { describe } from "../describe.ts";
+import { describe, fail, outOfRange } from "../describe.ts";
 import type { Node } from "../node.ts";
 import { showShape, sizeOf } from "../shape.ts";
 import { clip, toFloat } from "./elementwise.ts";
-import {
-  type Channels,
-  channelsLast,
-  checkChannels,
-  fail,
-  outside as outOfRange,
-  restored,
-  spatialRank,
-} from "./geometry.ts";
+import { type Channels, channelsLast, checkChannels, restored, spatialRank } from "./geometry.ts";
 import { polynomial } from "./numerics.ts";
 import { add, and, equal, less, lessEqual, mul, sub } from "./operators.ts";
 

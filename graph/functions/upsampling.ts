@@ -5,7 +5,7 @@
  * @module
  */
 import { binary, broadcastTo, cast, leaf, reshape } from "../build.ts";
-import { describe } from "../describe.ts";
+import { describe, fail, outOfRange } from "../describe.ts";
 import type { Node } from "../node.ts";
 import { type Shape, showShape } from "../shape.ts";
 import { Storage } from "../storage.ts";
@@ -14,8 +14,6 @@ import {
   type Channels,
   channelsLast,
   checkChannels,
-  fail,
-  outside,
   type PerAxis,
   perAxis,
   restored,
@@ -51,7 +49,7 @@ export function upsample(input: Node, geometry: UpsampleGeometry): Node {
   let x = channelsLast(method === "linear" ? toFloat(input) : input, channels);
   const from = x.shape.slice(1, -1);
   if (from.includes(0)) {
-    outside(action, `the input is ${showShape(input.shape)}`, "at least one element");
+    outOfRange(action, `the input is ${showShape(input.shape)}`, "at least one element");
   }
   const to = size !== undefined
     ? perAxis(action, "size", size, rank)
@@ -71,7 +69,7 @@ function scaled(action: string, from: readonly number[], scale: PerAxis): number
   const fits = Array.isArray(factors) && factors.length === from.length &&
     factors.every((f) => Number.isFinite(f) && f > 0);
   if (!fits) {
-    outside(
+    outOfRange(
       action,
       `the scale is ${JSON.stringify(scale)}`,
       `a positive number, or ${from.length}`,

@@ -4,17 +4,12 @@
  *
  * @module
  */
-import type { Aval } from "../node.ts";
+import { fail } from "../describe.ts";
+import { type Aval, showAval } from "../node.ts";
 import type { Attributes } from "../primitive.ts";
-import { showShape } from "../shape.ts";
 import { outsideOf, type Recording, type Replay } from "./replay.ts";
 
-function fail(action: string, what: string, expected: string): never {
-  throw new TypeError(`Cannot ${action}: ${what}, expected ${expected}`);
-}
-
-const show = ({ dtype, shape }: Aval): string => dtype + showShape(shape);
-const same = (a: Aval, b: Aval): boolean => show(a) === show(b);
+const same = (a: Aval, b: Aval): boolean => showAval(a) === showAval(b);
 const avalOf = ({ shape, dtype }: Aval): Aval => ({ shape, dtype });
 
 /** What stands for a value that lies outside of the device. */
@@ -60,13 +55,17 @@ export function loopResults(inputs: readonly Aval[], attributes: Attributes["loo
     const wanted = parameters[i]!;
     if (i < carries || i >= carries + stacked) {
       if (same(input, wanted)) return;
-      fail(action, `input ${i} is ${show(input)}`, `${show(wanted)} as its body's parameter`);
+      fail(
+        action,
+        `input ${i} is ${showAval(input)}`,
+        `${showAval(wanted)} as its body's parameter`,
+      );
     }
     if (same(input, { shape: [length, ...wanted.shape], dtype: wanted.dtype })) return;
     fail(
       action,
-      `stacked operand ${i - carries} is ${show(input)}`,
-      `${length} rows of ${show(wanted)}`,
+      `stacked operand ${i - carries} is ${showAval(input)}`,
+      `${length} rows of ${showAval(wanted)}`,
     );
   });
   if (replay !== undefined) {
@@ -77,7 +76,7 @@ export function loopResults(inputs: readonly Aval[], attributes: Attributes["loo
       inputs.slice(plain + i * live, plain + (i + 1) * live).forEach((input, k) => {
         const wanted = outsideOf(turn[k] ?? 0) === undefined ? state : ticket;
         if (same(input, wanted)) return;
-        fail(action, `a value of state ${i} is ${show(input)}`, show(wanted));
+        fail(action, `a value of state ${i} is ${showAval(input)}`, showAval(wanted));
       });
     });
   }
@@ -85,14 +84,14 @@ export function loopResults(inputs: readonly Aval[], attributes: Attributes["loo
     if (same(parameters[i]!, results[i]!)) continue;
     fail(
       action,
-      `carry ${i} is ${show(parameters[i]!)} and its body returns ${show(results[i]!)}`,
+      `carry ${i} is ${showAval(parameters[i]!)} and its body returns ${showAval(results[i]!)}`,
       "a carry of the same shape and dtype after every step",
     );
   }
   if (running !== undefined) {
     const flag = running < carries ? parameters[running] : undefined;
     if (flag === undefined || !same(flag, { shape: [], dtype: "bool" })) {
-      const what = flag === undefined ? `result ${running}` : show(flag);
+      const what = flag === undefined ? `result ${running}` : showAval(flag);
       fail(action, `it runs as long as ${what} says`, "a carry that is a bool scalar");
     }
     if (stacked > 0 || carries < results.length) {

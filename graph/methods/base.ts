@@ -12,7 +12,7 @@ import { leaf, type Operand } from "../build.ts";
 import { describe } from "../describe.ts";
 import type { DType, TypedArray } from "../dtype.ts";
 import { executor } from "../executor.ts";
-import { is, type Node } from "../node.ts";
+import { is, type Node, showAval } from "../node.ts";
 import { expression } from "../print.ts";
 import { insideTransform } from "../scope.ts";
 import { type Shape, showShape, sizeOf } from "../shape.ts";
@@ -199,7 +199,7 @@ export abstract class TensorBase {
 
   /** `Tensor f32[2,3]`. */
   toString(): string {
-    return `Tensor ${this.dtype}${showShape(this.shape)}`;
+    return `Tensor ${showAval(this)}`;
   }
 
   /** Catches `x + 1` and `x < y`, which JavaScript cannot mean. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { apply, avalOf, broadcastTo, cast, iota, parameter, permute, reshape } from "../build.ts";
+import { apply, avalOf, cast, iota, parameter, permute, reshape } from "../build.ts";
 import { anyFlag, collectChecks, noteCheck } from "../check.ts";
 import { checkNames } from "../describe.ts";
 import { pushforward } from "../jvp.ts";
@@ -13,7 +13,7 @@ import { normalizeAxis, type Shape, sizeOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { type MapLeaves, type Structure, unflatten } from "../tree.ts";
 import { pullback } from "../vjp.ts";
-import { batch, type Operand } from "../vmap.ts";
+import { batch, type Operand, repeat } from "../vmap.ts";
 import { grad, type Gradient, markArguments } from "./differentiate.ts";
 import { checkFloats, handle, nameOf, partsOf, resultsOf, run, treeOf } from "./trace.ts";
 
@@ -155,10 +155,6 @@ export function vmap<A extends readonly unknown[], R>(
     });
     return treeOf(results.structure, nodes) as R;
   };
-}
-
-function repeat(node: Node, size: number): Node {
-  return broadcastTo(reshape(node, [1, ...node.shape]), [size, ...node.shape]);
 }
 
 /** All unit vectors of a space of tensors, [n, ...shape]. */

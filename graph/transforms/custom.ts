@@ -9,8 +9,8 @@ import { collectChecks, noteCheck } from "../check.ts";
 import { closeOver } from "../close.ts";
 import { checkNames, describe } from "../describe.ts";
 import { isFloat } from "../dtype.ts";
-import type { Node } from "../node.ts";
-import { sameShape, showShape } from "../shape.ts";
+import { type Node, showAval } from "../node.ts";
+import { sameShape } from "../shape.ts";
 import { asWritten } from "../source.ts";
 import type { Structure } from "../tree.ts";
 import type { CustomPull } from "../vjp.ts";
@@ -143,7 +143,7 @@ function collect(
           cotangents.push(undefined);
           return;
         }
-        const wanted = `${x.dtype}${showShape(x.shape)} for argument tensor ${cotangents.length}`;
+        const wanted = `${showAval(x)} for argument tensor ${cotangents.length}`;
         if (!isTensor(at)) return misfit(`${typeof at}`, wanted);
         if (at.dtype !== x.dtype || !sameShape(at.shape, x.shape)) misfit(`${at}`, wanted);
         cotangents.push(at.node);

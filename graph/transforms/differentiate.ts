@@ -6,11 +6,10 @@
  * @module
  */
 import { apply, fill, mark } from "../build.ts";
-import { checkNames, describe } from "../describe.ts";
+import { checkNames, describe, describeTree } from "../describe.ts";
 import { isFloat } from "../dtype.ts";
 import { pushforward } from "../jvp.ts";
-import { keepWhole } from "../node.ts";
-import { showShape } from "../shape.ts";
+import { keepWhole, showAval } from "../node.ts";
 import type { Tensor } from "../tensor.ts";
 import { pullback } from "../vjp.ts";
 import { dependents, topological } from "../walk.ts";
@@ -155,22 +154,22 @@ export function valueAndGrad(
 function lossOf(f: { readonly name: string }, value: unknown): unknown {
   if (Array.isArray(value) && value.length === 2) return value[0];
   throw new TypeError(
-    `Cannot differentiate ${nameOf(f)}: hasAux is set and it returned ${show(value)}, expected ` +
-      "[loss, aux]",
+    `Cannot differentiate ${nameOf(f)}: hasAux is set and it returned ` +
+      `${describeTree(value)}, expected [loss, aux]`,
   );
 }
 
 function scalarLoss(f: { readonly name: string }, loss: unknown): Tensor {
   if (!isTensor(loss)) {
     throw new TypeError(
-      `Cannot differentiate ${nameOf(f)}: it returned ${show(loss)}, expected a scalar tensor ` +
-        "(with { hasAux: true } also [loss, aux])",
+      `Cannot differentiate ${nameOf(f)}: it returned ${describeTree(loss)}, expected ` +
+        "a scalar tensor (with { hasAux: true } also [loss, aux])",
     );
   }
   if (loss.shape.length > 0) {
     throw new TypeError(
-      `Cannot differentiate ${nameOf(f)}: it returned ${loss.dtype}${showShape(loss.shape)}, ` +
-        "expected a scalar (take .sum() or .mean(), or use vjp or jacobian)",
+      `Cannot differentiate ${nameOf(f)}: it returned ${showAval(loss)}, expected ` +
+        "a scalar (take .sum() or .mean(), or use vjp or jacobian)",
     );
   }
   if (!isFloat(loss.dtype)) {
@@ -179,12 +178,6 @@ function scalarLoss(f: { readonly name: string }, loss: unknown): Tensor {
     );
   }
   return loss;
-}
-
-function show(value: unknown): string {
-  if (Array.isArray(value)) return `an array of ${value.length}`;
-  if (value !== null && typeof value === "object") return `an object {${Object.keys(value)}}`;
-  return String(value);
 }
 
 function named<F>(f: F, name: string): F {
