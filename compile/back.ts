@@ -107,7 +107,7 @@ function moversOf(
 ): { readonly advance: Mover; readonly invert?: Mover } {
   const replay = node.attributes.replay!;
   const { loop, state } = forwardOf(node);
-  const { inverse } = replayInputs(node.attributes, replay, node.inputs);
+  const { inverse } = replayInputs(node);
   const { carries, length, reverse } = loop.attributes;
   const { steps: whole, inverse: recorded } = forward(loop);
   const parts = Array.from({ length: carries + 1 }, (_, i) => {

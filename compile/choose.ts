@@ -40,7 +40,7 @@ export function decided(roots: readonly Node[], choices: Choices): Node[] {
     if (choice === undefined) return undefined;
     const { body, ...attributes } = current.attributes, replay = attributes.replay!;
     const { plan } = choice, { loop, state } = forwardOf(current);
-    const { own, inverse, forward } = replayInputs(current.attributes, replay, current.inputs);
+    const { own, inverse, forward } = replayInputs(current);
     const { live, states } = statesAt(loop, state, plan);
     const inverts = plan?.inverts ?? false;
     const results = loopNode(

@@ -65,7 +65,7 @@ export function groundOf(
   target: Target,
 ): Ground {
   const { length, replay: given } = node.attributes, replay = given!;
-  const { states, tape } = replayInputs(node.attributes, replay, node.inputs);
+  const { states, tape } = replayInputs(node);
   const open = replay.open ? replay.live - 1 : undefined;
   const plan = replay.open ? undefined : replay.plan && scheduleOf(replay.plan);
   const within = replay.plan instanceof SchedulePlan ? replay.plan.parts.within : undefined;

@@ -130,10 +130,10 @@ function placings(length: number, { host, disk }: OutsidePlan, isShared: boolean
 }
 
 /** Bytes of all states of a loop that may keep them where the program says. */
-export function needOf({ attributes, inputs }: Node<"loop">): number {
-  const { replay, length } = attributes, { host, disk } = replay!.plan as AutoPlan;
+export function needOf(back: Node<"loop">): number {
+  const { replay, length } = back.attributes, { host, disk } = replay!.plan as AutoPlan;
   if (replay!.open || (host !== undefined && disk !== undefined)) return 0;
-  return length * bytesOfState(replayInputs(attributes, replay!, inputs).states);
+  return length * bytesOfState(replayInputs(back).states);
 }
 
 /**
@@ -143,7 +143,7 @@ export function needOf({ attributes, inputs }: Node<"loop">): number {
 export function ladderOf(back: Node<"loop">, part: number, outside: OutsidePlan): Choice[] {
   const { replay, length } = back.attributes;
   const own = replay!.plan as AutoPlan, { reverse } = own;
-  const { states } = replayInputs(back.attributes, replay!, back.inputs);
+  const { states } = replayInputs(back);
   const state = states.map(([working]) => working!), bytes = bytesOfState(states);
   const choice = (plan: SchedulePlan, bytes: number, lent = nowhere): Choice => ({
     name: plan.name,

@@ -30,49 +30,60 @@ function isUnrecorded(node: Node): node is Node<"loop"> {
   if (!is(node, "loop")) return false;
   const { replay } = node.attributes;
   if (replay?.plan?.check !== "tape" || replay.record !== undefined) return false;
-  const { states } = replayInputs(node.attributes, replay, node.inputs);
-  return states.some(([working]) => sizeOf(working!.shape) > 0);
+  return replayInputs(node).states.some(([working]) => sizeOf(working!.shape) > 0);
 }
 
+/** The roots with a way back that takes its tape from the loop forward. */
 function recorded(roots: readonly Node[], back: Node<"loop">): Node[] {
-  const { body, replay: unrecorded, length } = back.attributes, replay = unrecorded!;
-  const plan = scheduleOf(replay.plan!);
-  const { loop, state } = forwardOf(back);
-  const { states, inverse } = replayInputs(back.attributes, replay, back.inputs);
-  const record: Recording = {
+  const record = recordingOf(back), { loop } = forwardOf(back), { inverse } = replayInputs(back);
+  const isBeside = loop.attributes.record !== undefined || topological(inverse).includes(loop);
+  const { results, tape } = recordingLoop(loop, record, inverse);
+  const recording = (state: Node): Node =>
+    isBeside && is(state, "project") && state.inputs[0] === loop
+      ? results[state.attributes.index]!
+      : state;
+  return replaceResults(roots, (original, current) => {
+    if (original === loop && !isBeside) return results;
+    if (original !== back) return undefined;
+    const { body, ...attributes } = current.attributes;
+    const { own, states, inverse, forward } = replayInputs(current);
+    return loopNode(
+      body,
+      [...own, ...states.flat().map(recording), ...inverse, ...forward, ...tape],
+      { ...attributes, replay: makeReplay({ ...attributes.replay!, record }) },
+    );
+  });
+}
+
+/** What the loop forward records for a way back. */
+function recordingOf(back: Node<"loop">): Recording {
+  const { length } = back.attributes, replay = back.attributes.replay!;
+  const { loop, state } = forwardOf(back), plan = scheduleOf(replay.plan!), tape = plan.parts.tape!;
+  const segment = tape.segment(length);
+  return {
     // Where nobody knows the end, the leaves are recorded on the way back alone.
     from: replay.open ? length : plan.recorded(length)!.from,
-    segment: plan.parts.tape!.segment(length),
+    segment,
     state,
     invert: replay.invert!,
     invertedRows: replay.invertedRows,
     memory: tapeMemory(
-      plan.parts.tape!.sizes.of(replay.tape!, loop.attributes.body.name),
-      states.map(([working]) => working!),
+      tape.sizes.of(replay.tape!, loop.attributes.body.name),
+      replayInputs(back).states.map(([working]) => working!),
       length,
-      plan.parts.tape!.segment(length),
+      segment,
     ),
   };
-  // Without what it may record for another.
-  const { body: steps, kept } = loop.attributes;
-  const inputs = loop.inputs.slice(0, steps.parameters.length);
-  const all = loopNode(steps, [...inputs, ...inverse], { ...loop.attributes, record });
-  const own = steps.results.length + kept.length;
-  const results = all.slice(0, own), tape = all.slice(own);
-  const apart = loop.attributes.record !== undefined ||
-    topological(inverse).includes(loop);
-  const plain = body.parameters.length - replay.states;
-  const isState = (i: number): boolean => i >= plain && i < plain + replay.states * replay.live;
-  return replaceResults(roots, (original, { inputs, attributes }) => {
-    if (original === loop && !apart) return results;
-    if (original !== back) return undefined;
-    const given = inputs.map((input, i) => {
-      if (!apart || !isState(i) || !is(input, "project") || input.inputs[0] !== loop) return input;
-      return results[input.attributes.index]!;
-    });
-    return loopNode(body, [...given, ...tape], {
-      ...attributes,
-      replay: makeReplay({ ...replay, record }),
-    });
-  });
+}
+
+/** A loop that records for one way back alone, with what the inverse reads besides. */
+function recordingLoop(
+  { inputs, attributes: { body, ...attributes } }: Node<"loop">,
+  record: Recording,
+  inverse: readonly Node[],
+): { readonly results: readonly Node[]; readonly tape: readonly Node[] } {
+  const own = inputs.slice(0, body.parameters.length);
+  const all = loopNode(body, [...own, ...inverse], { ...attributes, record });
+  const count = body.results.length + attributes.kept.length;
+  return { results: all.slice(0, count), tape: all.slice(count) };
 }

@@ -37,7 +37,7 @@ function ticketsOf(node: Node): Node<"project">[] {
   if (!is(node, "loop")) return [];
   const { replay } = node.attributes;
   if (replay?.plan === undefined || replay.states === 0) return [];
-  const { states } = replayInputs(node.attributes, replay, node.inputs);
+  const { states } = replayInputs(node);
   return states.flat().filter((value): value is Node<"project"> => {
     if (!is(value!, "project") || !is(value.inputs[0]!, "loop")) return false;
     const { body, kept } = value.inputs[0].attributes;

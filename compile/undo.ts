@@ -74,9 +74,9 @@ export function dispatchesOf({ script }: Steps): number {
 }
 
 /** What pull and inverse read, rows first. */
-function readsOf({ attributes, inputs }: Node<"loop">): Read[] {
-  const { body, carries, stacked, replay } = attributes, { states, invert, invertedRows } = replay!;
-  const { own, inverse } = replayInputs(attributes, replay!, inputs);
+function readsOf(back: Node<"loop">): Read[] {
+  const { body, carries, stacked, replay } = back.attributes;
+  const { states, invert, invertedRows } = replay!, { own, inverse } = replayInputs(back);
   const reads: Read[] = [
     ...own.slice(carries).map((value, i): Read => ({
       value,

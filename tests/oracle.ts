@@ -80,7 +80,7 @@ function statesOf(
 ): Value[] {
   const { replay } = node.attributes;
   if (replay === undefined || replay.states === 0) return [];
-  const { own, states } = replayInputs(node.attributes, replay, node.inputs);
+  const { own, states } = replayInputs(node);
   if (replay.plan === undefined) return states.map(([stack]) => values.get(stack!)!);
   const { loop, state } = forwardOf(node);
   if (replay.open) return openStates(loop, state, values, options);

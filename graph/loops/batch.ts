@@ -97,7 +97,7 @@ export function batchLoop(
   const { carries, stacked, running, kept, replay } = options;
   const of = replay === undefined
     ? undefined
-    : batchReplay(replay, replayInputs(node.attributes, replay, operands), size, batch);
+    : batchReplay(replay, replayInputs(node, operands), size, batch);
   const own = operands.slice(0, body.parameters.length - (replay?.states ?? 0));
   const begins = [...own.map((operand) => operand.batched), ...of?.flags ?? []];
   const all = batchBody(body, carries, begins, size, batch, invert);

@@ -47,7 +47,7 @@ interface Opened {
 
 function open(node: Node<"loop">, mapped: (x: Node) => Node = (x) => x): Opened {
   const { length, replay } = node.attributes, { body, around, ...how } = replay!.forward!;
-  const { own, forward } = replayInputs(node.attributes, replay!, node.inputs);
+  const { own, forward } = replayInputs(node);
   const sources = forward.map((x) => mark(mapped(x)));
   const { state: _, ...options } = how;
   const results = loop(body, sources, { ...options, length });

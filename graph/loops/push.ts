@@ -26,7 +26,7 @@ function pushStates(
   varies: readonly boolean[],
 ): { readonly replay: Replay; readonly inputs: readonly Node[] } {
   const replay = node.attributes.replay!, { plan } = replay;
-  const rates = replayInputs(node.attributes, replay, tangents).states;
+  const rates = replayInputs(node, tangents).states;
   const moved = rates.flatMap(([working], i) => {
     if (!varies[i]) return [];
     // The initial state may stand still, but none behind it does unless it never moves.
@@ -70,7 +70,7 @@ export function pushLoop(
     return pushforward(openReplay(node, sources), sources, tangents);
   }
   const plain = parameters.length - (replay?.states ?? 0);
-  const rates = replay && replayInputs(node.attributes, replay, tangents).states;
+  const rates = replay && replayInputs(node, tangents).states;
   const varies = varyingParameters(
     node,
     (i) => i < plain ? tangents[i] !== undefined : rates![i - plain]![0] !== undefined,

@@ -154,13 +154,16 @@ export interface ReplayInputs<T> {
 }
 
 /** Takes the inputs of a way back apart. */
-export function replayInputs<T>(
-  { body }: { readonly body: Graph },
-  { states, live, invert, forward, record }: Replay,
-  inputs: readonly T[],
-): ReplayInputs<T> {
+export function replayInputs(back: Node<"loop">): ReplayInputs<Node>;
+/** Takes apart what goes with each of its inputs. */
+export function replayInputs<T>(back: Node<"loop">, each: readonly T[]): ReplayInputs<T>;
+export function replayInputs(
+  { attributes: { body, replay }, inputs }: Node<"loop">,
+  each: readonly unknown[] = inputs,
+): ReplayInputs<unknown> {
+  const { states, live, invert, forward, record } = replay!;
   let at = 0;
-  const take = (count: number): readonly T[] => inputs.slice(at, at += count);
+  const take = (count: number): readonly unknown[] => each.slice(at, at += count);
   const own = take(body.parameters.length - states);
   return {
     own,
@@ -176,8 +179,7 @@ export function forwardOf(node: Node<"loop">): {
   readonly loop: Node<"loop">;
   readonly state: readonly number[];
 } {
-  const { replay } = node.attributes;
-  const { states } = replayInputs(node.attributes, replay!, node.inputs);
+  const { states } = replayInputs(node);
   let found: Node<"loop"> | undefined;
   const state = states.map(([working], i) => {
     const at = carryOf(working!);
@@ -256,9 +258,9 @@ function stackStates(forward: Forward, inputs: readonly Node[], length: number):
  * A way back with other inputs as what it means: every state stacked by a loop forward, and a loop
  * backward that reads them as rows. This is what derivatives of it are derived from.
  */
-export function openReplay({ attributes }: Node<"loop">, inputs: readonly Node[]): Node[] {
-  const { body, length, carries, stacked, reverse, replay } = attributes;
-  const { own, forward } = replayInputs(attributes, replay!, inputs);
+export function openReplay(node: Node<"loop">, inputs: readonly Node[]): Node[] {
+  const { body, length, carries, stacked, reverse, replay } = node.attributes;
+  const { own, forward } = replayInputs(node, inputs);
   const first = carries + stacked, last = own.length;
   const order = <T>(x: readonly T[], states: readonly T[]): T[] => [
     ...x.slice(0, first),

@@ -94,7 +94,7 @@ export function simplifyLoop(node: Node<"loop">, simplify: Simplify): Node | und
   const { parameters, results } = body;
   const { own: inputs, states, inverse } = replay === undefined
     ? { own: all, states: [], inverse: [] }
-    : replayInputs(node.attributes, replay, all);
+    : replayInputs(node);
   const users = results.filter((result, i) => i >= carries || result !== parameters[i]);
   const read = new Set(topological(users));
   const constants: Input[] = [], rows: Input[] = [];
