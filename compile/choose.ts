@@ -85,110 +85,220 @@ interface Found<P extends Program = Program> {
   readonly time: number;
 }
 
-/** What came of compiling with them. */
+/** What came of compiling with them, without a budget. */
 type Tried = Found<Priced>;
+
+/** A rung that no other on its ladder beats in both bytes and time. */
+interface Rung {
+  readonly rung: number;
+  readonly bytes: number;
+  readonly time: number;
+}
+
+/** What is asked of a program. */
+interface Terms {
+  readonly budget: number | undefined;
+  /** Storing all states has to be the fastest; otherwise it is enough where it fits. */
+  readonly weighs: boolean;
+  /** Bytes that may be kept outside of the device. */
+  readonly outside: OutsidePlan;
+  /** What the way down is found by, and what the fastest on it is picked by. */
+  readonly pricing: Pricing;
+}
+
+/**
+ * Compiles with choices, within a budget or without, and with what they leave for other values of
+ * the bytes outside.
+ */
+type CompileChoices = (
+  choices: Choices,
+  budget: number | undefined,
+  outside: OutsidePlan,
+) => Priced;
 
 /**
  * The fastest program that fits.
  *
- * @param weighs Whether storing all states has to be the fastest, or is enough where it fits.
- * @param outside Bytes that may be kept outside of the device.
- * @param pricing What the way down is found by, and what the fastest on it is picked by.
- * @param compile Compiles with choices, within a budget or without, and with what they leave for other
- * values of the bytes outside.
  * @throws {RangeError} if none does, naming the least budget that would.
  */
 export function choose(
   loops: readonly Node<"loop">[],
-  { budget, weighs, outside, pricing }: {
-    readonly budget: number | undefined;
-    readonly weighs: boolean;
-    readonly outside: OutsidePlan;
-    readonly pricing: Pricing;
-  },
-  compile: (choices: Choices, budget: number | undefined, outside: OutsidePlan) => Priced,
+  terms: Terms,
+  compile: CompileChoices,
 ): Program {
-  const groups = together(loops);
-  const needs = loops.reduce((sum, loop) => sum + needOf(loop), 0);
-  const ladders = groups.map(([loop]) =>
-    ladderOf(loop!, needs === 0 ? 0 : needOf(loop!) / needs, outside)
-  );
-  const choicesFor = (picked: Picked): Choices =>
-    new Map(groups.flatMap((group, g) => group.map((loop) => [loop, ladders[g]![picked[g]!]!])));
-  const compiled = (picked: Picked, budget: number | undefined): Priced => {
-    const choices = choicesFor(picked), left = { ...outside };
-    for (const { lent } of choices.values()) {
-      left.host -= lent.host;
-      left.disk -= lent.disk;
-    }
-    return compile(choices, budget, left);
-  };
-  const tried = new Map<string, Tried | RangeError>();
-  const attempt = (picked: Picked): Tried | RangeError => {
-    const known = tried.get(picked.join());
-    if (known !== undefined) return known;
-    const result = attempted(() => {
-      const program = compiled(picked, undefined);
-      return { picked, program, time: timeOf(program) };
-    });
-    tried.set(picked.join(), result);
-    return result;
-  };
-  let way: readonly Tried[] | undefined;
-  const lends = ladders.flat().some(({ lent: { host, disk } }) => host + disk > 0);
-  const all = (): readonly Tried[] =>
-    way ??= [
-      ...new Set([
-        ...wayDown(ladders, attempt, pricing, ({ lent: { host, disk } }) => host + disk === 0),
-        ...lends ? wayDown(ladders, attempt, pricing, () => true) : [],
-      ]),
-    ].sort((a, b) => a.time - b.time);
+  return new Search(loops, terms, compile).fastest();
+}
 
-  const named = (program: Program, picked: Picked): Program => ({
-    ...program,
-    choices: loops.map((loop) => {
-      const { body, length, running } = forwardOf(loop).loop.attributes;
-      const steps = running === undefined ? length : "any number of";
-      return `${body.name}, ${steps} steps: ${choicesFor(picked).get(loop)!.name}`;
-    }),
-    weighed: () => all().map(({ picked, program }) => offerOf(named(program, picked))),
-    alternatives,
-    sweep: () => alternatives().map(offerOf),
-  });
-  let offered: readonly Program[] | undefined;
-  const alternatives = (): readonly Program[] =>
-    offered ??= trade(
-      all().flatMap(({ picked, program }) =>
-        program.alternatives().map((other) => named(other, picked))
-      ),
+/** See {@linkcode choose}. */
+class Search {
+  readonly #groups: readonly (readonly Node<"loop">[])[];
+  /** For each group its ladder. */
+  readonly #ladders: readonly (readonly Choice[])[];
+  readonly #tried = new Map<string, Tried | RangeError>();
+  #ways: readonly Tried[] | undefined;
+  #offered: readonly Program[] | undefined;
+
+  constructor(
+    private readonly loops: readonly Node<"loop">[],
+    private readonly terms: Terms,
+    private readonly compile: CompileChoices,
+  ) {
+    this.#groups = together(loops);
+    const needs = loops.reduce((sum, loop) => sum + needOf(loop), 0);
+    this.#ladders = this.#groups.map(([loop]) =>
+      ladderOf(loop!, needs === 0 ? 0 : needOf(loop!) / needs, terms.outside)
     );
+  }
 
-  const fits = ({ memory }: Program): boolean => budget === undefined || memory.peak <= budget;
-  // What stores everything computes nothing twice, and is soon compiled.
-  const first = attempt(ladders.map(() => 0));
-  let best: Found | undefined = first instanceof RangeError || !fits(first.program)
-    ? undefined
-    : first;
-  if (best === undefined || (weighs && !keepsCheaply(best))) {
-    for (const one of all()) {
+  /** See {@linkcode choose}. */
+  fastest(): Program {
+    const { budget, weighs } = this.terms;
+    // What stores everything computes nothing twice, and is soon compiled.
+    const first = this.#attempt(this.#ladders.map(() => 0));
+    let best: Found | undefined = first instanceof RangeError || !this.#fits(first.program)
+      ? undefined
+      : first;
+    if (best === undefined || (weighs && !keepsCheaply(best))) best = this.#fastestWay(best);
+    if (best === undefined) {
+      const [smallest] = this.#all().toSorted((a, b) => leastOf(a.program) - leastOf(b.program));
+      if (smallest === undefined) throw first;
+      // Says so, and what would do.
+      this.#compiled(smallest.picked, budget);
+      throw new Error("Cannot choose: what did not fit does");
+    }
+    const { picked, program } = best;
+    return this.#named(picked, budget === undefined ? program : this.#compiled(picked, budget));
+  }
+
+  /** The fastest of all ways in a plan that fits, if it is faster than the one given. */
+  #fastestWay(given: Found | undefined): Found | undefined {
+    let best = given;
+    for (const one of this.#all()) {
       if (best !== undefined && one.time >= best.time) break;
-      const others = fits(one.program) ? [one.program] : one.program.alternatives();
-      const program = others.find(fits);
+      const others = this.#fits(one.program) ? [one.program] : one.program.alternatives();
+      const program = others.find((other) => this.#fits(other));
       if (program === undefined) continue;
       const time = timeOf(program);
       if (best === undefined || time < best.time) best = { ...one, program, time };
     }
+    return best;
   }
-  if (best === undefined) {
-    const [smallest] = all().toSorted((a, b) => leastOf(a.program) - leastOf(b.program));
-    if (smallest === undefined) throw first;
-    // Says so, and what would do.
-    compiled(smallest.picked, budget);
-    throw new Error("Cannot choose: what did not fit does");
+
+  #fits({ memory }: Program): boolean {
+    const { budget } = this.terms;
+    return budget === undefined || memory.peak <= budget;
   }
-  const { picked, program } = best;
-  const chosen = budget === undefined ? program : compiled(picked, budget);
-  return named(chosen, picked);
+
+  /** Compiled with rungs. */
+  #compiled(picked: Picked, budget?: number): Priced {
+    const choices = this.#choicesFor(picked), left = { ...this.terms.outside };
+    for (const { lent } of choices.values()) {
+      left.host -= lent.host;
+      left.disk -= lent.disk;
+    }
+    return this.compile(choices, budget, left);
+  }
+
+  #choicesFor(picked: Picked): Choices {
+    return new Map(
+      this.#groups.flatMap((group, g) =>
+        group.map((loop) => [loop, this.#ladders[g]![picked[g]!]!])
+      ),
+    );
+  }
+
+  /** What comes of rungs without a budget; they are compiled once. */
+  #attempt(picked: Picked): Tried | RangeError {
+    const known = this.#tried.get(picked.join());
+    if (known !== undefined) return known;
+    const result = attempted(() => {
+      const program = this.#compiled(picked);
+      return { picked, program, time: timeOf(program) };
+    });
+    this.#tried.set(picked.join(), result);
+    return result;
+  }
+
+  /** All that is weighed, the fastest first. */
+  #all(): readonly Tried[] {
+    const isHere = ({ lent: { host, disk } }: Choice): boolean => host + disk === 0;
+    return this.#ways ??= [
+      ...new Set([
+        ...this.#wayDown(isHere),
+        ...this.#ladders.flat().every(isHere) ? [] : this.#wayDown(() => true),
+      ]),
+    ].sort((a, b) => a.time - b.time);
+  }
+
+  /** Programs with rungs that go together, from the fastest on; only rungs that `may` be taken are. */
+  #wayDown(may: (choice: Choice) => boolean): Tried[] {
+    const found = new Map<string, Tried>();
+    const take = (picked: Picked): Tried | undefined => {
+      const one = this.#attempt(picked);
+      if (one instanceof RangeError) return undefined;
+      found.set(picked.join(), one);
+      return one;
+    };
+    const smallest = this.#ladders.map((ladder) =>
+      ladder.reduce(
+        (least, choice, r) => may(choice) && choice.bytes < ladder[least]!.bytes ? r : least,
+        0,
+      )
+    );
+    // What a rung takes is found out with the other loops at their smallest.
+    const rungs = this.#ladders.map((ladder, g) =>
+      undominated(ladder.flatMap((choice, rung): Rung[] => {
+        const one = may(choice) ? take(smallest.with(g, rung)) : undefined;
+        if (one === undefined) return [];
+        return [{ rung, bytes: choice.bytes, time: one.program.timeBy(this.terms.pricing.found) }];
+      }))
+    );
+    if (rungs.some(({ length }) => length === 0)) return [...found.values()];
+    const at = rungs.map(() => 0);
+    for (;;) {
+      take(at.map((place, g) => rungs[g]![place]!.rung));
+      const next = cheapestStep(rungs, at);
+      if (next === undefined) return [...found.values()];
+      at[next]!++;
+    }
+  }
+
+  /** A program that says what was chosen, and what was weighed. */
+  #named(picked: Picked, program: Program): Program {
+    const choices = this.#choicesFor(picked);
+    return {
+      ...program,
+      choices: this.loops.map((loop) => {
+        const { body, length, running } = forwardOf(loop).loop.attributes;
+        const steps = running === undefined ? length : "any number of";
+        return `${body.name}, ${steps} steps: ${choices.get(loop)!.name}`;
+      }),
+      weighed: () => this.#all().map((one) => offerOf(this.#named(one.picked, one.program))),
+      alternatives: () => this.#alternatives(),
+      sweep: () => this.#alternatives().map(offerOf),
+    };
+  }
+
+  /** What all ways could be with less memory, too: those that no other beats. */
+  #alternatives(): readonly Program[] {
+    return this.#offered ??= trade(
+      this.#all().flatMap(({ picked, program }) =>
+        program.alternatives().map((other) => this.#named(picked, other))
+      ),
+    );
+  }
+}
+
+/** The ladder on which a byte costs the least if one goes a rung down. */
+function cheapestStep(rungs: readonly (readonly Rung[])[], at: Picked): number | undefined {
+  let next: number | undefined, least = Infinity;
+  at.forEach((place, g) => {
+    const here = rungs[g]![place]!, below = rungs[g]![place + 1];
+    if (below === undefined) return;
+    const price = (below.time - here.time) / (here.bytes - below.bytes);
+    if (price < least) [next, least] = [g, price];
+  });
+  return next;
 }
 
 /** Where keeping states is little of what a program does, little can be faster. */
@@ -199,51 +309,4 @@ function keepsCheaply({ program, time }: Found): boolean {
 /** Bytes of a program that lets go of whatever it can. */
 function leastOf(program: Program): number {
   return program.alternatives().at(-1)!.memory.peak;
-}
-
-/**
- * Programs with rungs that go together, from the fastest on. What a rung takes is found out with the
- * other loops at their smallest. Only rungs that `may` be taken are.
- */
-function wayDown(
-  ladders: readonly (readonly Choice[])[],
-  attempt: (picked: Picked) => Tried | RangeError,
-  { found: costs }: Pricing,
-  may: (choice: Choice) => boolean,
-): Tried[] {
-  const found = new Map<string, Tried>();
-  const take = (picked: Picked): Tried | undefined => {
-    const one = attempt(picked);
-    if (one instanceof RangeError) return undefined;
-    found.set(picked.join(), one);
-    return one;
-  };
-  const smallest = ladders.map((ladder) =>
-    ladder.reduce(
-      (least, choice, r) => may(choice) && choice.bytes < ladder[least]!.bytes ? r : least,
-      0,
-    )
-  );
-  const rungs = ladders.map((ladder, g) =>
-    undominated(ladder.flatMap((choice, rung) => {
-      const one = may(choice) ? take(smallest.with(g, rung)) : undefined;
-      return one === undefined
-        ? []
-        : [{ rung, bytes: choice.bytes, time: one.program.timeBy(costs) }];
-    }))
-  );
-  const at = rungs.map(() => 0);
-  for (let next = 0; next >= 0 && rungs.every(({ length }) => length > 0);) {
-    take(at.map((place, g) => rungs[g]![place]!.rung));
-    next = -1;
-    let least = Infinity;
-    at.forEach((place, g) => {
-      const here = rungs[g]![place]!, below = rungs[g]![place + 1];
-      if (below === undefined) return;
-      const price = (below.time - here.time) / (here.bytes - below.bytes);
-      if (price < least) [next, least] = [g, price];
-    });
-    if (next >= 0) at[next]!++;
-  }
-  return [...found.values()];
 }
