@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { Graph, Node } from "../graph/node.ts";
+import { type Graph, type Node, objectId } from "../graph/node.ts";
 import type { Region } from "../kernels/region.ts";
 import { prepareBack } from "./back.ts";
 import { type PreparedLoop, prepareLoop } from "./loop.ts";
@@ -65,9 +65,8 @@ export class Bodies {
   /** The ways of bodies, by the first: those whose values stay on the device, and all. */
   readonly #here = new Map<Program, readonly Program[]>();
   readonly #away = new Map<Program, readonly Program[]>();
-  /** Loops by the numbers of their bodies' programs. */
+  /** Ways of running a loop by the programs of its bodies. */
   readonly #prepared = new Map<Region, Map<string, readonly Fitting[]>>();
-  readonly #numbers = new Map<Program, number>();
 
   /**
    * In the order in which they run; `timeOf` is that of a region, which may be such a loop, `outside`
@@ -96,14 +95,8 @@ export class Bodies {
         new Map(this.#regions.map((region) => [region, this.#fittingsOf(region, away)]))
       );
     const all = this.#fittings.flatMap((fittings) => within(fittings, besides));
-    const numberOf = new Map<PreparedLoop, number>(), seen = new Set<string>();
-    return all.filter((loops) => {
-      const key = [...loops.values()].map((loop) => {
-        if (!numberOf.has(loop)) numberOf.set(loop, numberOf.size);
-        return numberOf.get(loop);
-      }).join();
-      return !seen.has(key) && seen.add(key);
-    });
+    const keyOf = (loops: Loops): string => [...loops.values()].map(objectId).join();
+    return [...new Map(all.map((loops) => [keyOf(loops), loops])).values()];
   }
 
   /** The ways of running a loop that no other beats, the fastest first. */
@@ -117,7 +110,7 @@ export class Bodies {
       return programs[0]!;
     });
     const keyOf = (compile: Compile): string =>
-      bodies.map(({ body, donate }) => this.#numberOf(compile(body, donate))).join();
+      bodies.map(({ body, donate }) => objectId(compile(body, donate))).join();
     const fastest = this.#fitting(region, this.fastest.get(region)!);
     let known = this.#prepared.get(region);
     if (known === undefined) {
@@ -149,13 +142,6 @@ export class Bodies {
       bytes: loop.scratch.reduce((sum, { bytes }) => sum + bytes, 0),
       time: this.timeOf(region, loop),
     };
-  }
-
-  /** A number for each program. */
-  #numberOf(program: Program): number {
-    let number = this.#numbers.get(program);
-    if (number === undefined) this.#numbers.set(program, number = this.#numbers.size);
-    return number;
   }
 
   /**

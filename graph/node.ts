@@ -86,9 +86,10 @@ export function unique(): number {
   return ++nextUnique;
 }
 
-/** Identity of attribute objects (graphs, storages, rules) inside keys. */
 const objectIds = new WeakMap<object, number>();
-function objectId(object: object): number {
+
+/** A number of the object's own, for keys: identity of graphs, storages, rules in attributes. */
+export function objectId(object: object): number {
   let id = objectIds.get(object);
   if (id === undefined) objectIds.set(object, id = ++nextUnique);
   return id;
