@@ -74,7 +74,7 @@ export interface Fullness {
  * @param pace Steps that share blocks: pieces begin at multiples of it.
  * @param fullness Of the tape since it was last begun.
  */
-export function* inPieces(
+function* inPieces(
   { from, to, slot }: Taping,
   pace: number,
   fullness: () => Fullness,

@@ -1,7 +1,6 @@
 /**
- * Schedules for a chain of known length whose steps and states are alike: storing everything,
- * segments of √n (Chen, Xu, Zhang & Guestrin 2016), and Revolve (Griewank & Walther 2000, TOMS
- * 799), which runs the fewest steps that `snapshots` allow.
+ * Revolve (Griewank & Walther 2000, TOMS 799): schedules for a chain of known length whose steps and
+ * states are alike, which run the fewest steps that `snapshots` allow.
  *
  * With β(s, r) = C(s+r, s), a chain of l ≤ β(s, r) steps needs no step more than r times. The least
  * number of advances, t(l, s) = r·l − β(s+1, r−1) for the least such r, satisfies
@@ -55,20 +54,6 @@ export function leastAdvances(length: number, snapshots: number): number {
   if (length < 2) return 0;
   const r = repetitions(length, snapshots);
   return r * length - reach(snapshots + 1, r - 1);
-}
-
-/** The fewest snapshots with which no step runs more than `repetitions` times. */
-export function snapshotsFor(length: number, repetitions: number): number {
-  demandInteger("length", length, 0);
-  demandInteger("repetitions", repetitions, 1);
-  let low = 1;
-  let high = Math.max(1, length - 1);
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (reach(middle, repetitions) >= length) high = middle;
-    else low = middle + 1;
-  }
-  return low;
 }
 
 /** How far to advance before the next snapshot: the largest of the optimal distances. */
@@ -151,45 +136,4 @@ export function revolve(
 /** The schedule of a chain without steps. */
 function* nothing(): Generator<Action, void, undefined> {
   yield turn(0, 0);
-}
-
-/**
- * The schedule that keeps every state: no step runs twice outside its pull.
- *
- * @throws {RangeError} If `length` is negative.
- */
-export function storeAll(length: number): Generator<Action, void, undefined> {
-  demandInteger("length", length, 0);
-  return revolve(length, Math.max(1, length - 1));
-}
-
-/**
- * Chen's schedule: a snapshot every `segment` steps, and within the segment being reversed every
- * state. One forward more than storing everything, for about 2√n snapshots.
- *
- * @param segment Steps between snapshots. @default ⌈√length⌉
- * @throws {RangeError} If `length` is negative or `segment` less than 1.
- */
-export function chen(
-  length: number,
-  segment: number = Math.max(1, Math.ceil(Math.sqrt(length))),
-): Generator<Action, void, undefined> {
-  demandInteger("length", length, 0);
-  demandInteger("segment", segment, 1);
-  return length === 0 ? nothing() : segmented(length, segment);
-}
-
-function* segmented(length: number, segment: number): Generator<Action, void, undefined> {
-  const last = Math.ceil(length / segment) - 1;
-  for (let i = 0; i < last; i++) {
-    yield snapshot(i * segment, i);
-    yield advance(i * segment, (i + 1) * segment);
-  }
-  for (let i = last; i >= 0; i--) {
-    const from = i * segment;
-    if (i < last) yield restore(from, i);
-    const to = Math.min(length, from + segment);
-    const slots = range(Math.max(1, segment - 1)).map((k) => i + k);
-    yield* reverseSegment(from, to, slots, { held: i < last, last: i === last });
-  }
 }

@@ -80,12 +80,12 @@ export interface PreparedLoop {
 }
 
 /** A round of a loop: where its step lies, and its carries before it. */
-export interface Round extends Placed {
+interface Round extends Placed {
   readonly carries: readonly string[];
 }
 
 /** Steps that run one after the other until memory is as in the beginning: one, or two. */
-export function playRounds(
+function playRounds(
   steps: Steps,
   names: Names,
   prefix: string,

@@ -130,7 +130,7 @@ export function workOf(region: Region, ofLoop?: Effort): Work {
 }
 
 /** Regions with equal keys take equal times: frame, operations and shapes. */
-export function keyOf(region: Region): string {
+function keyOf(region: Region): string {
   const { frame, inputs, outputs } = region;
   const show = (x: Node): string => `${x.op} ${showAval(x)}`;
   if (isMove(region)) return `${frame.is} ${region.frame.store} ${bytesMoved(region)}`;

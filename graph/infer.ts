@@ -326,7 +326,7 @@ export const infer: { readonly [P in Primitive]: Infer<P> } = {
 };
 
 /** Places that a window has on an axis of n elements. */
-export function placesOn(n: number, size: number, step: number, dilation: number): number {
+function placesOn(n: number, size: number, step: number, dilation: number): number {
   const extent = (size - 1) * dilation + 1;
   return n < extent ? 0 : Math.floor((n - extent) / step) + 1;
 }

@@ -73,7 +73,7 @@ function extremumOver(y: Node<"reduceMax"> | Node<"reduceMin">, [t]: Tangents): 
 const zeroOr = (t: Node | undefined, x: Node): Node => t ?? like(x, 0);
 
 /** The table: one row for each primitive. */
-export const jvpRules: { readonly [P in Exclude<Primitive, Boundary>]: JvpRule<P> } = {
+const jvpRules: { readonly [P in Exclude<Primitive, Boundary>]: JvpRule<P> } = {
   leaf: none,
   parameter: none,
   fill: none,

@@ -35,7 +35,7 @@ for (const { op } of rules) {
 }
 
 /** The first rule that applies, applied once. */
-export function rewrite(node: Node): Node | undefined {
+function rewrite(node: Node): Node | undefined {
   for (const rule of byOp.get(node.op) ?? anywhere) {
     const result = rule.apply(node);
     if (result !== undefined && result !== node) return result;

@@ -131,7 +131,7 @@ export function noRule({ attributes: { source } }: Node<"kernel">): never {
 const swapLast = (x: Node): Node => permute(x, [0, 2, 1]);
 
 /** The table: one row for each primitive. */
-export const vjpRules: { readonly [P in Exclude<Primitive, Boundary>]: VjpRule<P> } = {
+const vjpRules: { readonly [P in Exclude<Primitive, Boundary>]: VjpRule<P> } = {
   leaf: none,
   parameter: none,
   fill: none,

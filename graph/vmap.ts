@@ -210,7 +210,7 @@ function unreachable(node: Node): never {
 }
 
 /** The table: one row for each primitive. */
-export const batchRules: { readonly [P in Exclude<Primitive, Boundary>]: BatchRule<P> } = {
+const batchRules: { readonly [P in Exclude<Primitive, Boundary>]: BatchRule<P> } = {
   leaf: unreachable,
   parameter: unreachable,
   fill: unreachable,

@@ -74,7 +74,7 @@ export function writeWay(
 }
 
 /** Names what a kernel computes: its plain text, and the sizes of its buffers. */
-export function tuningKey({ kernel, buffers }: Written): string {
+function tuningKey({ kernel, buffers }: Written): string {
   return hash(`${fingerprint(kernel)} ${buffers.map(({ shape, dtype }) => dtype + shape.join())}`);
 }
 

@@ -12,7 +12,7 @@ import type { Region } from "./region.ts";
 import { storedName } from "./wgsl.ts";
 
 /** What the result's buffer is called. */
-export const RESULT = "result";
+const RESULT = "result";
 
 /** The kernel of a region that is one user's kernel, and its buffers in the order of bindings. */
 export function wrapKernel(region: Region): { kernel: Kernel; buffers: readonly Node[] } {

@@ -32,7 +32,7 @@ function as(type: string, width: Width): string {
 }
 
 /** True where the operand is NaN, decided on the bits. */
-export function isNaNText({ text, dtype }: Operand, width: Width): string {
+function isNaNText({ text, dtype }: Operand, width: Width): string {
   const wide = dtype === "f16" ? `${as("f32", width)}(${text})` : text;
   const u = as("u32", width);
   return `((bitcast<${u}>(${wide}) & ${u}(0x7fffffffu)) > ${u}(0x7f800000u))`;

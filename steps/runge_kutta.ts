@@ -175,7 +175,7 @@ export function tableauOf(method: Method, action: string): Tableau {
 }
 
 /** The weighted sum of slopes; undefined where all weights are 0. */
-export function combined<Y extends Tree>(
+function combined<Y extends Tree>(
   slopes: readonly Y[],
   weights: readonly (number | Tensor)[],
 ): Y | undefined {
@@ -190,7 +190,7 @@ export function combined<Y extends Tree>(
 }
 
 /** The slopes of a method's stages over a time h from y(t); the first one may be known. */
-export function stages<Y extends Tree>(
+function stages<Y extends Tree>(
   { a }: Pick<Tableau, "a">,
   field: Field<Y>,
   y: Y,
@@ -224,7 +224,7 @@ export function increment<Y extends Tree>(
  * The coefficients of a method's solution within a step, as {@linkcode Tableau.dense}: its own, or
  * those of the cubic between values and slopes at both ends.
  */
-export function denseOf({ b, dense }: Tableau): readonly (readonly number[])[] {
+function denseOf({ b, dense }: Tableau): readonly (readonly number[])[] {
   if (dense !== undefined) return dense;
   const rows = b.map((weight, i) => [i === 0 ? 1 : 0, 3 * weight, -2 * weight]);
   rows[0]![1]! -= 2;

@@ -82,7 +82,7 @@ export function markArguments(
 }
 
 /** Nodes dealt out to the trees of marked arguments. */
-export function deal(parts: readonly Parts[], nodes: readonly Parts["nodes"][number][]): unknown[] {
+function deal(parts: readonly Parts[], nodes: readonly Parts["nodes"][number][]): unknown[] {
   let next = 0;
   return parts.map(({ structure, nodes: { length } }) =>
     treeOf(structure, nodes.slice(next, next += length))

@@ -73,7 +73,7 @@ export function tapeShape(
  * Words that fillers may add to a block, beyond what its best packing is expected to take: fewer
  * than 1024/7 entries of at most 19 bits.
  */
-export const fillerWords = 96;
+const fillerWords = 96;
 
 /** Words of an arena that can never overflow: every element's code in full. */
 export function fullWords({ elements, segment, headerWords: words }: TapeShape): number {

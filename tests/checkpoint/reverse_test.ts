@@ -11,7 +11,7 @@ import {
   taping,
   withinTape,
 } from "../../checkpoint/reverse.ts";
-import { leastAdvances, revolve, storeAll } from "../../checkpoint/revolve.ts";
+import { leastAdvances, revolve } from "../../checkpoint/revolve.ts";
 import { type Action, simulate } from "../../checkpoint/schedule.ts";
 
 Deno.test("reverse() keeps one state and runs each step once in either direction", () => {
@@ -113,7 +113,7 @@ Deno.test("nest() refuses an outer schedule that it cannot follow", () => {
     Error,
     "it inverts, expected one that keeps snapshots",
   );
-  const actions = [...storeAll(3)];
+  const actions = [...revolve(3, 2)];
   const at = actions.findIndex((action) => action.do === "turn");
   const late = actions.toSpliced(at + 1, 0, { do: "flush", store: "host" });
   assertThrows(() => [...nest(late, bounds, reversing(false))], Error, "flush follows its turn");

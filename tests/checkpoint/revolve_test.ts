@@ -2,16 +2,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import "../seed.ts";
-import {
-  chen,
-  leastAdvances,
-  reach,
-  repetitions,
-  revolve,
-  snapshotsFor,
-  split,
-  storeAll,
-} from "../../checkpoint/revolve.ts";
+import { leastAdvances, reach, repetitions, revolve, split } from "../../checkpoint/revolve.ts";
 import { simulate } from "../../checkpoint/schedule.ts";
 
 /** Advances by length and snapshots, as published. */
@@ -83,41 +74,8 @@ Deno.test("reach() is the binomial, and repetitions() its inverse", () => {
   );
 });
 
-Deno.test("snapshotsFor() gives the fewest that do", () => {
-  for (const length of [1, 2, 7, 100, 12345]) {
-    for (const r of [1, 2, 3, 10]) {
-      const s = snapshotsFor(length, r);
-      assert(repetitions(length, s) <= r, `${length} steps, ${s} snapshots`);
-      assert(s === 1 || repetitions(length, s - 1) > r, `${length} steps, ${s - 1} snapshots`);
-    }
-  }
-});
-
-Deno.test("storeAll() runs no step twice", () => {
-  for (const length of [0, 1, 2, 3, 50]) {
-    const account = simulate(storeAll(length), length);
-    assertEquals(account.advances, Math.max(0, length - 1));
-    assert(account.snapshots <= length);
-  }
-});
-
-Deno.test("chen() takes one more forward at most, for twice the root of the length", () => {
-  for (const length of [0, 1, 2, 10, 99, 100, 101, 1000]) {
-    const account = simulate(chen(length), length);
-    assert(account.advances < 2 * Math.max(1, length), `${length}: ${account.advances}`);
-    assert(
-      account.snapshots <= 2 * Math.ceil(Math.sqrt(length)),
-      `${length}: ${account.snapshots}`,
-    );
-  }
-  fc.assert(fc.property(fc.nat(80), fc.integer({ min: 1, max: 90 }), (length, segment) => {
-    assert(simulate(chen(length, segment), length).repetitions <= 2);
-  }));
-});
-
-Deno.test("revolve() and chen() refuse what is no length", () => {
+Deno.test("revolve() refuses what is no length", () => {
   assertThrows(() => revolve(-1, 2), RangeError, "length is -1, expected an integer of");
   assertThrows(() => revolve(5, 0), RangeError, "snapshots is 0");
   assertThrows(() => revolve(5, 1.5), RangeError, "snapshots is 1.5");
-  assertThrows(() => chen(5, 0), RangeError, "segment is 0");
 });
