@@ -14,7 +14,7 @@ import { sizeOf } from "../graph/shape.ts";
 import { modelOf } from "../kernels/alike.ts";
 import type { Region } from "../kernels/region.ts";
 import { bytesOf, overwritable } from "./order.ts";
-import type { Scratch } from "./loop.ts";
+import type { Scratch } from "./prepared.ts";
 import type { Slot } from "./program.ts";
 import { fewItems } from "./store.ts";
 

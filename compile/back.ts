@@ -15,7 +15,7 @@ import { forwardOf, replayInputs } from "../graph/loops/replay.ts";
 import type { Node } from "../graph/node.ts";
 import { fillKernel, setKernel } from "../kernels/copy.ts";
 import { type Ground, groundOf, type Movers, pullerOf } from "./ground.ts";
-import { beginIn, copyAll, type Memory, type PreparedLoop, type Scratch } from "./loop.ts";
+import { beginIn, copyAll, type Memory, type PreparedLoop, type Scratch } from "./prepared.ts";
 import { inverseMover, type Mover } from "./movers.ts";
 import {
   type Dispatch,

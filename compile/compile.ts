@@ -21,7 +21,7 @@ import { Bodies, BodyPrograms } from "./bodies.ts";
 import { choose, decided, undecided } from "./choose.ts";
 import { fuse } from "./fuse.ts";
 import { type Alike, type Laid, Layout } from "./layout.ts";
-import type { PreparedLoop } from "./loop.ts";
+import type { PreparedLoop } from "./prepared.ts";
 import { lower } from "./lower.ts";
 import { bytesOf, order } from "./order.ts";
 import { type Decision, type Known, Planning } from "./planning.ts";

@@ -11,7 +11,7 @@ import { scheduleOf, SchedulePlan } from "../checkpoint/plan.ts";
 import { replayInputs } from "../graph/loops/replay.ts";
 import type { Node } from "../graph/node.ts";
 import type { MoverName } from "./conduct.ts";
-import { type Scratch, startingIn } from "./loop.ts";
+import { type Scratch, startingIn } from "./prepared.ts";
 import { type Mover, Places, type Stage, valuesRead } from "./movers.ts";
 import { bytesOf } from "./order.ts";
 import type { Target } from "./program.ts";

@@ -7,11 +7,10 @@
  *
  * @module
  */
-import { type Aval, is, type Node } from "../graph/node.ts";
+import type { Node } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
-import { copyKernel, fillKernel, placeKernel, type Row, setKernel } from "../kernels/copy.ts";
+import { placeKernel, type Row, setKernel } from "../kernels/copy.ts";
 import { bytesOf } from "./order.ts";
-import { withoutReshapes } from "./store.ts";
 import {
   type Dispatch,
   mergeOutside,
@@ -25,6 +24,14 @@ import { outsideOf, type Recording, type When } from "../graph/loops/replay.ts";
 import { Asked, runErrands } from "./errands.ts";
 import { inverseMover, type Stage } from "./movers.ts";
 import { forwardOpen } from "./open.ts";
+import {
+  beginIn,
+  copyAll,
+  type Memory,
+  type PreparedLoop,
+  type Scratch,
+  startingIn,
+} from "./prepared.ts";
 import { Recorder } from "./recorder.ts";
 import { type Effort, effortOf, expectedSteps, idle, sumOf } from "./work.ts";
 import type { Script } from "./script.ts";
@@ -43,41 +50,6 @@ import {
   together,
   withoutIdleCounter,
 } from "./steps.ts";
-
-/** Memory that a loop needs while it runs. */
-export interface Scratch {
-  readonly bytes: number;
-  /** A value that may be overwritten if the loop is its last reader: what begins in this memory. */
-  readonly over?: Node;
-}
-
-/** Where the values of a program lie. */
-export interface Memory {
-  readonly slotOf: (node: Node) => number;
-  readonly scratch: readonly number[];
-}
-
-/** A loop whose body is compiled, before it has its memory. */
-export interface PreparedLoop {
-  readonly name: string;
-  readonly scratch: readonly Scratch[];
-  /** Its dispatches in the memory given. */
-  place(memory: Memory): Part;
-  /** Lines about it for people. */
-  describe?(): string[];
-  /** How many regions of its bodies run again within a step. */
-  readonly again: number;
-  /** What it keeps outside of the device for its way back, from the loop forward on. */
-  readonly outside: OutsidePlan;
-  /** What its bodies have there besides, while it runs. */
-  readonly inside: OutsidePlan;
-  /** What would make it faster if it were known to have the same bits, bodies included. */
-  readonly probes: readonly Probe[];
-  /** Of a way back: inverse and pull of a step are one program. */
-  readonly isAtOnce?: boolean;
-  /** What it does: its steps, and what it does for a way back besides. */
-  readonly efforts: { readonly steps: Effort; readonly besides: Effort };
-}
 
 /** A round of a loop: where its step lies, and its carries before it. */
 interface Round extends Placed {
@@ -107,52 +79,6 @@ function playRounds(
     carries = placed.next;
   } while (carries.join() !== initial.join());
   return { rounds, initial };
-}
-
-/** Memory that begins in that of a value, if that is no other operand of the loop, too. */
-export function startingIn(value: Node, operands: readonly Node[]): { readonly over?: Node } {
-  const over = withoutReshapes(value);
-  const uses = operands.filter((operand) => withoutReshapes(operand) === over);
-  return uses.length === 1 ? { over } : {};
-}
-
-/** Dispatches that put values where a loop begins with them. */
-export function beginIn(
-  places: readonly { readonly to: number; readonly value: Node }[],
-  slotOf: (node: Node) => number,
-  make: Make,
-  maxBindings: number,
-): Dispatch[] {
-  const fills: Dispatch[] = [];
-  const copies: { readonly from: number; readonly to: number; readonly value: Node }[] = [];
-  for (const { to, value } of places) {
-    const base = withoutReshapes(value), size = sizeOf(value.shape);
-    if (!is(base, "fill")) copies.push({ from: slotOf(value), to, value });
-    else if (size > 0) {
-      fills.push(make(fillKernel(value.dtype, size, base.attributes.value), [to], [value]));
-    }
-  }
-  return [...fills, ...copyAll(copies, make, maxBindings)];
-}
-
-/** Copies of whole buffers, as many in one dispatch as the device binds. */
-export function copyAll(
-  pairs: readonly { readonly from: number; readonly to: number; readonly value: Aval }[],
-  make: Make,
-  maxBindings: number,
-): Dispatch[] {
-  const apart = pairs.filter(({ from, to, value }) => from !== to && bytesOf(value) > 0);
-  const most = Math.max(1, Math.floor(maxBindings / 2));
-  const dispatches: Dispatch[] = [];
-  for (let i = 0; i < apart.length; i += most) {
-    const some = apart.slice(i, i + most);
-    dispatches.push(make(
-      copyKernel(some.map(({ value }) => bytesOf(value))),
-      some.flatMap(({ from, to }) => [from, to]),
-      some.flatMap(({ value }) => [value, value]),
-    ));
-  }
-  return dispatches;
 }
 
 /** A loop forward; `outputs` are the results that are wanted. */

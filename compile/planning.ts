@@ -12,7 +12,7 @@ import type { Region } from "../kernels/region.ts";
 import { type Asked, honoured } from "./again.ts";
 import { insideOf, type Loops } from "./bodies.ts";
 import type { Laid, Layout } from "./layout.ts";
-import type { PreparedLoop } from "./loop.ts";
+import type { PreparedLoop } from "./prepared.ts";
 import { partsOf } from "./parts.ts";
 import { effortFor, type Plan, plansOf, spread, undominated } from "./plan.ts";
 import type { OutsidePlan } from "./program.ts";

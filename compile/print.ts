@@ -8,7 +8,7 @@ import { type Node, showAval } from "../graph/node.ts";
 import { isElementwise, kinds } from "../graph/primitive.ts";
 import { footprintOf, type Region } from "../kernels/region.ts";
 import type { Allocation } from "./allocate.ts";
-import type { PreparedLoop } from "./loop.ts";
+import type { PreparedLoop } from "./prepared.ts";
 import { bytesOf } from "./order.ts";
 import type { MemoryPlan } from "./program.ts";
 

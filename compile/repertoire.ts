@@ -12,7 +12,7 @@ import { compareKernel, placeKernel, setKernel, takeKernel } from "../kernels/co
 import { conduct, type MoverName, type Repertoire } from "./conduct.ts";
 import { Asked, type Errand, runErrands } from "./errands.ts";
 import { type Ground, type Movers, pullerOf } from "./ground.ts";
-import { beginIn, copyAll } from "./loop.ts";
+import { beginIn, copyAll } from "./prepared.ts";
 import { movePart, type Place, slotsOf, type Stage } from "./movers.ts";
 import { backOpen } from "./open.ts";
 import { bytesOf } from "./order.ts";
