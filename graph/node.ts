@@ -1,7 +1,9 @@
 /**
  * Nodes of the graph: immutable, and hash-consed, so that equal expressions are one object and a
  * common subexpression costs nothing. Leaves that own data, parameters and marks carry something
- * unique in their key and are equal only to themselves.
+ * unique in their key and are equal only to themselves. What a node stands for never changes; one
+ * that was computed may become a leaf ({@linkcode becomeLeaf}), lest what it was computed from lives
+ * as long as it does.
  *
  * @module
  */
