@@ -12,7 +12,7 @@ import { type DType, dtypes } from "./dtype.ts";
 import { loopResults } from "./loops/results.ts";
 import { type Aval, showAval } from "./node.ts";
 import { type Attributes, type Domain, type Primitive, signatures } from "./primitive.ts";
-import { broadcastShapes, checkShape, type Shape, showShape, sizeOf } from "./shape.ts";
+import { broadcastShapes, checkShape, sameShape, type Shape, showShape, sizeOf } from "./shape.ts";
 
 /** The rule of one primitive. */
 export type Infer<P extends Primitive> = (
@@ -51,8 +51,9 @@ function elementwise<P extends Primitive>(op: P): Infer<P> {
 }
 
 function sameShapes(op: string, inputs: readonly Aval[]): void {
-  const shapes = inputs.map((i) => showShape(i.shape));
-  if (new Set(shapes).size > 1) fail(op, `shapes are ${shapes.join(" and ")}`, "equal shapes");
+  if (inputs.every(({ shape }) => sameShape(shape, inputs[0]!.shape))) return;
+  const shapes = inputs.map(({ shape }) => showShape(shape));
+  fail(op, `shapes are ${shapes.join(" and ")}`, "equal shapes");
 }
 
 /** Reductions keep the reduced axes, with size 1. */

@@ -37,9 +37,9 @@ export interface Node<P extends Primitive = Primitive> extends Aval {
   /** Depends on a parameter of a function being traced, so it has no value of its own. */
   readonly traced: boolean;
   /** Several results (`call`, `loop`); `project` picks one. */
-  readonly results?: readonly Aval[];
+  readonly results: readonly Aval[] | undefined;
   /** Where it comes from, if the trace recorded that. */
-  readonly source?: Source;
+  readonly source: Source | undefined;
 }
 
 /** A closed function over nodes: parameters in, results out. */
@@ -126,7 +126,7 @@ export function makeNode<P extends Primitive>(
     leafBytes += (attributes as Attributes["leaf"]).storage.bytes;
     // What a transform records is one expression, however much data it makes.
     if (leafBytes >= mostLeafBytes && !insideTransform()) forgetNodes();
-    return { id: ++nextId, op, inputs, shape, dtype, attributes, traced: false };
+    return newNode(op, inputs, shape, dtype, attributes, false, undefined);
   }
   let key = op + "|" + dtype + "|" + shape.join(",") + "|" + attributeKey(attributes) + "|";
   let traced = op === "parameter";
@@ -150,21 +150,12 @@ function newNode<P extends Primitive>(
   dtype: DType,
   attributes: Attributes[P],
   traced: boolean,
-  results?: readonly Aval[],
+  results: readonly Aval[] | undefined,
 ): Node<P> {
   // What computes nothing is nobody's mistake, and leaves outlive whoever made them.
   const source = inputs.length === 0 ? undefined : currentSource();
-  return {
-    id: ++nextId,
-    op,
-    inputs,
-    shape,
-    dtype,
-    attributes,
-    traced,
-    ...(results && { results }),
-    ...(source !== undefined && { source }),
-  } as Node<P>;
+  // All nodes have the same properties, so that whoever reads one is quick.
+  return { id: ++nextId, op, inputs, shape, dtype, attributes, traced, results, source };
 }
 
 /** Nodes that are yet to be differentiated, and so have to stay expressions. */

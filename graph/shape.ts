@@ -12,7 +12,7 @@ export type Shape = readonly number[];
 /** Number of elements. */
 export function sizeOf(shape: Shape): number {
   let size = 1;
-  for (const n of shape) size *= n;
+  for (let i = 0; i < shape.length; i++) size *= shape[i]!;
   return size;
 }
 

@@ -77,30 +77,27 @@ function rewriteAll(
     }
     return standingFor(node, () => rewrite(node));
   };
-  const stack: Node[] = [];
-  for (const root of roots) {
-    stack.push(root);
-    while (stack.length > 0) {
-      const node = stack[stack.length - 1]!;
-      if (done.has(node)) {
-        stack.pop();
-        continue;
-      }
-      const successor = next.get(node);
-      if (successor !== undefined) {
-        const end = done.get(successor);
-        if (end === undefined) stack.push(successor);
-        else done.set(node, end);
-        continue;
-      }
-      const height = stack.length;
-      for (const input of node.inputs) if (!done.has(input)) stack.push(input);
-      if (stack.length > height) continue;
-      const rebuilt = rebuild(node, node.inputs.map((input) => done.get(input)!));
-      const better = rebuilt === node ? step(node) : rebuilt;
-      if (better === undefined) done.set(node, node);
-      else next.set(node, better);
+  const stack = roots.toReversed();
+  while (stack.length > 0) {
+    const node = stack[stack.length - 1]!;
+    if (done.has(node)) {
+      stack.pop();
+      continue;
     }
+    const successor = next.get(node);
+    if (successor !== undefined) {
+      const end = done.get(successor);
+      if (end === undefined) stack.push(successor);
+      else done.set(node, end);
+      continue;
+    }
+    const height = stack.length;
+    for (const input of node.inputs) if (!done.has(input)) stack.push(input);
+    if (stack.length > height) continue;
+    const rebuilt = rebuild(node, node.inputs.map((input) => done.get(input)!));
+    const better = rebuilt === node ? step(node) : rebuilt;
+    if (better === undefined) done.set(node, node);
+    else next.set(node, better);
   }
   return { roots: roots.map((root) => done.get(root)!), hasLoops };
 }

@@ -17,23 +17,25 @@ export function topological(
 ): Node[] {
   const order: Node[] = [];
   const seen = new Set<Node>();
-  const stack: { node: Node; inputs: readonly Node[]; next: number }[] = [];
-  for (const root of roots) {
-    if (seen.has(root)) continue;
-    seen.add(root);
-    stack.push({ node: root, inputs: inputs(root), next: 0 });
-    while (stack.length > 0) {
-      const top = stack[stack.length - 1]!;
-      if (top.next === top.inputs.length) {
-        order.push(top.node);
-        stack.pop();
-        continue;
-      }
-      const input = top.inputs[top.next++]!;
-      if (seen.has(input)) continue;
-      seen.add(input);
-      stack.push({ node: input, inputs: inputs(input), next: 0 });
+  // The way down to where the walk is: lists of nodes, and how far it has come in each. The first
+  // is the roots, every other one the inputs of the node that it came to in the list before.
+  const lists = [roots], places = [0];
+  while (lists.length > 0) {
+    const top = lists.length - 1, list = lists[top]!, place = places[top]!;
+    if (place === list.length) {
+      lists.pop();
+      places.pop();
+      if (top > 0) order.push(lists[top - 1]![places[top - 1]!++]!);
+      continue;
     }
+    const node = list[place]!;
+    if (seen.has(node)) {
+      places[top] = place + 1;
+      continue;
+    }
+    seen.add(node);
+    lists.push(inputs(node));
+    places.push(0);
   }
   return order;
 }
