@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { is, type Node } from "../graph/node.ts";
+import { attributeKey, is, type Node } from "../graph/node.ts";
 import { isElementwise, kinds, type Primitive } from "../graph/primitive.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { factorOf, flatten, type Index, variable } from "../kernels/index.ts";
@@ -85,6 +85,31 @@ function operandBase(operand: Node): Node {
   return inPlace && base.op !== "concatenate" && !isConstant(base) ? base : operand;
 }
 
+/**
+ * {@linkcode operandBase}, found once for operands that are views of the same kind: it is told by how
+ * many views lie above it.
+ */
+function operandBases(): (operand: Node) => Node {
+  const depths = new Map<string, number>();
+  return (operand) => {
+    let key = "", below = operand;
+    for (; kinds[below.op] === "movement" && below.op !== "concatenate"; below = below.inputs[0]!) {
+      key += `${below.op} ${below.shape} ${attributeKey(below.attributes)}|`;
+    }
+    key += `${below.op} ${below.shape}`;
+    let depth = depths.get(key);
+    if (depth === undefined) {
+      const base = operandBase(operand);
+      depth = 0;
+      for (let x = operand; x !== base; x = x.inputs[0]!) depth++;
+      depths.set(key, depth);
+    }
+    let base = operand;
+    for (; depth > 0; depth--) base = base.inputs[0]!;
+    return base;
+  };
+}
+
 const isConstant = (node: Node): boolean => node.op === "fill" || node.op === "iota";
 
 /** What computing a node takes, down to what is stored: see {@linkcode Limits}. */
@@ -113,7 +138,7 @@ export function chooseStored(
   limits: Limits,
 ): Set<Node> {
   const stored = new Set<Node>();
-  const uses = usesOf(order, results);
+  const uses = usesOf(order, results), baseOf = operandBases();
   const store = (node: Node): void => {
     if (!isArgument(node) && sizeOf(node.shape) > 0) stored.add(node);
   };
@@ -121,7 +146,7 @@ export function chooseStored(
   for (const node of order) {
     if (isAnchor(node)) store(node);
     if (is(node, "dot")) {
-      for (const operand of node.inputs) store(operandBase(operand));
+      for (const operand of node.inputs) store(baseOf(operand));
     }
     if (is(node, "scatterAdd")) { for (const operand of node.inputs) store(operand); }
     // A loop reads its operands from memory, as they are, and leaves its results there.

@@ -34,19 +34,47 @@ export interface Index {
   readonly key: string;
 }
 
-function make(terms: Term[], constant: number): Index {
-  terms.sort((a, b) => a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
-  let min = constant, max = constant, key = "";
-  for (const t of terms) {
-    min += t.factor > 0 ? t.factor * t.min : t.factor * t.max;
-    max += t.factor > 0 ? t.factor * t.max : t.factor * t.min;
-    key += `${t.factor}*${t.key}+`;
+/** A sum of terms in the order of their keys. Most are steps of some arithmetic: nobody asks for their keys. */
+class Sum implements Index {
+  readonly min: number;
+  readonly max: number;
+  private text: string | undefined;
+
+  constructor(readonly terms: readonly Term[], readonly constant: number) {
+    let min = constant, max = constant;
+    for (let i = 0; i < terms.length; i++) {
+      const { factor, min: least, max: most } = terms[i]!;
+      min += factor * (factor > 0 ? least : most);
+      max += factor * (factor > 0 ? most : least);
+    }
+    this.min = min;
+    this.max = max;
+    this.text = undefined;
   }
-  return { terms, constant, min, max, key: key + constant };
+
+  get key(): string {
+    if (this.text === undefined) {
+      let key = "";
+      for (const { factor, key: of } of this.terms) key += `${factor}*${of}+`;
+      this.text = key + this.constant;
+    }
+    return this.text;
+  }
+}
+
+/** A sum of terms in any order. */
+function sorted(terms: Iterable<Term>, constant: number): Index {
+  const order = [...terms].sort((a, b) => a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
+  return new Sum(order, constant);
+}
+
+/** A term with another factor. */
+function times({ atom, key, min, max }: Term, factor: number): Term {
+  return { atom, key, min, max, factor };
 }
 
 function atom(a: Atom, key: string, min: number, max: number): Index {
-  return min === max ? constant(min) : make([{ atom: a, key, min, max, factor: 1 }], 0);
+  return min === max ? constant(min) : new Sum([{ atom: a, key, min, max, factor: 1 }], 0);
 }
 
 const constants = new Map<number, Index>();
@@ -55,7 +83,7 @@ const constants = new Map<number, Index>();
 export function constant(value: number): Index {
   let index = constants.get(value);
   if (index === undefined) {
-    index = make([], value);
+    index = new Sum([], value);
     if (constants.size < 4096) constants.set(value, index);
   }
   return index;
@@ -71,11 +99,12 @@ export function add(a: Index, b: Index): Index {
   if (a.terms.length === 0 && a.constant === 0) return b;
   if (b.terms.length === 0 && b.constant === 0) return a;
   const terms = new Map<string, Term>();
-  for (const t of [...a.terms, ...b.terms]) {
+  for (const t of a.terms) terms.set(t.key, t);
+  for (const t of b.terms) {
     const known = terms.get(t.key);
     if (known === undefined) terms.set(t.key, t);
     else if (known.factor + t.factor === 0) terms.delete(t.key);
-    else terms.set(t.key, { ...known, factor: known.factor + t.factor });
+    else terms.set(t.key, times(known, known.factor + t.factor));
   }
   return recombine(terms, a.constant + b.constant);
 }
@@ -89,9 +118,9 @@ function recombine(terms: Map<string, Term>, offset: number): Index {
     if (whole === undefined) continue;
     terms.delete(t.key);
     terms.delete(whole.quotient.key);
-    return add(make([...terms.values()], offset), scale(whole.of, t.factor));
+    return add(sorted(terms.values(), offset), scale(whole.of, t.factor));
   }
-  return make([...terms.values()], offset);
+  return sorted(terms.values(), offset);
 }
 
 /** The quotient that a remainder needs beside it, and what both together are. */
@@ -107,7 +136,7 @@ function dividedBeside(
     const quotient = terms.get(only!.key);
     if (quotient?.factor === factor) return { quotient, of };
   }
-  const own = make([{ ...remainder, factor: 1 }], 0).key;
+  const own = new Sum([times(remainder, 1)], 0).key;
   for (const quotient of terms.values()) {
     const { atom } = quotient;
     if (quotient.factor !== factor) continue;
@@ -132,12 +161,12 @@ function dividedBeside(
 export function scale(a: Index, factor: number): Index {
   if (factor === 1) return a;
   if (factor === 0) return constant(0);
-  return make(a.terms.map((t) => ({ ...t, factor: t.factor * factor })), a.constant * factor);
+  return new Sum(a.terms.map((t) => times(t, t.factor * factor)), a.constant * factor);
 }
 
 /** a + value. */
 export function offset(a: Index, value: number): Index {
-  return value === 0 ? a : make([...a.terms], a.constant + value);
+  return value === 0 ? a : new Sum(a.terms, a.constant + value);
 }
 
 function gcd(a: number, b: number): number {
@@ -151,11 +180,11 @@ function gcd(a: number, b: number): number {
 function split(a: Index, by: number): { whole: Index; rest: Index } {
   const whole: Term[] = [], rest: Term[] = [];
   for (const t of a.terms) {
-    if (t.factor % by === 0) whole.push({ ...t, factor: t.factor / by });
+    if (t.factor % by === 0) whole.push(times(t, t.factor / by));
     else rest.push(t);
   }
   const high = Math.floor(a.constant / by);
-  return { whole: make(whole, high), rest: make(rest, a.constant - high * by) };
+  return { whole: new Sum(whole, high), rest: new Sum(rest, a.constant - high * by) };
 }
 
 /** A divisor g of `by` such that a = g·high + low with low in 0 … g-1; the largest found. */
@@ -177,12 +206,12 @@ function splitFactors(a: Index, by: number): { whole: Index; rest: Index } | und
   const whole: Term[] = [], rest: Term[] = [];
   for (const t of a.terms) {
     const high = Math.floor(t.factor / by), low = t.factor - high * by;
-    if (high !== 0) whole.push({ ...t, factor: high });
-    if (low !== 0) rest.push({ ...t, factor: low });
+    if (high !== 0) whole.push(times(t, high));
+    if (low !== 0) rest.push(times(t, low));
   }
   const high = Math.floor(a.constant / by);
-  const left = make(rest, a.constant - high * by);
-  return left.min >= 0 && left.max < by ? { whole: make(whole, high), rest: left } : undefined;
+  const left = new Sum(rest, a.constant - high * by);
+  return left.min >= 0 && left.max < by ? { whole: new Sum(whole, high), rest: left } : undefined;
 }
 
 /** ⌊a / by⌋. */
@@ -282,7 +311,7 @@ function rebuild(
     let value: Index;
     const { atom } = t;
     if (atom.is === "variable") {
-      value = valueOf(atom.name) ?? make([{ ...t, factor: 1 }], 0);
+      value = valueOf(atom.name) ?? new Sum([times(t, 1)], 0);
     } else {
       const of = rebuild(atom.of, valueOf, held);
       value = atom.is === "quotient"
@@ -323,7 +352,7 @@ export function advance(
   let result = constant(a.constant);
   for (const t of a.terms) {
     const { atom, max } = t;
-    const own = make([{ ...t, factor: 1 }], 0);
+    const own = new Sum([times(t, 1)], 0);
     let moved = substitute(own, at);
     if (atom.is !== "variable" && dependsOn(own, name)) {
       const factor = atom.is === "clamp" ? undefined : factorOf(atom.of, name);

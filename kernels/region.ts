@@ -17,7 +17,7 @@
  * @module
  */
 import type { Outside } from "../graph/loops/replay.ts";
-import { is, type Node } from "../graph/node.ts";
+import { attributeKey, is, type Node } from "../graph/node.ts";
 import { kinds } from "../graph/primitive.ts";
 import { sameShape, type Shape, sizeOf } from "../graph/shape.ts";
 import { add, flatten, type Index, scale, unflatten, variable } from "./index.ts";
@@ -114,11 +114,45 @@ export interface Places {
   row?(shape: Shape): readonly Index[];
 }
 
+/** The places of frames, by what they follow from. */
+const places = new Map<string, Places>();
+
+/**
+ * The places of a frame over its own variables. Frames that are alike share them, index vector by
+ * index vector, since fusion asks for the same ones again and again.
+ */
+function ownPlaces(frame: Frame): Places {
+  const key = frame.is === "rows" ? `${frame.shape} ${frame.axes}` : `${frameSize(frame)}`;
+  let known = places.get(key);
+  if (known === undefined) {
+    if (places.size >= mostFrames) places.clear();
+    places.set(key, known = remembering(placesOf(frame, {})));
+  }
+  return known;
+}
+
+const mostFrames = 256;
+
+/** The same places, each found once for a shape. */
+function remembering({ full, row }: Places): Places {
+  const once = (find: (shape: Shape) => readonly Index[]): typeof find => {
+    const known = new Map<string, readonly Index[]>();
+    return (shape) => {
+      const key = shape.join();
+      let index = known.get(key);
+      if (index === undefined) known.set(key, index = find(shape));
+      return index;
+    };
+  };
+  return { full: once(full), ...(row && { row: once(row) }) };
+}
+
 /** Places from variables: `position` alone, or for rows `row` and `col`, as given. */
 export function placesOf(
   frame: Frame,
-  variables: { readonly position?: Index; readonly row?: Index; readonly col?: Index } = {},
+  variables?: { readonly position?: Index; readonly row?: Index; readonly col?: Index },
 ): Places {
+  if (variables === undefined) return ownPlaces(frame);
   if (frame.is !== "rows") {
     const position = variables.position ?? variable("i", frameSize(frame));
     return { full: (shape) => unflatten(position, shape) };
@@ -190,10 +224,31 @@ export function footprint(
     known.set(key, index);
     if (++count > limit) return undefined;
     if (read) continue;
-    const indices = anchorIndices(places, node, index) ?? operandIndices(node, index);
-    node.inputs.forEach((input, i) => stack.push({ node: input, index: indices[i]! }));
+    const { inputs } = node, indices = indicesBelow(places, node, index);
+    for (let i = 0; i < inputs.length; i++) stack.push({ node: inputs[i]!, index: indices[i]! });
   }
   return { reads, body };
+}
+
+/** Where views and products read at an index vector, by what that follows from. */
+const viewed = new WeakMap<readonly Index[], Map<string, readonly (readonly Index[])[]>>();
+
+/** Where the operands of a node are read, given its own index: the same vectors for nodes that are alike. */
+function indicesBelow(
+  places: Places,
+  node: Node,
+  index: readonly Index[],
+): readonly (readonly Index[])[] {
+  const { op, inputs, attributes } = node;
+  const find = () => anchorIndices(places, node, index) ?? operandIndices(node, index);
+  if (kinds[op] !== "movement" && op !== "dot") return find();
+  let known = viewed.get(index);
+  if (known === undefined) viewed.set(index, known = new Map());
+  let key = `${op} ${attributeKey(attributes)} ${node.shape}`;
+  for (const { shape } of inputs) key += ` ${shape}`;
+  let indices = known.get(key);
+  if (indices === undefined) known.set(key, indices = find());
+  return indices;
 }
 
 const footprints = new WeakMap<Region, Footprint>();

@@ -70,7 +70,11 @@ function reshapeIndex(
   return unflatten(flatten(index, from), to);
 }
 
+const keys = new WeakMap<readonly Index[], string>();
+
 /** Equal index vectors have equal keys. */
 export function indexKey(index: readonly Index[]): string {
-  return index.map((e) => e.key).join("|");
+  let key = keys.get(index);
+  if (key === undefined) keys.set(index, key = index.map((e) => e.key).join("|"));
+  return key;
 }
