@@ -197,19 +197,19 @@ export class Groups {
    * after, and nothing else moves (Pearce and Kelly, 2006). Returns the rank in between.
    */
   reorder(early: Group, late: Group): number {
-    const between = (start: Group, next: (group: Group) => Iterable<Group>): Group[] => {
-      const found = new Set<Group>(), stack = [start];
-      while (stack.length > 0) {
-        for (const group of next(stack.pop()!)) {
-          if (group.rank <= early.rank || group.rank >= late.rank || found.has(group)) continue;
-          found.add(group);
-          stack.push(group);
-        }
-      }
-      return [...found].sort((a, b) => a.rank - b.rank);
+    const low = early.rank, high = late.rank;
+    const between = (found: Set<Group>) => (group: Group): void => {
+      if (group.rank > low && group.rank < high) found.add(group);
     };
-    const before = between(late, (group) => this.producers(group));
-    const after = between(early, (group) => this.consumers(group));
+    const byRank = (found: Set<Group>): Group[] => [...found].sort((a, b) => a.rank - b.rank);
+    const leading = new Set<Group>(), following = new Set<Group>();
+    const lead = between(leading), follow = between(following);
+    // What is found while a set is gone through is gone through as well.
+    this.#before(late, lead);
+    for (const group of leading) this.#before(group, lead);
+    this.#after(early, follow);
+    for (const group of following) this.#after(group, follow);
+    const before = byRank(leading), after = byRank(following);
     const ranks = [early, late, ...before, ...after].map((g) => g.rank).sort((a, b) => a - b);
     before.forEach((group, i) => group.rank = ranks[i]!);
     after.forEach((group, i) => group.rank = ranks[ranks.length - after.length + i]!);

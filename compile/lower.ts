@@ -278,17 +278,7 @@ export function lower(roots: readonly Node[]): Node[] {
   const lowered = (node: Node): Node => done.get(node)!;
   for (const node of order) {
     const same = build.rebuild(node, node.inputs.map(lowered));
-    let result = standingFor(node, () => turned(node, uses, lowered)) ?? same;
-    if (result === same) {
-      for (const { apply } of lowerings) {
-        const next = standingFor(node, () => apply(same));
-        if (next !== undefined) {
-          result = next;
-          break;
-        }
-      }
-    }
-    done.set(node, result);
+    done.set(node, standingFor(node, () => turned(node, uses, lowered) ?? settle(same)));
   }
   return roots.map(lowered);
 }

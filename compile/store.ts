@@ -121,6 +121,7 @@ interface Load {
 }
 
 const nothing: Load = { operations: 0, pairs: 0, reads: 0 };
+const oneRead: Load = { operations: 0, pairs: 1, reads: 1 };
 
 /** How far a load goes towards the limits; over 1 it exceeds one of them. */
 function fullness({ operations, pairs, reads }: Load, limits: Limits): number {
@@ -143,39 +144,19 @@ export function chooseStored(
     if (!isArgument(node) && sizeOf(node.shape) > 0) stored.add(node);
   };
   for (const node of results) store(node);
-  for (const node of order) {
-    if (isAnchor(node)) store(node);
-    if (is(node, "dot")) {
-      for (const operand of node.inputs) store(baseOf(operand));
-    }
-    if (is(node, "scatterAdd")) { for (const operand of node.inputs) store(operand); }
-    // A loop reads its operands from memory, as they are, and leaves its results there.
-    if (is(node, "loop")) {
-      for (const operand of node.inputs) {
-        const base = withoutReshapes(operand);
-        if (!is(base, "fill")) store(base);
-      }
-    }
-    // So does a kernel of a user, for which a constant is a buffer like any other.
-    if (is(node, "kernel")) {
-      for (const operand of node.inputs) store(withoutReshapes(operand));
-    }
-    if (is(node, "project")) store(node);
-    if (is(node, "hold")) store(withoutReshapes(node));
-  }
+  for (const node of order) storeAround(node, store, baseOf);
   // What would be computed again, per element; and upper bounds of loads (shared parts count
   // twice), made exact only where they are over the limits.
   const cost = new Map<Node, number>(), bounds = new Map<Node, Load>();
   const isInput = (node: Node): boolean => stored.has(node) || isArgument(node);
-  const boundOf = (node: Node): Load =>
-    isInput(node) ? { operations: 0, pairs: 1, reads: 1 } : bounds.get(node)!;
+  const boundOf = (node: Node): Load => isInput(node) ? oneRead : bounds.get(node)!;
   const costBelow = (node: Node): number => isInput(node) ? 0 : cost.get(node)!;
   const inLoop = (node: Node): boolean => node.op === "loop" || node.op === "project";
-  for (const node of order) {
+  const weigh = (node: Node): void => {
     if (inLoop(node)) {
       bounds.set(node, nothing);
       cost.set(node, 0);
-      continue;
+      return;
     }
     if (is(node, "broadcast")) {
       // A value that many elements share is better computed once than by each of them.
@@ -187,35 +168,65 @@ export function chooseStored(
       const sum = runningSum(node, isInput, uses);
       if (sum !== undefined) store(sum);
     }
-    let bound = boundFrom(node, node.inputs.map(boundOf), limits);
+    let bound = boundFrom(node, boundOf, limits);
     if (fullness(bound, limits) > 1) {
       bound = cutToFit(node, stored, limits, (x) => fullness(boundOf(x), limits));
     }
     bounds.set(node, bound);
-    cost.set(node, costOf(node) + Math.max(0, ...node.inputs.map(costBelow)));
-  }
+    let below = 0;
+    for (const input of node.inputs) below = Math.max(below, costBelow(input));
+    cost.set(node, costOf(node) + below);
+  };
+  const weighAgain = (node: Node): void => {
+    if (inLoop(node)) return;
+    const bound = boundFrom(node, boundOf, limits);
+    bounds.set(node, bound);
+    if (stored.has(node) && fullness(bound, limits) > 1) {
+      cutToFit(node, stored, limits, (x) => fullness(boundOf(x), limits));
+    }
+  };
+  for (const node of order) weigh(node);
   // What was stored for the sake of one reader is one more buffer for others.
   for (let settled = false; !settled;) {
     const before = stored.size;
-    for (const node of order) {
-      if (inLoop(node)) continue;
-      const bound = boundFrom(node, node.inputs.map(boundOf), limits);
-      bounds.set(node, bound);
-      if (stored.has(node) && fullness(bound, limits) > 1) {
-        cutToFit(node, stored, limits, (x) => fullness(boundOf(x), limits));
-      }
-    }
+    for (const node of order) weighAgain(node);
     settled = stored.size === before;
   }
   return stored;
 }
 
+/** Stores what a node is, or what it reads, if that has to be in memory whatever is around it. */
+function storeAround(
+  node: Node,
+  store: (node: Node) => void,
+  baseOf: (operand: Node) => Node,
+): void {
+  if (isAnchor(node)) store(node);
+  if (is(node, "dot")) {
+    for (const operand of node.inputs) store(baseOf(operand));
+  }
+  if (is(node, "scatterAdd")) { for (const operand of node.inputs) store(operand); }
+  // A loop reads its operands from memory, as they are, and leaves its results there.
+  if (is(node, "loop")) {
+    for (const operand of node.inputs) {
+      const base = withoutReshapes(operand);
+      if (!is(base, "fill")) store(base);
+    }
+  }
+  // So does a kernel of a user, for which a constant is a buffer like any other.
+  if (is(node, "kernel")) {
+    for (const operand of node.inputs) store(withoutReshapes(operand));
+  }
+  if (is(node, "project")) store(node);
+  if (is(node, "hold")) store(withoutReshapes(node));
+}
+
 /** How often each value is an operand or a result. */
 export function usesOf(order: readonly Node[], results: readonly Node[]): Map<Node, number> {
   const uses = new Map<Node, number>();
-  for (const node of [...order.flatMap((n) => n.inputs), ...results]) {
-    uses.set(node, (uses.get(node) ?? 0) + 1);
-  }
+  const use = (node: Node): void => void uses.set(node, (uses.get(node) ?? 0) + 1);
+  for (const { inputs } of order) for (const node of inputs) use(node);
+  for (const node of results) use(node);
   return uses;
 }
 
@@ -276,12 +287,13 @@ function readsBelow(root: Node, isInput: (node: Node) => boolean): Node[] {
   return reads;
 }
 
-function boundFrom(node: Node, inputs: readonly Load[], limits: Limits): Load {
+function boundFrom(node: Node, boundOf: (input: Node) => Load, limits: Limits): Load {
   let { operations, pairs, reads } = nothing;
-  for (const input of inputs) {
-    operations += input.operations;
-    pairs += input.pairs;
-    reads += input.reads;
+  for (const input of node.inputs) {
+    const bound = boundOf(input);
+    operations += bound.operations;
+    pairs += bound.pairs;
+    reads += bound.reads;
   }
   return { operations: operations + operationsOf(node, limits), pairs: pairs + 1, reads };
 }

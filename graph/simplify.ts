@@ -78,26 +78,30 @@ function rewriteAll(
     return standingFor(node, () => rewrite(node));
   };
   const stack = roots.toReversed();
-  while (stack.length > 0) {
-    const node = stack[stack.length - 1]!;
-    if (done.has(node)) {
-      stack.pop();
-      continue;
-    }
+  /** Says what the node becomes, if that is known by now; else what has to be known first is next. */
+  const settle = (node: Node): boolean => {
+    if (done.has(node)) return true;
     const successor = next.get(node);
     if (successor !== undefined) {
-      const end = done.get(successor);
-      if (end === undefined) stack.push(successor);
-      else done.set(node, end);
-      continue;
+      done.set(node, done.get(successor)!);
+      return true;
     }
     const height = stack.length;
     for (const input of node.inputs) if (!done.has(input)) stack.push(input);
-    if (stack.length > height) continue;
+    if (stack.length > height) return false;
     const rebuilt = rebuild(node, node.inputs.map((input) => done.get(input)!));
     const better = rebuilt === node ? step(node) : rebuilt;
-    if (better === undefined) done.set(node, node);
-    else next.set(node, better);
+    if (better === undefined) {
+      done.set(node, node);
+      return true;
+    }
+    next.set(node, better);
+    stack.push(better);
+    return false;
+  };
+  while (stack.length > 0) {
+    const height = stack.length;
+    if (settle(stack[height - 1]!)) stack.length = height - 1;
   }
   return { roots: roots.map((root) => done.get(root)!), hasLoops };
 }
