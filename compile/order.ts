@@ -9,6 +9,7 @@ import { storageBytes } from "../graph/dtype.ts";
 import type { Aval, Node } from "../graph/node.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { modelOf } from "../kernels/alike.ts";
+import { flatten } from "../kernels/index.ts";
 import { outputsByProduct } from "../kernels/legal.ts";
 import {
   type Footprint,
@@ -19,7 +20,6 @@ import {
   placesOf,
   type Region,
 } from "../kernels/region.ts";
-import { indexKey } from "../kernels/views.ts";
 import type { Fused } from "./fuse.ts";
 
 /** Bytes of a stored value. */
@@ -68,14 +68,15 @@ export function readInPlace(
   // are all that is written, and so at the very end.
   const perRow = (n: Node): boolean => frame.is === "rows" && sizeOf(n.shape) === frame.rows;
   if (perRow(output) && !outputs.every(perRow)) return [];
-  const places = placesOf(frame);
-  if (placeIn(frame, places, output) === undefined) return [];
+  const places = placesOf(frame), written = placeIn(frame, places, output);
+  if (written === undefined) return [];
+  const address = flatten(written, output.shape).key;
   const others = readBeside(frame, outputs, reads, output);
   return [...reads].filter(([input, used]) => {
     if (others.has(input)) return false;
     if (input.dtype !== output.dtype || sizeOf(input.shape) !== sizeOf(output.shape)) return false;
-    const place = placeIn(frame, places, input);
-    return place !== undefined && used.size === 1 && used.has(indexKey(place));
+    const [place, ...more] = used.values();
+    return more.length === 0 && flatten(place!, input.shape).key === address;
   }).map(([input]) => input);
 }
 

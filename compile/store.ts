@@ -10,7 +10,7 @@ import { isElementwise, kinds, type Primitive } from "../graph/primitive.ts";
 import { sizeOf } from "../graph/shape.ts";
 import { factorOf, flatten, type Index, variable } from "../kernels/index.ts";
 import { isAnchor, type Limits, mostPairs, operationsOf } from "../kernels/legal.ts";
-import { footprint, frameOf } from "../kernels/region.ts";
+import { footprint, frameOf, permutedProduct } from "../kernels/region.ts";
 import { contiguousAlong } from "../kernels/dot/product.ts";
 import { operandIndices } from "../kernels/views.ts";
 import { bytesOf } from "./order.ts";
@@ -55,17 +55,38 @@ export function isArgument(node: Node): boolean {
   return node.op === "parameter" || node.op === "leaf";
 }
 
-/** True if a kernel can read the node as an affine view of what lies below: see dot. */
-export function affineBase(node: Node): Node | undefined {
+/** What lies below the views that a node is, and where in there its elements are, by axes a0, a1 … */
+interface Viewed {
+  readonly base: Node;
+  readonly address: Index;
+}
+
+/** Looks through views as far as to a node that is there `already`. */
+function lookThrough(node: Node, already: (base: Node) => boolean): Viewed {
   let index: readonly Index[] = node.shape.map((n, i) => variable(`a${i}`, n));
   let base = node;
-  while (kinds[base.op] === "movement" && base.op !== "pad" && base.op !== "concatenate") {
+  while (
+    kinds[base.op] === "movement" && base.op !== "pad" && base.op !== "concatenate" &&
+    !already(base)
+  ) {
     index = operandIndices(base, index)[0]!;
     base = base.inputs[0]!;
   }
-  const address = flatten(index, base.shape);
-  const affine = node.shape.every((_, i) => factorOf(address, `a${i}`) !== undefined);
-  return affine ? base : undefined;
+  return { base, address: flatten(index, base.shape) };
+}
+
+/** True if an address is a sum of multiples of the indices along these axes, and of others. */
+function isAffine({ address }: Viewed, axes: readonly number[]): boolean {
+  return axes.every((axis) => factorOf(address, `a${axis}`) !== undefined);
+}
+
+/** What lies below a node that a kernel can read as an affine view: see dot. */
+export function affineBase(
+  node: Node,
+  already: (base: Node) => boolean = () => false,
+): Node | undefined {
+  const viewed = lookThrough(node, already);
+  return isAffine(viewed, node.shape.map((_, i) => i)) ? viewed.base : undefined;
 }
 
 /**
@@ -73,33 +94,66 @@ export function affineBase(node: Node): Node | undefined {
  * vectors along one of the axes; and always below windows, which hold every element many times over
  * and are better looked up than written out.
  */
-function operandBase(operand: Node): Node {
-  const affine = affineBase(operand);
+function operandBase(
+  operand: Node,
+  stored: ReadonlySet<Node>,
+  uses: ReadonlyMap<Node, number>,
+): Node {
+  const isStored = (x: Node): boolean => stored.has(x);
+  const affine = affineBase(operand, isStored);
   if (affine !== undefined) return isConstant(affine) ? operand : affine;
+  const permuted = worthPermuting(operand, uses);
+  if (permuted !== undefined) return permuted;
   let base = operand, windows = false;
-  while (kinds[base.op] === "movement" && base.op !== "concatenate") {
+  while (kinds[base.op] === "movement" && base.op !== "concatenate" && !isStored(base)) {
     windows ||= base.op === "window";
     base = base.inputs[0]!;
   }
-  const inPlace = windows || contiguousAlong(operand, 1) || contiguousAlong(operand, 2);
+  const inPlace = windows || contiguousAlong(operand, 1, isStored) ||
+    contiguousAlong(operand, 2, isStored);
   return inPlace && base.op !== "concatenate" && !isConstant(base) ? base : operand;
 }
 
 /**
- * {@linkcode operandBase}, found once for operands that are views of the same kind: it is told by how
- * many views lie above it.
+ * A permuted product that an operand is a view of, if nobody reads the product in another order and
+ * only the permuted one has rows and columns at steady distances: as where the heads of an attention
+ * come together. What is vectors of the product remains so.
  */
-function operandBases(): (operand: Node) => Node {
+function worthPermuting(operand: Node, uses: ReadonlyMap<Node, number>): Node | undefined {
+  const { base } = lookThrough(operand, (x) => permutedProduct(x) !== undefined);
+  const product = permutedProduct(base);
+  if (product === undefined) return undefined;
+  const [x] = base.inputs, { order } = base.attributes as { order: readonly number[] };
+  const last = x!.shape.findLastIndex((n) => n !== 1);
+  if (order.findLast((axis) => x!.shape[axis] !== 1) !== last) return undefined;
+  for (let node = x!;; node = node.inputs[0]!) {
+    if (uses.get(node) !== 1) return undefined;
+    if (node === product) break;
+  }
+  const isGood = (already: Node): boolean =>
+    isAffine(lookThrough(operand, (x) => x === already), [1, 2]);
+  return isGood(base) && !isGood(product) ? base : undefined;
+}
+
+/**
+ * {@linkcode operandBase}, found once for operands that are views of the same kind, read and stored
+ * alike: it is told by how many views lie above it.
+ */
+function operandBases(
+  stored: ReadonlySet<Node>,
+  uses: ReadonlyMap<Node, number>,
+): (operand: Node) => Node {
   const depths = new Map<string, number>();
   return (operand) => {
     let key = "", below = operand;
+    const keep = (node: Node): string => `${stored.has(node)} ${uses.get(node) === 1}`;
     for (; kinds[below.op] === "movement" && below.op !== "concatenate"; below = below.inputs[0]!) {
-      key += `${below.op} ${below.shape} ${attributeKey(below.attributes)}|`;
+      key += `${below.op} ${below.shape} ${attributeKey(below.attributes)} ${keep(below)}|`;
     }
-    key += `${below.op} ${below.shape}`;
+    key += `${below.op} ${below.shape} ${keep(below)}`;
     let depth = depths.get(key);
     if (depth === undefined) {
-      const base = operandBase(operand);
+      const base = operandBase(operand, stored, uses);
       depth = 0;
       for (let x = operand; x !== base; x = x.inputs[0]!) depth++;
       depths.set(key, depth);
@@ -138,8 +192,8 @@ export function chooseStored(
   results: readonly Node[],
   limits: Limits,
 ): Set<Node> {
-  const stored = new Set<Node>();
-  const uses = usesOf(order, results), baseOf = operandBases();
+  const stored = new Set<Node>(), uses = usesOf(order, results);
+  const baseOf = operandBases(stored, uses);
   const store = (node: Node): void => {
     if (!isArgument(node) && sizeOf(node.shape) > 0) stored.add(node);
   };

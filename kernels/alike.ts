@@ -5,7 +5,6 @@
  * @module
  */
 import { attributeKey, type Node } from "../graph/node.ts";
-import { kinds } from "../graph/primitive.ts";
 import type { Region } from "./region.ts";
 
 const structures = new WeakMap<Region, string>(), models = new WeakMap<Region, Region>();
@@ -62,14 +61,8 @@ function describe({ frame, inputs, outputs }: Region): string {
   ].join("\n");
 }
 
-/**
- * How what is read from memory is laid out: a product looks through views that made it, up to where
- * one puts several values together (those would be told of as often as there are ways to them).
- */
+/** How what is read from memory is laid out. */
 function operand(node: Node): string {
-  if (kinds[node.op] === "movement" && node.op !== "concatenate") {
-    return `${self(node)}${operand(node.inputs[0]!)}`;
-  }
   return node.op === "fill" ? self(node) : `${node.dtype} ${node.shape}`;
 }
 

@@ -62,7 +62,7 @@ export function waysOfDot(job: Job): readonly Way[] {
 
 /** What to use where nothing has been measured. */
 function usualShape(job: Job, product: Product): TileShape | BlockShape {
-  const { batch, m, n, k, left, right } = product, { adapter } = job;
+  const { batch, m, n, k, left, right, isInput } = product, { adapter } = job;
   if (adapter.kind !== "software") {
     if (m <= 8) return { shuffle: false, rows: m, cols: 4, lanes: 64 };
     const blocks = blocksFor(job, product);
@@ -72,17 +72,19 @@ function usualShape(job: Job, product: Product): TileShape | BlockShape {
     );
     return busy ?? blocks.at(-1)!;
   }
-  if (m <= 8 && contiguousAlong(right, 2)) return wideTile(job, product);
+  if (m <= 8 && contiguousAlong(right, 2, isInput)) return wideTile(job, product);
   if (m === 1) {
     // Rows of odd lengths are read one by one, but in stretches all the same.
-    const cols = n >= 512 && neighboursAlong(right, 2) ? 16 : 4;
+    const cols = n >= 512 && neighboursAlong(right, 2, isInput) ? 16 : 4;
     return { shuffle: false, rows: 1, cols, lanes: 8 };
   }
   if (adapter.shuffle) {
     // Of a transposed left operand every step of k is in another cache line, so the more of a line
     // is used the better. Else large products gain a fifth from more rows, which take the driver
     // half as long again to compile.
-    const many = contiguousAlong(left, 1) && n % 4 === 0 ? m > 16 : m >= 256 && n * k >= 1 << 18;
+    const many = contiguousAlong(left, 1, isInput) && n % 4 === 0
+      ? m > 16
+      : m >= 256 && n * k >= 1 << 18;
     const rows = m <= 8 ? 8 : many ? 32 : 16;
     return { shuffle: true, rows, cols: 4, lanes: 8 };
   }
@@ -101,7 +103,7 @@ function wideTile({ adapter }: Job, { m, n }: Product): TileShape {
 }
 
 /** Tiles in registers that are worth a try. */
-function tilesFor({ adapter }: Job, { m, n, right }: Product): TileShape[] {
+function tilesFor({ adapter }: Job, { m, n, right, isInput }: Product): TileShape[] {
   const software = adapter.kind === "software";
   const tile = (rows: number, cols: number, lanes: number, shuffle = false): TileShape => ({
     rows,
@@ -109,7 +111,7 @@ function tilesFor({ adapter }: Job, { m, n, right }: Product): TileShape[] {
     lanes,
     shuffle,
   });
-  if (m === 1 && contiguousAlong(right, 2)) {
+  if (m === 1 && contiguousAlong(right, 2, isInput)) {
     const wide = [4, 8, 16, 32, 64, 128, 256].filter((cols) => cols <= Math.max(4, n / 8));
     return software
       ? wide.map((cols) => tile(1, cols, 8))

@@ -461,12 +461,17 @@ export class Emitter {
   }
 
   /**
-   * Writes values to buffers at one address: all values first, then all stores, since an output may
-   * lie over an input that the others still read.
+   * Writes values to buffers, at one address unless one has its own: all values first, then all
+   * stores, since an output may lie over an input that the others still read.
    */
-  storeAll(outputs: readonly { buffer: Buffer; value: () => Value }[], address: Index): void {
+  storeAll(
+    outputs: readonly { buffer: Buffer; value: () => Value; address?: Index }[],
+    everywhere: Index,
+  ): void {
     const values = outputs.map(({ value }) => value());
-    const lines = outputs.map(({ buffer }, i) => this.store(buffer, values[i]!, address));
+    const lines = outputs.map(({ buffer, address = everywhere }, i) =>
+      this.store(buffer, values[i]!, address)
+    );
     this.line(...lines);
   }
 

@@ -174,9 +174,27 @@ export function placesOf(
   };
 }
 
-/** The place of a value in a frame, or undefined where it has none. */
+/**
+ * A product whose axes were put in another order, looked at through that order and nothing else; or
+ * undefined, for any other value.
+ */
+export function permutedProduct(node: Node): Node<"dot"> | undefined {
+  if (!is(node, "permute")) return undefined;
+  let x = node.inputs[0]!;
+  while (is(x, "reshape")) x = x.inputs[0]!;
+  return is(x, "dot") ? x : undefined;
+}
+
+/**
+ * The place of a value in a frame, or undefined where it has none. A permuted product is where the
+ * product is: so a kernel writes it in the order in which it will be read.
+ */
 export function placeIn(frame: Frame, places: Places, node: Node): readonly Index[] | undefined {
   const size = sizeOf(node.shape);
+  if (frame.is === "dot" && is(node, "permute") && permutedProduct(node) !== undefined) {
+    const own = placeIn(frame, places, node.inputs[0]!);
+    return own && node.attributes.order.map((axis) => own[axis]!);
+  }
   if (kinds[node.op] === "reduce" && frame.is === "rows") return places.row!(node.shape);
   if (size === frameSize(frame)) return places.full(node.shape);
   if (frame.is === "rows" && size === frame.rows) return places.row!(node.shape);

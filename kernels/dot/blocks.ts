@@ -162,7 +162,7 @@ export function writeBlocks(job: Job, product: Product, shape: BlockShape): Omit
  */
 function stage(
   { emitter }: Job,
-  { batch, m, n, k }: Product,
+  { isInput, batch, m, n, k }: Product,
   shape: BlockShape,
   operand: Node,
   which: "left" | "right",
@@ -173,7 +173,7 @@ function stage(
   const b = variable("batch", batch), pitch = pitchOf(side);
   const begin = scale(variable(start, Math.ceil(size / side)), side);
   const k0 = scale(variable("next", Math.ceil(k / deep)), deep);
-  const alongSide = contiguousAlong(operand, which === "left" ? 1 : 2);
+  const alongSide = contiguousAlong(operand, which === "left" ? 1 : 2, isInput);
   const invocations = invocationsOf(shape), count = side * deep / 4;
   const held: string[] = [], fetch: string[] = [], put: string[] = [];
   for (let i = 0; i * invocations < count; i++) {

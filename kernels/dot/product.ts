@@ -21,7 +21,7 @@ import {
   variable,
 } from "../index.ts";
 import { outputsByProduct } from "../legal.ts";
-import { type Places, placesOf } from "../region.ts";
+import { placeIn, type Places, placesOf } from "../region.ts";
 import type { Body, Job } from "../shader.ts";
 import { operandIndices } from "../views.ts";
 import { typeName, type Width } from "../wgsl.ts";
@@ -31,6 +31,8 @@ export interface Product {
   readonly node: Node<"dot">;
   readonly left: Node;
   readonly right: Node;
+  /** What lies in memory: below it nobody looks through views. */
+  readonly isInput: (node: Node) => boolean;
   readonly batch: number;
   readonly m: number;
   readonly n: number;
@@ -46,13 +48,14 @@ export interface Part {
 /** The products of a region, each with the outputs that are computed from it; the first with others. */
 export function partsOf(job: Job): readonly Part[] {
   const { region } = job, { inputs } = region;
-  const outputs = outputsByProduct(region.outputs, (x) => inputs.includes(x));
+  const isInput = (x: Node): boolean => inputs.includes(x);
+  const outputs = outputsByProduct(region.outputs, isInput);
   if (outputs.size === 0) throw new Error("Cannot write a product: the region has none");
   return [...outputs].map(([node, own]) => {
     const [left, right] = node.inputs as [Node, Node];
     const [batch, m, k] = left.shape as [number, number, number];
     return {
-      product: { node, left, right, batch, m, n: right.shape[2]!, k },
+      product: { node, left, right, isInput, batch, m, n: right.shape[2]!, k },
       job: {
         ...job,
         region: { ...region, outputs: own },
@@ -87,11 +90,14 @@ export function sideBySide(
   };
 }
 
+/** Tells what lies in memory from what is a view of it. */
+type IsInput = Product["isInput"];
+
 /** Where an operand's elements are in memory, with axes named x0, x1, x2. */
-function addressOf(operand: Node, places: readonly Index[]): Index {
+function addressOf(operand: Node, places: readonly Index[], isInput: IsInput): Index {
   let index = places, base = operand;
   // What padding clamps is no multiple of anything, and what it leaves alone stays as it is.
-  while (kinds[base.op] === "movement" && base.op !== "concatenate") {
+  while (kinds[base.op] === "movement" && base.op !== "concatenate" && !isInput(base)) {
     index = operandIndices(base, index)[0]!;
     base = base.inputs[0]!;
   }
@@ -99,7 +105,7 @@ function addressOf(operand: Node, places: readonly Index[]): Index {
 }
 
 /** Along which of two axes the operand is contiguous: decides how it is loaded in vectors. */
-export function contiguousAlong(operand: Node, axis: 1 | 2): boolean {
+export function contiguousAlong(operand: Node, axis: 1 | 2, isInput: IsInput): boolean {
   const address = addressOf(
     operand,
     operand.shape.map((size, i) =>
@@ -107,23 +113,24 @@ export function contiguousAlong(operand: Node, axis: 1 | 2): boolean {
         ? add(scale(variable(`x${i}`, size / 4), 4), lane)
         : variable(`x${i}`, size)
     ),
+    isInput,
   );
   return factorOf(address, "lane") === 1 &&
     isMultiple(substitute(address, new Map([["lane", constant(0)]])), 4);
 }
 
 /** Whether neighbours along an axis are neighbours in memory, wherever rows begin. */
-export function neighboursAlong(operand: Node, axis: 1 | 2): boolean {
+export function neighboursAlong(operand: Node, axis: 1 | 2, isInput: IsInput): boolean {
   const places = operand.shape.map((size, i) => variable(`x${i}`, size));
-  return factorOf(addressOf(operand, places), `x${axis}`) === 1;
+  return factorOf(addressOf(operand, places, isInput), `x${axis}`) === 1;
 }
 
 /**
  * How late each of four neighbouring columns begins, counted from a vector of memory, where they lie
  * along k, one after the other, of whatever length; undefined where they do not.
  */
-export function lateAlongK({ right, k, n }: Product): readonly number[] | undefined {
-  if (n < 4 || !neighboursAlong(right, 1)) return undefined;
+export function lateAlongK({ right, k, n, isInput }: Product): readonly number[] | undefined {
+  if (n < 4 || !neighboursAlong(right, 1, isInput)) return undefined;
   const four = scale(variable("x2", Math.ceil(n / 4)), 4), deep = variable("x1", Math.ceil(k / 4));
   const late: number[] = [];
   for (let column = 0; column < 4; column++) {
@@ -133,7 +140,7 @@ export function lateAlongK({ right, k, n }: Product): readonly number[] | undefi
         variable("x0", right.shape[0]!),
         step,
         offset(four, column),
-      ]);
+      ], isInput);
       return factorOf(address, "lane") === 1 &&
         isMultiple(substitute(address, new Map([["lane", constant(0)]])), 4);
     });
@@ -190,10 +197,14 @@ export function epilogue(job: Job, product: Product, store: Store): string[] {
     width,
   });
   emitter.storeAll(
-    region.outputs.map((output, i) => ({
-      buffer: outputs[i]!,
-      value: () => emitter.value(output, places.full(output.shape)),
-    })),
+    region.outputs.map((output, i) => {
+      const place = placeIn(job.frame, places, output)!;
+      return {
+        buffer: outputs[i]!,
+        value: () => emitter.value(output, place),
+        address: flatten(place, output.shape),
+      };
+    }),
     position,
   );
   const inner = emitter.close();

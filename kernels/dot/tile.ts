@@ -68,13 +68,17 @@ interface Reading {
 }
 
 function readingOf(product: Product, shape: TileShape): Reading {
-  const { left, right, m, n } = product, { rows } = shape;
-  const byLeft = contiguousAlong(left, 2)
+  const { left, right, isInput, m, n } = product, { rows } = shape;
+  const byLeft = contiguousAlong(left, 2, isInput)
     ? "k"
-    : contiguousAlong(left, 1) && rows % 4 === 0
+    : contiguousAlong(left, 1, isInput) && rows % 4 === 0
     ? "m"
     : "single";
-  const byRight = contiguousAlong(right, 2) ? "n" : contiguousAlong(right, 1) ? "k" : "single";
+  const byRight = contiguousAlong(right, 2, isInput)
+    ? "n"
+    : contiguousAlong(right, 1, isInput)
+    ? "k"
+    : "single";
   const whole = n % 4 === 0;
   // Where each step of k is a long stretch already, four of them are more than need be written.
   const stretched = byRight === "n" && takesLines(shape);
