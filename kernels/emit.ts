@@ -306,7 +306,6 @@ export class Emitter {
     const wrap = (text: string, w: Width): string =>
       node.dtype === "bool" ? `${text} != ${w === 1 ? "0u" : "vec4<u32>(0u)"}` : text;
     if (width === 1) return { text: wrap(this.single(buffer, address), 1), width: 1 };
-    const base = substitute(address, lanes[0]!);
     const vector = buffer.vector ? vectorAt(address) ?? vectorAt(inBlocks(address)) : undefined;
     if (vector !== undefined) {
       return { text: wrap(`${buffer.name}[${this.index(vector)}]`, 4), width: 4 };
@@ -315,15 +314,22 @@ export class Emitter {
     const quotient = onlyQuotient(address, "lane");
     const factor = quotient && factorOf(quotient.of, "lane")!;
     if (quotient !== undefined && factor! > 0 && 3 * factor! <= quotient.by) {
-      // The lanes lie in one quotient or in two neighbours: two loads serve all four.
-      const of = substitute(quotient.of, lanes[0]!), { by } = quotient;
-      const next = advance(address, "lane", 3, () => offset(div(of, by), 1));
-      const over = [1, 2, 3].map((l) =>
-        this.carries({ is: "quotient", base: of, by, step: l * factor!, max: 0 })
-      );
-      const [here, there] = [base, next].map((a) => `${type}(${this.single(buffer, a)})`);
+      // The lanes lie in one quotient or in two neighbours: two loads serve all four, and those of
+      // neighbouring vectors, which are told by where the first of them lies.
+      const first = substitute(quotient.of, lanes[0]!), { by } = quotient;
+      const near = first.constant > 0 && first.constant + 3 * factor! <= by;
+      const of = near ? offset(first, -first.constant) : first, far = near ? first.constant : 0;
+      const [here, there] = [0, 1].map((more) => {
+        const own = advance(address, "lane", 3, () => offset(div(of, by), more));
+        const name = `${buffer.name}@${own.key}`;
+        return `${type}(${this.bind(name, this.single(buffer, own), this.depthOf([own]))})`;
+      });
+      const over = lanes.map((_, l) => {
+        const step = far + l * factor!;
+        return step === 0 ? "false" : this.carries({ is: "quotient", base: of, by, step, max: 0 });
+      });
       return {
-        text: wrap(`select(${here}, ${there}, vec4<bool>(false, ${over.join(", ")}))`, 4),
+        text: wrap(`select(${here}, ${there}, vec4<bool>(${over.join(", ")}))`, 4),
         width: 4,
       };
     }
