@@ -10,6 +10,8 @@
  * - *serial*, for software adapters: an invocation has a row to itself, or four neighbouring rows
  *   where rows are contiguous in memory (sums over the outer axes), and runs over the partial sums
  *   one after the other;
+ * - *shifted*, for software adapters with subgroups: 8 lanes have rows that lie side by side in
+ *   memory and are of a number that four does not divide, in vectors that belong to them in part;
  * - in a *team*: 32 invocations share a row, one per partial sum (hardware), or 8 lanes of one
  *   subgroup, four partial sums each (software with subgroups).
  *
@@ -19,6 +21,7 @@ import { sizeOf } from "../graph/shape.ts";
 import { rowsAreInner } from "./region.ts";
 import { interleave, rowsFrame } from "./rows/layout.ts";
 import { inFours, partialsOf, type Serial, writeSerial } from "./rows/serial.ts";
+import { canShift, writeShifted } from "./rows/shifted.ts";
 import { canStagger, type Team, writeTeam } from "./rows/team.ts";
 import { type Job, operationsOf, type Way } from "./shader.ts";
 
@@ -43,17 +46,21 @@ export function waysOfRows(job: Job): readonly Way[] {
   const stagger = cols % 4 !== 0 && canStagger(cols) && rows >= 4 && !rowsAreInner(frame) &&
     operationsOf(job.region) <= 32;
 
+  const shifted: Way = { name: "shifted", write: () => writeShifted(job) };
+  const shift = software && shuffle && rows * cols >= few && canShift(job);
+
   const abreast = rowsAbreast(job);
   const ways: Way[] = [];
   if (!software) ways.push(inMemory(Math.min(8, rows)));
   else if (shuffle && stagger) ways.push(staggered);
+  else if (shift) ways.push(shifted);
   // Short rows are not worth sharing, nor are rows whose neighbours lie side by side in memory.
   else if (!shuffle || cols < 2 * interleave || rowsAreInner(frame)) {
     ways.push(serial(usualSerial(job)));
   } else ways.push(inSubgroup(abreast));
 
   // What is over before it has begun needs no other way.
-  if (rows * cols < 4096) return ways;
+  if (rows * cols < few) return ways;
   ways.push(...serialsOf(job).map(serial));
   for (const together of [1, 2, 4, 8, 16]) if (together <= rows) ways.push(inMemory(together));
   if (software && shuffle && !rowsAreInner(frame)) {
@@ -76,6 +83,9 @@ function serialsOf(job: Job): Serial[] {
 }
 
 const mostStatements = 64;
+
+/** Elements below which a kernel is over before it has begun. */
+const few = 4096;
 
 /** Rows next to each other in memory are read in long stretches, as many as there are. */
 function usualSerial(job: Job): Serial {

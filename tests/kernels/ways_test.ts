@@ -68,6 +68,23 @@ const cases: Readonly<Record<string, { readonly graph: Graph; readonly donate?: 
     }),
     donate: [0],
   },
+  "a norm over leading axes of a number that begins anywhere": {
+    graph: graphOf([[6, 25, 3, 19], [3, 19], [25, 1, 1]], (x, s, t) => {
+      const mean = (x: Node): Node => build.binary("div", build.reduce("sum", x, [0, 1]), 150);
+      const centred = build.binary("sub", x!, mean(x!)),
+        square = build.binary("mul", centred, centred);
+      const norm = build.binary("mul", build.binary("div", centred, mean(square)), s!);
+      return [
+        build.binary("add", norm, t!),
+        mean(x!),
+        build.reduce("reduceMax", build.binary("mul", centred, t!), [0, 1]),
+        build.binary("less", x!, norm),
+      ];
+    }),
+  },
+  "softmax over the first axis of pairs": {
+    graph: graphOf([[131, 2, 27]], (x) => [softmax(x!, 0)]),
+  },
   "softmax over the first axis": { graph: graphOf([[75, 64]], (x) => [softmax(x!, 0)]) },
   "sums over the first axis": {
     graph: graphOf([[300, 32]], (x) => [
