@@ -253,8 +253,11 @@ function turned(
 ): Node | undefined {
   if (!is(node, "permute")) return undefined;
   const x = node.inputs[0]!;
-  let product = x;
-  while (is(product, "reshape") && uses.get(product) === 1) product = product.inputs[0]!;
+  let product = x, casts = 0;
+  // Two casts might lose what one keeps.
+  while (
+    (is(product, "reshape") || (is(product, "cast") && casts++ === 0)) && uses.get(product) === 1
+  ) product = product.inputs[0]!;
   if (!is(product, "dot") || uses.get(product) !== 1) return undefined;
   const axes = x.shape.map((_, axis) => axis);
   const runs = runsOf(axes.filter((axis) => x.shape[axis] !== 1), product.shape, x.shape);
@@ -266,7 +269,7 @@ function turned(
   const swapped = settle(build.dot(a!, b!, product.dtype));
   const turned = [...axes.filter((axis) => x.shape[axis] === 1), ...outer, ...columns, ...rows];
   return build.permute(
-    build.reshape(swapped, turned.map((axis) => x.shape[axis]!)),
+    build.reshape(build.cast(swapped, x.dtype), turned.map((axis) => x.shape[axis]!)),
     order.map((axis) => turned.indexOf(axis)),
   );
 }

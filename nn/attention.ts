@@ -16,7 +16,7 @@ import { where } from "../graph/operations.ts";
 import { broadcastShapes, type Shape, showShape } from "../graph/shape.ts";
 import { Tensor, type TensorLike } from "../graph/tensor.ts";
 import { stopGradient } from "../graph/transforms.ts";
-import { leanAttention } from "./lean_attention.ts";
+import { leanAttention, unroundedProduct } from "./lean_attention.ts";
 import { narrowed } from "./normalization.ts";
 
 /** Who looks at whom, and in how much memory. */
@@ -177,10 +177,10 @@ function attend(
   const [t, s] = [q.shape.at(-2)!, k.shape.at(-2)!];
   const memory = options.memory ?? (s > MANY_KEYS ? "lean" : "full");
   if (memory === "lean" && s > 0) return leanAttention(q.mul(scale), k, v, mask, causal);
-  const scores = q.matmul(k.swapAxes(-2, -1)).mul(scale);
+  const scores = unroundedProduct(q, k.swapAxes(-2, -1)).mul(scale);
   const visible = visibility(t, s, mask, causal);
-  if (visible === undefined) return scores.softmax(-1).matmul(v);
-  const seen = where(visible, scores.cast("f32"), -Infinity);
+  if (visible === undefined) return scores.softmax(-1).cast(v.dtype).matmul(v);
+  const seen = where(visible, scores, -Infinity);
   const most = stopGradient(seen.max(-1, { keepDims: true }));
   const weights = seen.sub(where(most.isFinite(), most, 0)).exp();
   const sum = weights.sum(-1, { keepDims: true });

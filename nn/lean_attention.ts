@@ -14,11 +14,17 @@ import { arange, full, zeros } from "../graph/create.ts";
 import { where } from "../graph/operations.ts";
 import { scan } from "../graph/scan.ts";
 import { broadcastShapes, sizeOf } from "../graph/shape.ts";
-import type { Tensor } from "../graph/tensor.ts";
+import { matmul } from "../graph/functions/linear.ts";
+import { Tensor } from "../graph/tensor.ts";
 import { customVjp } from "../graph/transforms.ts";
 
 /** Keys in a block: wide enough to keep a product busy. A constant, as sums depend on it. */
 const BLOCK = 128;
+
+/** a b of f16 as the f32 that its sums are made in: scores are soon beyond what f16 holds. */
+export function unroundedProduct(a: Tensor, b: Tensor): Tensor {
+  return new Tensor(matmul(a.node, b.node, "matmul", "f32"));
+}
 
 /** Result and the logarithm of the sum of exponentials, [n, t, e] and [n, t, 1]. */
 type Attended = { readonly y: Tensor; readonly logSum: Tensor };
@@ -72,7 +78,7 @@ function attention(s: number, causal: boolean) {
   /** Scores of a block, f32, -∞ where there is nothing to see. */
   const scoresOf = (q: Tensor, k: Tensor, mask: Tensor | null, block: Tensor): Tensor => {
     const t = q.shape[1]!;
-    let scores = q.matmul(k.swapAxes(1, 2)).cast("f32");
+    let scores = unroundedProduct(q, k.swapAxes(1, 2));
     const key = arange(size).add(block.mul(size)), query = arange(t).expandDims(1);
     if (mask !== null) scores = where(mask, scores, -Infinity);
     if (causal) scores = where(key.sub(query).lessEqual(s - t), scores, -Infinity);
@@ -93,7 +99,7 @@ function attention(s: number, causal: boolean) {
         return [{
           most: larger,
           sum: sum.mul(shrink).add(weights.sum(-1, { keepDims: true })),
-          y: y.mul(shrink).add(weights.cast(row.v.dtype).matmul(row.v).cast("f32")),
+          y: y.mul(shrink).add(unroundedProduct(weights.cast(row.v.dtype), row.v)),
         }, null];
       },
       start,
@@ -129,10 +135,10 @@ function attention(s: number, causal: boolean) {
       function attentionBack(dq: Tensor, row: Row) {
         const weights = scoresOf(q, row.k, row.mask, row.block).sub(logSum).exp();
         const dv = weights.cast(g.dtype).swapAxes(1, 2).matmul(g);
-        const dp = g.matmul(row.v.swapAxes(1, 2)).cast("f32");
+        const dp = unroundedProduct(g, row.v.swapAxes(1, 2));
         const ds = weights.mul(dp.add(shift)).cast(q.dtype);
         const dk = ds.swapAxes(1, 2).matmul(q);
-        return [dq.add(ds.matmul(row.k).cast("f32")), { dk, dv }];
+        return [dq.add(unroundedProduct(ds, row.k)), { dk, dv }];
       },
       zeros(q.shape),
       {

@@ -7,7 +7,7 @@
  */
 import { binary, broadcastTo, dot, type Operand, permute, reduce, reshape } from "../build.ts";
 import { unify } from "../build.ts";
-import { isFloat } from "../dtype.ts";
+import { type DType, isFloat } from "../dtype.ts";
 import type { Node } from "../node.ts";
 import { broadcastShapes, type Shape, showShape, sizeOf } from "../shape.ts";
 import { toNumber } from "./elementwise.ts";
@@ -23,8 +23,11 @@ function operands(action: string, a: Node, b: Node): [Node, Node] {
   return unify(action, unify(action, [a, b]).map(toNumber)) as [Node, Node];
 }
 
-/** The product of matrices in the last two axes; a vector is a row on the left, a column right. */
-export function matmul(left: Node, right: Node, action: string = "matmul"): Node {
+/**
+ * The product of matrices in the last two axes; a vector is a row on the left, a column right.
+ * Sums of f16 are made in f32; `dtype` says whether they stay so.
+ */
+export function matmul(left: Node, right: Node, action: string = "matmul", dtype?: DType): Node {
   const [a, b] = operands(action, left, right);
   if (a.shape.length === 0 || b.shape.length === 0) {
     mismatch(action, a.shape, b.shape, "at least one axis each (use mul for scalars)");
@@ -46,7 +49,7 @@ export function matmul(left: Node, right: Node, action: string = "matmul"): Node
     mismatch(action, a.shape, b.shape, "batch axes that broadcast (sizes equal or 1)");
   }
   const product = isFloat(x.dtype)
-    ? contract(x, y, batch, m, k, n)
+    ? contract(x, y, batch, m, k, n, dtype)
     : integerProduct(x, y, batch, m, k, n);
   return reshape(product, [
     ...batch,
@@ -55,15 +58,24 @@ export function matmul(left: Node, right: Node, action: string = "matmul"): Node
   ]);
 }
 
-function contract(x: Node, y: Node, batch: Shape, m: number, k: number, n: number): Node {
+function contract(
+  x: Node,
+  y: Node,
+  batch: Shape,
+  m: number,
+  k: number,
+  n: number,
+  dtype?: DType,
+): Node {
   const size = sizeOf(batch);
   if (sizeOf(y.shape.slice(0, -2)) === 1) {
     const rows = reshape(broadcastTo(x, [...batch, m, k]), [1, size * m, k]);
-    return dot(rows, reshape(y, [1, k, n]));
+    return dot(rows, reshape(y, [1, k, n]), dtype);
   }
   return dot(
     reshape(broadcastTo(x, [...batch, m, k]), [size, m, k]),
     reshape(broadcastTo(y, [...batch, k, n]), [size, k, n]),
+    dtype,
   );
 }
 

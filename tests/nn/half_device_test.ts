@@ -5,7 +5,8 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import { tensor } from "../../graph/create.ts";
+import { full, tensor } from "../../graph/create.ts";
+import { concatenate } from "../../graph/operations.ts";
 import * as random from "../../graph/random.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import { valueAndGrad } from "../../graph/transforms.ts";
@@ -95,6 +96,30 @@ for (const [layer, input] of layers) {
     const [a, b] = [leaves(slopes), leaves(wideSlopes)];
     for (let i = 0; i < a.length; i++) {
       const apart = await distance(a[i]!, b[i]!);
+      assert(apart < 2 ** -7, `gradient ${i} is ${apart} away`);
+    }
+  });
+}
+
+for (const memory of ["full", "lean"] as const) {
+  Deno.test(`${memory} attention in f16 has scores beyond f16`, async () => {
+    await gpu();
+    if (!deviceInfo().features.includes("shader-f16")) return;
+    // One feature adds 80 000 to all scores, which softmax does not see.
+    const raised = (by: number) =>
+      concatenate([full([2, 5, 1], by), drawn(2, 5, 7)], -1).cast("f16");
+    const given = [raised(2000), raised(40), drawn(2, 5, 3).cast("f16")];
+    const weights = drawn(2, 5, 3);
+    const run = compile((given: Tensor[]) =>
+      valueAndGrad(([q, k, v]: Tensor[]) => {
+        const y = nn.dotProductAttention(q!, k!, v!, { scale: 1, causal: true, memory });
+        return [y.cast("f32").mul(weights).sum(), y] as const;
+      }, { hasAux: true })(given)
+    );
+    const [[, narrow], slopes] = run(given), [[, wide], wideSlopes] = run(single(given));
+    assert(await distance(narrow!, wide!) < 2 ** -9);
+    for (let i = 0; i < 3; i++) {
+      const apart = await distance(slopes[i]!, wideSlopes[i]!);
       assert(apart < 2 ** -7, `gradient ${i} is ${apart} away`);
     }
   });
