@@ -165,7 +165,7 @@ export function sketch<A extends readonly [Tensor, ...unknown[]], R>(
   const name = nameOf(f);
   checkNames(
     options,
-    { keep: true, kind: true, shared: true, batch: true, when: true, key: true },
+    { keep: true, kind: true, shared: "flag", batch: true, when: true, key: true },
     `sketch ${name}`,
   );
   checkSketch(name, options);

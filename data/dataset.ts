@@ -112,7 +112,7 @@ export class Dataset {
   *batches(options: BatchesOptions): Generator<Batch, void, undefined> {
     checkNames(
       options,
-      { size: true, seed: true, epoch: true, rest: true },
+      { size: true, seed: true, epoch: true, rest: "flag" },
       `make batches of ${this.size} samples`,
     );
     const { size, seed, epoch = 0, rest = false } = options;

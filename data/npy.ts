@@ -196,7 +196,7 @@ export async function encodeNpz(
   arrays: ReadonlyMap<string, HostTensor>,
   options: NpzOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
-  checkNames(options, { compress: true }, "write an npz file");
+  checkNames(options, { compress: "flag" }, "write an npz file");
   const { compress = false } = options;
   const files = [...arrays].map(([name, x]) => [`${name}.npy`, encodeNpy(x)] as const);
   return await writeZip(new Map(files), compress);

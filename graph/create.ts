@@ -283,7 +283,7 @@ export function linspace(
   count: number = 50,
   options: LinspaceOptions = {},
 ): Tensor {
-  checkNames(options, { endpoint: true, dtype: true }, "linspace");
+  checkNames(options, { endpoint: "flag", dtype: true }, "linspace");
   const { endpoint = true, dtype = "f32" } = options;
   checkShape([count], "linspace");
   if (!Number.isFinite(stop - start)) {

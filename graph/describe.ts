@@ -48,21 +48,34 @@ export function checkOptions(options: unknown, action: string, example: string):
   );
 }
 
-/** The names of the options of a type: all of them and no other, or it does not compile. */
-export type Names<O> = { readonly [N in keyof O]-?: true };
+/**
+ * The names of the options of a type, all of them and no other, or it does not compile; and which of
+ * them are flags.
+ */
+export type Names<O> = {
+  readonly [N in keyof O]-?: NonNullable<O[N]> extends boolean ? "flag" : true;
+};
 
 /**
  * Throws where options are no object, or have a name that nobody reads: a misspelt one must not go
- * unheard.
+ * unheard. Nor what is neither true nor false where that is asked: `1`, or `"false"`.
  *
  * @throws {TypeError} If they do.
  */
 export function checkNames<O extends object>(options: O, known: Names<O>, action: string): void {
   const names = Object.keys(known);
   checkOptions(options, action, `{ ${names[0]}: … }`);
-  const unknown = Object.keys(options).find((name) => !Object.hasOwn(known, name));
-  if (unknown === undefined) return;
-  throw new TypeError(
-    `Cannot ${action}: there is an option ${unknown}, expected ${names.join(", ")}`,
-  );
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(known, name)) {
+      throw new TypeError(
+        `Cannot ${action}: there is an option ${name}, expected ${names.join(", ")}`,
+      );
+    }
+    const isFlag = known[name as keyof O] === "flag" && value !== undefined;
+    if (isFlag && typeof value !== "boolean") {
+      throw new TypeError(
+        `Cannot ${action}: ${name} is ${describe(value)}, expected true or false`,
+      );
+    }
+  }
 }

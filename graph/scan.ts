@@ -149,7 +149,7 @@ export function scan<C, X = null, Y = null>(
 ): [carry: C, ys: Y] {
   const name = options.name ?? (body.name === "" ? "scan" : body.name);
   const action = `scan ${options.name ?? nameOf(body)}`;
-  checkNames(options, { length: true, reverse: true, backward: true, name: true }, action);
+  checkNames(options, { length: true, reverse: "flag", backward: true, name: true }, action);
   const first = partsOf(carry, "the carry"), stacked = partsOf(xs, "xs");
   const length = rowsOf(action, stacked, options.length);
   const before = first.nodes.map((node, i) => parameter(i, avalOf(node)));

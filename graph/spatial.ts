@@ -250,7 +250,7 @@ const poolNames = {
   stride: true,
   padding: true,
   dilation: true,
-  ceil: true,
+  ceil: "flag",
   channels: true,
 } as const;
 
@@ -309,7 +309,7 @@ export function averagePool(
   size: PerAxis,
   options: AveragePoolOptions = {},
 ): Tensor {
-  checkNames(options, { ...poolNames, countPadding: true }, "averagePool");
+  checkNames(options, { ...poolNames, countPadding: "flag" }, "averagePool");
   const { countPadding = false } = options;
   const geometry = { ...poolGeometry(options), countPadding };
   return new Tensor(pooling.averagePool(nodeOf(input), size, geometry));
@@ -340,7 +340,7 @@ export function upsample(
 ): Tensor {
   checkNames(
     options,
-    { scale: true, size: true, method: true, alignCorners: true, channels: true },
+    { scale: true, size: true, method: true, alignCorners: "flag", channels: true },
     "upsample",
   );
   const { scale, size, method = "nearest", alignCorners = false, channels = "last" } = options;
@@ -377,7 +377,7 @@ export function gridSample(
 ): Tensor {
   checkNames(
     options,
-    { method: true, outside: true, alignCorners: true, channels: true },
+    { method: true, outside: true, alignCorners: "flag", channels: true },
     "gridSample",
   );
   const { method = "linear", outside = "zeros", alignCorners = false, channels = "last" } = options;

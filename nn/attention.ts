@@ -50,7 +50,7 @@ export interface AttentionOptions {
 
 const attentionNames: Names<AttentionOptions> = {
   mask: true,
-  causal: true,
+  causal: "flag",
   scale: true,
   memory: true,
 };

@@ -12,7 +12,7 @@ import { normalizeAxis } from "../graph/shape.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { stopGradient } from "../graph/transforms.ts";
 import {
-  applyNames,
+  checkApply,
   expectEpsilon,
   expectSize,
   expectTensors,
@@ -81,7 +81,7 @@ export function batchNorm(
     init: () => ({ scale: ones(shape), bias: zeros(shape) }),
     initState: () => ({ mean: zeros(shape), variance: ones(shape) }),
     apply(params, state, x, options = {}) {
-      checkNames<object>(options, applyNames, `apply ${name}`);
+      checkApply(name, options);
       const { train = false } = options;
       const { scale, bias } = expectTensors(name, "parameter", params, {
         scale: shape,

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { checkNames, type Names } from "../graph/describe.ts";
+import { checkNames, describe, type Names } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
 import { checkGeometry, perAxis } from "../graph/functions/geometry.ts";
 import { split } from "../graph/random.ts";
@@ -14,7 +14,7 @@ import type { Padding, PerAxis, PoolOptions } from "../graph/spatial.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Activation } from "./activations.ts";
 import { heNormal, type Initializer, zeros } from "./initializers.ts";
-import { expectSize, expectTensors, type Layer } from "./layer.ts";
+import { checkApply, expectSize, expectTensors, type Layer } from "./layer.ts";
 
 /** Parameters of {@linkcode conv} and {@linkcode convTranspose}. */
 export type ConvParams = {
@@ -55,7 +55,7 @@ const optionNames: Names<ConvLayerOptions> = {
   padding: true,
   dilation: true,
   groups: true,
-  bias: true,
+  bias: "flag",
   weightInit: true,
   biasInit: true,
 };
@@ -69,7 +69,14 @@ function convolution(
 ): Layer<ConvParams> {
   const { stride = 1, padding = "same", dilation = 1, groups = 1, bias: biased = true } = options;
   const { weightInit = heNormal, biasInit = zeros } = options;
-  const field = typeof size === "number" ? [size, size] : size;
+  if (typeof size !== "number" && !Array.isArray(size)) {
+    throw new TypeError(
+      `Cannot make ${kind.name}: the size is ${
+        describe(size)
+      }, expected a number or an array of them`,
+    );
+  }
+  const field: readonly number[] = typeof size === "number" ? [size, size] : size;
   const name = `${kind.name}(${inputs}, ${outputs}, ${field.join("×")})`;
   checkNames(options, optionNames, `make ${name}`);
   expectSize(name, "the number of inputs", inputs);
@@ -92,7 +99,8 @@ function convolution(
       const weight = weightInit(first, shape);
       return biased ? { weight, bias: biasInit(second, [outputs]) } : { weight };
     },
-    apply(params, x) {
+    apply(params, x, options) {
+      checkApply(name, options);
       const { weight } = expectTensors(name, "parameter", params, { weight: shape });
       if (!isFloat(x.dtype) || x.rank !== field.length + 2 || x.shape.at(-1) !== inputs) {
         throw new TypeError(
@@ -182,7 +190,7 @@ const poolNames: Names<PoolLayerOptions> = {
   stride: true,
   padding: true,
   dilation: true,
-  ceil: true,
+  ceil: "flag",
 };
 
 /** Throws unless there are such windows; how many axes they have may be known by the input alone. */

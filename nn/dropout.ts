@@ -4,10 +4,10 @@
  *
  * @module
  */
-import { checkNames, describe } from "../graph/describe.ts";
+import { describe } from "../graph/describe.ts";
 import { bernoulli } from "../graph/random.ts";
 import { where } from "../graph/operations.ts";
-import { applyNames, type Layer } from "./layer.ts";
+import { checkApply, type Layer } from "./layer.ts";
 
 /**
  * While training, sets elements to zero with probability `rate` and divides the others by 1 - rate;
@@ -37,7 +37,7 @@ export function dropout(rate: number): Layer<null> {
     name,
     init: () => null,
     apply(_params, x, options = {}) {
-      checkNames<object>(options, applyNames, `apply ${name}`);
+      checkApply(name, options);
       const { train = false, key } = options;
       if (!train || rate === 0) return x;
       if (key === undefined) {

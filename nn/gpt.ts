@@ -89,7 +89,7 @@ export function transformerBlock(
 ): Layer<BlockParams> {
   checkNames(
     options,
-    { ...innerNames, depth: true, causal: true },
+    { ...innerNames, depth: true, causal: "flag" },
     `make transformerBlock(${features}, ${heads})`,
   );
   const { hidden = 4 * features, depth = 1, causal = true, epsilon = 1e-5, memory } = options;
@@ -158,8 +158,8 @@ const gptNames: Names<Omit<GptOptions, keyof typeof innerNames>> = {
   features: true,
   layers: true,
   heads: true,
-  tied: true,
-  stacked: true,
+  tied: "flag",
+  stacked: "flag",
 };
 
 /** Parameters of {@linkcode gpt}. */

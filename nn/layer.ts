@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { describe } from "../graph/describe.ts";
+import { checkNames, describe, type Names } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
 import { foldIn } from "../graph/random.ts";
 import { sameShape, type Shape, showShape } from "../graph/shape.ts";
@@ -21,13 +21,18 @@ export interface ApplyOptions {
 }
 
 /** The names of what any layer is told when it is applied: layers hand options on to others. */
-export const applyNames = {
-  train: true,
+const applyNames: Names<ApplyOptions & { mask?: Tensor; context?: Tensor; state?: Tree }> = {
+  train: "flag",
   key: true,
   mask: true,
   context: true,
   state: true,
-} as const;
+};
+
+/** Throws where a layer is told what no layer listens to, `training` for `train`. */
+export function checkApply(layer: string, options: object = {}): void {
+  checkNames(options, applyNames, `apply ${layer}`);
+}
 
 /** One of the steps that a model takes, for whoever looks at what passes between them. */
 export interface Stage {

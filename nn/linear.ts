@@ -8,7 +8,7 @@ import { dtypes } from "../graph/dtype.ts";
 import { split } from "../graph/random.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { type Initializer, lecunNormal, normal, zeros } from "./initializers.ts";
-import { expectFeatures, expectSize, expectTensors, type Layer } from "./layer.ts";
+import { checkApply, expectFeatures, expectSize, expectTensors, type Layer } from "./layer.ts";
 
 /** Parameters of {@linkcode linear}. */
 export type LinearParams = {
@@ -50,7 +50,7 @@ export function linear(
 ): Layer<LinearParams> {
   const { bias: biased = true, weightInit = lecunNormal, biasInit = zeros } = options;
   const name = `linear(${inputs}, ${outputs})`;
-  checkNames(options, { bias: true, weightInit: true, biasInit: true }, `make ${name}`);
+  checkNames(options, { bias: "flag", weightInit: true, biasInit: true }, `make ${name}`);
   expectSize(name, "the number of inputs", inputs);
   expectSize(name, "the number of outputs", outputs);
   return {
@@ -60,7 +60,8 @@ export function linear(
       const weight = weightInit(first, [inputs, outputs]);
       return biased ? { weight, bias: biasInit(second, [outputs]) } : { weight };
     },
-    apply(params, x) {
+    apply(params, x, options) {
+      checkApply(name, options);
       const { weight } = expectTensors(name, "parameter", params, { weight: [inputs, outputs] });
       expectFeatures(name, x, inputs);
       const y = x.matmul(weight);
@@ -112,7 +113,8 @@ export function embedding(
   return {
     name,
     init: (key) => ({ weight: weightInit(key, shape) }),
-    apply(params, x) {
+    apply(params, x, options) {
+      checkApply(name, options);
       const { weight } = expectTensors(name, "parameter", params, { weight: shape });
       if (!dtypes[x.dtype].integer) {
         throw new TypeError(`Cannot apply ${name}: the input is ${x}, expected integers`);

@@ -16,7 +16,13 @@ import {
   l2Attention,
 } from "./attention.ts";
 import { glorotUniform, type Initializer } from "./initializers.ts";
-import { type ApplyOptions, expectFeatures, expectRecord, expectSize } from "./layer.ts";
+import {
+  type ApplyOptions,
+  checkApply,
+  expectFeatures,
+  expectRecord,
+  expectSize,
+} from "./layer.ts";
 import { expectTensors, type Layer } from "./layer.ts";
 import { linear, type LinearParams } from "./linear.ts";
 import { rotary, type RotaryOptions } from "./positions.ts";
@@ -48,9 +54,9 @@ export interface MultiHeadOptions extends Pick<AttentionOptions, "causal" | "mem
 const optionNames: Names<MultiHeadOptions> = {
   score: true,
   context: true,
-  bias: true,
+  bias: "flag",
   rotary: true,
-  causal: true,
+  causal: "flag",
   memory: true,
   weightInit: true,
   outputInit: true,
@@ -186,7 +192,9 @@ export function multiHeadAttention(
       ...score === "cosine" ? { logScale: full([heads], Math.log(10)) } : {},
       output: output.init(foldIn(key, parts.length)),
     }),
-    apply(params, x, { mask, context: other } = {}) {
+    apply(params, x, told = {}) {
+      checkApply(name, told);
+      const { mask, context: other } = told;
       const own = expectRecord<string, LinearParams>(name, "parameters", params, [
         ...parts,
         "output",

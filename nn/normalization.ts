@@ -7,7 +7,14 @@
 import { ones, zeros } from "../graph/create.ts";
 import { checkNames } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { expectEpsilon, expectFeatures, expectSize, expectTensors, type Layer } from "./layer.ts";
+import {
+  checkApply,
+  expectEpsilon,
+  expectFeatures,
+  expectSize,
+  expectTensors,
+  type Layer,
+} from "./layer.ts";
 
 /** Parameters of {@linkcode layerNorm}. */
 export type LayerNormParams = {
@@ -68,7 +75,8 @@ export function affine(
   return {
     name,
     init: () => ({ scale: ones(shape), bias: zeros(shape) }),
-    apply(params, x) {
+    apply(params, x, options) {
+      checkApply(name, options);
       const { scale, bias } = expectTensors(name, "parameter", params, shapes);
       return narrowed(apply(x, scale, bias), x, scale);
     },
@@ -102,7 +110,8 @@ export function rmsNorm(
   return {
     name,
     init: () => ({ scale: ones(shape) }),
-    apply(params, x) {
+    apply(params, x, options) {
+      checkApply(name, options);
       const { scale } = expectTensors(name, "parameter", params, { scale: shape });
       expectFeatures(name, x, features);
       const wide = x.cast("f32");

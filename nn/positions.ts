@@ -12,7 +12,7 @@ import { isFloat } from "../graph/dtype.ts";
 import { concatenate, stack } from "../graph/operations.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { type Initializer, normal } from "./initializers.ts";
-import { expectFeatures, expectSize, expectTensors, type Layer } from "./layer.ts";
+import { checkApply, expectFeatures, expectSize, expectTensors, type Layer } from "./layer.ts";
 
 /** Options for {@linkcode rotary}. */
 export interface RotaryOptions {
@@ -51,7 +51,7 @@ export function rotary(
   x: Tensor,
   options: RotaryOptions = {},
 ): Tensor {
-  checkNames(options, { base: true, positions: true, interleaved: true }, "apply rotary");
+  checkNames(options, { base: true, positions: true, interleaved: "flag" }, "apply rotary");
   const { base = 10_000, positions, interleaved = false } = options;
   const [t, d] = [x.shape.at(-2), x.shape.at(-1)];
   if (!isFloat(x.dtype) || t === undefined || d === undefined || d % 2 !== 0) {
@@ -121,7 +121,8 @@ export function learnedPositions(
   return {
     name,
     init: (key) => ({ weight: weightInit(key, shape) }),
-    apply(params, x) {
+    apply(params, x, options) {
+      checkApply(name, options);
       const { weight } = expectTensors(name, "parameter", params, { weight: shape });
       expectFeatures(name, x, features);
       const t = x.shape.at(-2) ?? length + 1;

@@ -16,7 +16,7 @@ import { sameShape, type Shape, showShape } from "../graph/shape.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { named, type Tree } from "../optim/tree.ts";
 import { glorotUniform, type Initializer, orthogonal } from "./initializers.ts";
-import { expectFeatures, expectRecord, expectSize, expectTensors } from "./layer.ts";
+import { checkApply, expectFeatures, expectRecord, expectSize, expectTensors } from "./layer.ts";
 import type { ApplyOptions, Layer } from "./layer.ts";
 
 /** Options for {@linkcode lstmCell} and {@linkcode gruCell}. */
@@ -286,12 +286,14 @@ export function recurrent<P extends Tree, S extends Tree>(
     );
   }
   const name = `recurrent(${cell.name})`, { reverse = false } = options;
-  checkNames(options, { reverse: true }, `make ${name}`);
+  checkNames(options, { reverse: "flag" }, `make ${name}`);
   const run = (
     params: Tree,
     x: Tensor,
-    { state }: RecurrentApplyOptions<S> = {},
+    options: RecurrentApplyOptions<S> = {},
   ): [S, Tensor] => {
+    checkApply(name, options);
+    const { state } = options;
     if (x.rank < 2) {
       throw new TypeError(
         `Cannot apply ${name}: the input is ${x}, expected [...batch, T, ${cell.inputs}]`,

@@ -9,7 +9,15 @@ import type { Tensor } from "../graph/tensor.ts";
 import type { Tree } from "../optim/tree.ts";
 import { type Activation, relu } from "./activations.ts";
 import { heNormal, type Initializer, lecunNormal } from "./initializers.ts";
-import { expectList, expectSize, isLayer, type Layer, type Stage, stagesOf } from "./layer.ts";
+import {
+  checkApply,
+  expectList,
+  expectSize,
+  isLayer,
+  type Layer,
+  type Stage,
+  stagesOf,
+} from "./layer.ts";
 import { type StatefulLayer, withKey } from "./layer.ts";
 import { linear, type LinearParams } from "./linear.ts";
 
@@ -165,7 +173,7 @@ export function mlp(sizes: readonly number[], options: MlpOptions = {}): Layer<M
   }
   const { activation = relu, bias = true, weightInit = heNormal } = options;
   const name = `mlp([${sizes.join(", ")}])`;
-  checkNames(options, { activation: true, bias: true, weightInit: true }, `make ${name}`);
+  checkNames(options, { activation: true, bias: "flag", weightInit: true }, `make ${name}`);
   if (sizes.length < 2) {
     throw new RangeError(`Cannot make ${name}: sizes are ${sizes.length}, expected at least 2`);
   }
@@ -177,7 +185,8 @@ export function mlp(sizes: readonly number[], options: MlpOptions = {}): Layer<M
   return {
     name,
     init: (key) => layers.map((layer, i) => layer.init(foldIn(key, i))),
-    apply(params, x) {
+    apply(params, x, options) {
+      checkApply(name, options);
       const own = expectList(name, "parameters", params, layers.length);
       return layers.reduce((x: Tensor, layer, i) => {
         const y = layer.apply(own[i]!, x);

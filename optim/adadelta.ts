@@ -6,8 +6,8 @@
  * @module
  */
 import { zerosLike } from "../graph/create.ts";
-import { checkNames } from "../graph/describe.ts";
-import { checkNumber } from "./check.ts";
+import { checkNames, type Names } from "../graph/describe.ts";
+import { checkNumber, pick } from "./check.ts";
 import {
   type AdaptiveOptions,
   type ComposedOptimizer,
@@ -25,15 +25,17 @@ export interface AdadeltaMeans {
   epsilon?: number;
 }
 
+const adadeltaMeans: Names<AdadeltaMeans> = { rho: true, epsilon: true };
+
 /**
  * The gradient by the ratio of two root mean squares, of the steps and of the gradients:
  * s ← ρs + (1 - ρ)g²; u = √(d + ε) / √(s + ε) · g; d ← ρd + (1 - ρ)u².
  *
  * @throws {RangeError} If `rho` is not in [0, 1), or `epsilon` is negative.
  */
-export function scaleByAdadelta(
-  { rho = 0.9, epsilon = 1e-6 }: AdadeltaMeans = {},
-): Transformation {
+export function scaleByAdadelta(options: AdadeltaMeans = {}): Transformation {
+  checkNames(options, adadeltaMeans, "make Adadelta");
+  const { rho = 0.9, epsilon = 1e-6 } = options;
   checkNumber("Adadelta", "rho", rho, 0, 1);
   checkNumber("Adadelta", "epsilon", epsilon, 0);
   return {
@@ -72,10 +74,11 @@ export interface AdadeltaOptions extends AdadeltaMeans, AdaptiveOptions {}
  * ```
  */
 export function adadelta(options: AdadeltaOptions = {}): ComposedOptimizer {
-  checkNames(options, {
-    ...descentNames,
-    rho: true,
-    epsilon: true,
-  }, "make adadelta");
-  return descend("adadelta", [scaleByAdadelta(options)], options.rate ?? 1, options);
+  checkNames(options, { ...descentNames, ...adadeltaMeans }, "make adadelta");
+  return descend(
+    "adadelta",
+    [scaleByAdadelta(pick(options, adadeltaMeans))],
+    options.rate ?? 1,
+    options,
+  );
 }

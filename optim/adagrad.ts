@@ -5,8 +5,8 @@
  * @module
  */
 import { full } from "../graph/create.ts";
-import { checkNames } from "../graph/describe.ts";
-import { checkNumber } from "./check.ts";
+import { checkNames, type Names } from "../graph/describe.ts";
+import { checkNumber, pick } from "./check.ts";
 import {
   type AdaptiveOptions,
   type ComposedOptimizer,
@@ -24,12 +24,16 @@ export interface AdagradSums {
   epsilon?: number;
 }
 
+const adagradSums: Names<AdagradSums> = { initial: true, epsilon: true };
+
 /**
  * The gradient over the root of the sum of all squares so far: s ← s + g²; g / (√s + ε).
  *
  * @throws {RangeError} If `initial` or `epsilon` is negative.
  */
-export function scaleByAdagrad({ initial = 0, epsilon = 1e-10 }: AdagradSums = {}): Transformation {
+export function scaleByAdagrad(options: AdagradSums = {}): Transformation {
+  checkNames(options, adagradSums, "make Adagrad");
+  const { initial = 0, epsilon = 1e-10 } = options;
   checkNumber("Adagrad", "initial", initial, 0);
   checkNumber("Adagrad", "epsilon", epsilon, 0);
   return {
@@ -59,10 +63,11 @@ export interface AdagradOptions extends AdagradSums, AdaptiveOptions {}
  * ```
  */
 export function adagrad(options: AdagradOptions = {}): ComposedOptimizer {
-  checkNames(options, {
-    ...descentNames,
-    initial: true,
-    epsilon: true,
-  }, "make adagrad");
-  return descend("adagrad", [scaleByAdagrad(options)], options.rate ?? 1e-2, options);
+  checkNames(options, { ...descentNames, ...adagradSums }, "make adagrad");
+  return descend(
+    "adagrad",
+    [scaleByAdagrad(pick(options, adagradSums))],
+    options.rate ?? 1e-2,
+    options,
+  );
 }

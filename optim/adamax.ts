@@ -5,8 +5,8 @@
  * @module
  */
 import { zerosLike } from "../graph/create.ts";
-import { checkNames } from "../graph/describe.ts";
-import { checkNumber } from "./check.ts";
+import { checkNames, type Names } from "../graph/describe.ts";
+import { checkNumber, pick } from "./check.ts";
 import {
   type AdaptiveOptions,
   type ComposedOptimizer,
@@ -26,15 +26,17 @@ export interface AdamaxMoments {
   epsilon?: number;
 }
 
+const adamaxMoments: Names<AdamaxMoments> = { beta1: true, beta2: true, epsilon: true };
+
 /**
  * The mean of gradients, corrected, over the decaying largest of their sizes:
  * u ← max(β₂u, |g| + ε).
  *
  * @throws {RangeError} If a decay is not in [0, 1), or `epsilon` is negative.
  */
-export function scaleByAdamax(
-  { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 }: AdamaxMoments = {},
-): Transformation {
+export function scaleByAdamax(options: AdamaxMoments = {}): Transformation {
+  checkNames(options, adamaxMoments, "make AdaMax");
+  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 } = options;
   checkNumber("AdaMax", "beta1", beta1, 0, 1);
   checkNumber("AdaMax", "beta2", beta2, 0, 1);
   checkNumber("AdaMax", "epsilon", epsilon, 0);
@@ -69,11 +71,11 @@ export interface AdamaxOptions extends AdamaxMoments, AdaptiveOptions {}
  * ```
  */
 export function adamax(options: AdamaxOptions = {}): ComposedOptimizer {
-  checkNames(options, {
-    ...descentNames,
-    beta1: true,
-    beta2: true,
-    epsilon: true,
-  }, "make adamax");
-  return descend("adamax", [scaleByAdamax(options)], options.rate ?? 2e-3, options);
+  checkNames(options, { ...descentNames, ...adamaxMoments }, "make adamax");
+  return descend(
+    "adamax",
+    [scaleByAdamax(pick(options, adamaxMoments))],
+    options.rate ?? 2e-3,
+    options,
+  );
 }

@@ -7,7 +7,7 @@
  */
 import { zerosLike } from "../graph/create.ts";
 import { checkNames } from "../graph/describe.ts";
-import { checkNumber } from "./check.ts";
+import { checkNumber, pick } from "./check.ts";
 import { type AdamOptions, type ComposedOptimizer, descend, descentNames } from "./optimizer.ts";
 import {
   type AdamMoments,
@@ -24,9 +24,9 @@ import { map, type Tree } from "./tree.ts";
  *
  * @throws {RangeError} If a decay is not in [0, 1), or `epsilon` is negative.
  */
-export function scaleByAmsgrad(
-  { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, biasCorrection = true }: AdamMoments = {},
-): Transformation {
+export function scaleByAmsgrad(options: AdamMoments = {}): Transformation {
+  checkNames(options, adamMoments, "make AMSGrad");
+  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, biasCorrection = true } = options;
   checkNumber("AMSGrad", "beta1", beta1, 0, 1);
   checkNumber("AMSGrad", "beta2", beta2, 0, 1);
   checkNumber("AMSGrad", "epsilon", epsilon, 0);
@@ -61,9 +61,11 @@ export function scaleByAmsgrad(
  * ```
  */
 export function amsgrad(options: AdamOptions = {}): ComposedOptimizer {
-  checkNames(options, {
-    ...descentNames,
-    ...adamMoments,
-  }, "make amsgrad");
-  return descend("amsgrad", [scaleByAmsgrad(options)], options.rate ?? 1e-3, options);
+  checkNames(options, { ...descentNames, ...adamMoments }, "make amsgrad");
+  return descend(
+    "amsgrad",
+    [scaleByAmsgrad(pick(options, adamMoments))],
+    options.rate ?? 1e-3,
+    options,
+  );
 }

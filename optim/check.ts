@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { describe } from "../graph/describe.ts";
+import { describe, type Names } from "../graph/describe.ts";
 import { Tensor } from "../graph/tensor.ts";
 import type { Rate } from "./rate.ts";
 
@@ -47,4 +47,10 @@ export function checkRate(action: string, rate: Rate): void {
     `Cannot make ${action}: rate is ${describe(rate)}, expected a number, a scalar tensor, or a ` +
       "function of the step",
   );
+}
+
+/** Those of an optimizer's options that have these names: what its direction is told. */
+export function pick<O extends object>(options: NoInfer<O>, names: Names<O>): O {
+  const chosen = Object.entries(options).filter(([name]) => Object.hasOwn(names, name));
+  return Object.fromEntries(chosen) as O;
 }

@@ -61,7 +61,7 @@ export interface Ema {
  * ```
  */
 export function ema(decay: number, options: EmaOptions = {}): Ema {
-  checkNames(options, { debias: true }, "make a moving average");
+  checkNames(options, { debias: "flag" }, "make a moving average");
   const { debias = true } = options;
   checkNumber("a moving average", "decay", decay, 0, 1);
   return {

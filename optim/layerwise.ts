@@ -9,7 +9,7 @@
 import { checkNames, checkOptions } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { checkNumber, checkRate } from "./check.ts";
+import { checkNumber, checkRate, pick } from "./check.ts";
 import { rootOf, squares } from "./clip.ts";
 import {
   type AdaptiveOptions,
@@ -165,7 +165,7 @@ export function lamb(options: LambOptions = {}): ComposedOptimizer {
   checkNumber("lamb", "weightDecay", weightDecay, 0);
   const chosen = applies === undefined ? {} : { applies };
   const direction = [
-    scaleByAdam({ ...options, epsilon }),
+    scaleByAdam({ ...pick(options, adamMoments), epsilon }),
     ...weightDecay === 0 ? [] : [addDecayedWeights(weightDecay, chosen)],
     scaleByTrustRatio(chosen),
   ];

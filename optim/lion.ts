@@ -6,8 +6,8 @@
  * @module
  */
 import { zerosLike } from "../graph/create.ts";
-import { checkNames } from "../graph/describe.ts";
-import { checkNumber } from "./check.ts";
+import { checkNames, type Names } from "../graph/describe.ts";
+import { checkNumber, pick } from "./check.ts";
 import {
   type AdaptiveOptions,
   type ComposedOptimizer,
@@ -25,12 +25,16 @@ export interface LionMoments {
   beta2?: number;
 }
 
+const lionMoments: Names<LionMoments> = { beta1: true, beta2: true };
+
 /**
  * sign(β₁m + (1 - β₁)g); then m ← β₂m + (1 - β₂)g.
  *
  * @throws {RangeError} If a decay is not in [0, 1).
  */
-export function scaleByLion({ beta1 = 0.9, beta2 = 0.99 }: LionMoments = {}): Transformation {
+export function scaleByLion(options: LionMoments = {}): Transformation {
+  checkNames(options, lionMoments, "make Lion");
+  const { beta1 = 0.9, beta2 = 0.99 } = options;
   checkNumber("Lion", "beta1", beta1, 0, 1);
   checkNumber("Lion", "beta2", beta2, 0, 1);
   return {
@@ -61,10 +65,6 @@ export interface LionOptions extends LionMoments, AdaptiveOptions {}
  * ```
  */
 export function lion(options: LionOptions = {}): ComposedOptimizer {
-  checkNames(options, {
-    ...descentNames,
-    beta1: true,
-    beta2: true,
-  }, "make lion");
-  return descend("lion", [scaleByLion(options)], options.rate ?? 1e-4, options);
+  checkNames(options, { ...descentNames, ...lionMoments }, "make lion");
+  return descend("lion", [scaleByLion(pick(options, lionMoments))], options.rate ?? 1e-4, options);
 }

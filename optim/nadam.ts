@@ -6,9 +6,9 @@
  * @module
  */
 import { ones, zerosLike } from "../graph/create.ts";
-import { checkNames } from "../graph/describe.ts";
+import { checkNames, type Names } from "../graph/describe.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { checkNumber } from "./check.ts";
+import { checkNumber, pick } from "./check.ts";
 import {
   type AdaptiveOptions,
   type ComposedOptimizer,
@@ -30,6 +30,13 @@ export interface NadamMoments {
   momentumDecay?: number;
 }
 
+const nadamMoments: Names<NadamMoments> = {
+  beta1: true,
+  beta2: true,
+  epsilon: true,
+  momentumDecay: true,
+};
+
 /**
  * Nesterov's mean of gradients over the root of the mean of their squares:
  * (μ_{t+1} m / (1 - Π_{t+1}) + (1 - μ_t) g / (1 - Π_t)) / (√(s / (1 - β₂ᵗ)) + ε), where Π_t is the
@@ -37,9 +44,9 @@ export interface NadamMoments {
  *
  * @throws {RangeError} If a decay is not in [0, 1), or another number is negative.
  */
-export function scaleByNadam(
-  { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, momentumDecay = 4e-3 }: NadamMoments = {},
-): Transformation {
+export function scaleByNadam(options: NadamMoments = {}): Transformation {
+  checkNames(options, nadamMoments, "make NAdam");
+  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, momentumDecay = 4e-3 } = options;
   checkNumber("NAdam", "beta1", beta1, 0, 1);
   checkNumber("NAdam", "beta2", beta2, 0, 1);
   checkNumber("NAdam", "epsilon", epsilon, 0);
@@ -88,12 +95,11 @@ export interface NadamOptions extends NadamMoments, AdaptiveOptions {}
  * ```
  */
 export function nadam(options: NadamOptions = {}): ComposedOptimizer {
-  checkNames(options, {
-    ...descentNames,
-    beta1: true,
-    beta2: true,
-    epsilon: true,
-    momentumDecay: true,
-  }, "make nadam");
-  return descend("nadam", [scaleByNadam(options)], options.rate ?? 2e-3, options);
+  checkNames(options, { ...descentNames, ...nadamMoments }, "make nadam");
+  return descend(
+    "nadam",
+    [scaleByNadam(pick(options, nadamMoments))],
+    options.rate ?? 2e-3,
+    options,
+  );
 }

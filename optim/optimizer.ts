@@ -9,7 +9,7 @@ import { tensor } from "../graph/create.ts";
 import { checkNames, checkOptions, type Names } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { checkNumber, checkRate } from "./check.ts";
+import { checkNumber, checkRate, pick } from "./check.ts";
 import type { Rate } from "./rate.ts";
 import {
   type AdamMoments,
@@ -184,7 +184,7 @@ export function sgd(options: SgdOptions): ComposedOptimizer {
   checkNames(options, {
     ...descentNames,
     momentum: true,
-    nesterov: true,
+    nesterov: "flag",
     dampening: true,
   }, "make sgd");
   const { rate, momentum = 0, nesterov = false, dampening = 0 } = options;
@@ -221,11 +221,8 @@ export interface AdamOptions extends AdamMoments, DescentOptions {
  * ```
  */
 export function adam(options: AdamOptions = {}): ComposedOptimizer {
-  checkNames(options, {
-    ...descentNames,
-    ...adamMoments,
-  }, "make adam");
-  return descend("adam", [scaleByAdam(options)], options.rate ?? 1e-3, options);
+  checkNames(options, { ...descentNames, ...adamMoments }, "make adam");
+  return descend("adam", [scaleByAdam(pick(options, adamMoments))], options.rate ?? 1e-3, options);
 }
 
 /** Options for {@linkcode adamw}. */
@@ -259,7 +256,7 @@ export function adamw(options: AdamWOptions = {}): ComposedOptimizer {
   );
   const { rate = 1e-3, weightDecay = 0.01, applies } = options;
   checkNumber("adamw", "weightDecay", weightDecay, 0);
-  return descend("adamw", [scaleByAdam(options)], rate, {
+  return descend("adamw", [scaleByAdam(pick(options, adamMoments))], rate, {
     decoupledDecay: weightDecay,
     ...applies === undefined ? {} : { applies },
   });

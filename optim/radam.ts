@@ -7,10 +7,10 @@
  * @module
  */
 import { zerosLike } from "../graph/create.ts";
-import { checkNames } from "../graph/describe.ts";
+import { checkNames, type Names } from "../graph/describe.ts";
 import { where } from "../graph/operations.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { checkNumber } from "./check.ts";
+import { checkNumber, pick } from "./check.ts";
 import {
   type AdaptiveOptions,
   type ComposedOptimizer,
@@ -29,6 +29,8 @@ export interface RadamMoments {
   /** Added to the root of the mean square. @default {1e-8} */
   epsilon?: number;
 }
+
+const radamMoments: Names<RadamMoments> = { beta1: true, beta2: true, epsilon: true };
 
 /** Fewer gradients than this, and the variance of the step is infinite or nearly so. */
 const LEAST = 5;
@@ -58,9 +60,9 @@ function rectification(beta: number, length: Tensor): Tensor {
  *
  * @throws {RangeError} If a decay is out of its range, or `epsilon` is negative.
  */
-export function scaleByRadam(
-  { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 }: RadamMoments = {},
-): Transformation {
+export function scaleByRadam(options: RadamMoments = {}): Transformation {
+  checkNames(options, radamMoments, "make RAdam");
+  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 } = options;
   checkNumber("RAdam", "beta1", beta1, 0, 1);
   checkNumber("RAdam", "beta2", beta2, Number.MIN_VALUE, 1);
   checkNumber("RAdam", "epsilon", epsilon, 0);
@@ -110,11 +112,11 @@ export interface RadamOptions extends RadamMoments, AdaptiveOptions {}
  * ```
  */
 export function radam(options: RadamOptions = {}): ComposedOptimizer {
-  checkNames(options, {
-    ...descentNames,
-    beta1: true,
-    beta2: true,
-    epsilon: true,
-  }, "make radam");
-  return descend("radam", [scaleByRadam(options)], options.rate ?? 1e-3, options);
+  checkNames(options, { ...descentNames, ...radamMoments }, "make radam");
+  return descend(
+    "radam",
+    [scaleByRadam(pick(options, radamMoments))],
+    options.rate ?? 1e-3,
+    options,
+  );
 }

@@ -61,7 +61,7 @@ export function exponential(
 ): Schedule {
   checkNames(
     options,
-    { decay: true, alpha: true, steps: true, staircase: true },
+    { decay: true, alpha: true, steps: true, staircase: "flag" },
     "make an exponential rate",
   );
   const { decay, alpha, steps = 1, staircase = false } = options;

@@ -6,8 +6,8 @@
  * @module
  */
 import { zerosLike } from "../graph/create.ts";
-import { checkNames } from "../graph/describe.ts";
-import { checkNumber } from "./check.ts";
+import { checkNames, type Names } from "../graph/describe.ts";
+import { checkNumber, pick } from "./check.ts";
 import {
   type AdaptiveOptions,
   type ComposedOptimizer,
@@ -27,15 +27,17 @@ export interface RmsMeans {
   centered?: boolean;
 }
 
+const rmsMeans: Names<RmsMeans> = { alpha: true, epsilon: true, centered: "flag" };
+
 /**
  * The gradient over its root mean square, s ← αs + (1 - α)g²; g / (√s + ε), or over its deviation,
  * m ← αm + (1 - α)g; g / (√(s - m²) + ε).
  *
  * @throws {RangeError} If `alpha` is not in [0, 1), or `epsilon` is negative.
  */
-export function scaleByRms(
-  { alpha = 0.99, epsilon = 1e-8, centered = false }: RmsMeans = {},
-): Transformation {
+export function scaleByRms(options: RmsMeans = {}): Transformation {
+  checkNames(options, rmsMeans, "make RMSProp");
+  const { alpha = 0.99, epsilon = 1e-8, centered = false } = options;
   checkNumber("RMSProp", "alpha", alpha, 0, 1);
   checkNumber("RMSProp", "epsilon", epsilon, 0);
   return {
@@ -83,12 +85,13 @@ export interface RmspropOptions extends RmsMeans, AdaptiveOptions {
 export function rmsprop(options: RmspropOptions = {}): ComposedOptimizer {
   checkNames(options, {
     ...descentNames,
-    alpha: true,
-    epsilon: true,
-    centered: true,
+    ...rmsMeans,
     momentum: true,
   }, "make rmsprop");
   const { rate = 1e-2, momentum = 0 } = options;
-  const direction = [scaleByRms(options), ...momentum === 0 ? [] : [trace(momentum)]];
+  const direction = [
+    scaleByRms(pick(options, rmsMeans)),
+    ...momentum === 0 ? [] : [trace(momentum)],
+  ];
   return descend("rmsprop", direction, rate, options);
 }

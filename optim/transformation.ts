@@ -108,7 +108,7 @@ export function trace(
   momentum: number,
   options: TraceOptions = {},
 ): Transformation {
-  checkNames(options, { nesterov: true, dampening: true }, "make a trace");
+  checkNames(options, { nesterov: "flag", dampening: true }, "make a trace");
   const { nesterov = false, dampening = 0 } = options;
   checkNumber("momentum", "momentum", momentum, 0, 1, true);
   checkNumber("momentum", "dampening", dampening, 0, 1, true);
@@ -142,7 +142,7 @@ export const adamMoments: Names<AdamMoments> = {
   beta1: true,
   beta2: true,
   epsilon: true,
-  biasCorrection: true,
+  biasCorrection: "flag",
 };
 
 /**
@@ -151,9 +151,9 @@ export const adamMoments: Names<AdamMoments> = {
  *
  * @throws {RangeError} If a decay is not in [0, 1), or `epsilon` is negative.
  */
-export function scaleByAdam(
-  { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, biasCorrection = true }: AdamMoments = {},
-): Transformation {
+export function scaleByAdam(options: AdamMoments = {}): Transformation {
+  checkNames(options, adamMoments, "make Adam");
+  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, biasCorrection = true } = options;
   checkNumber("Adam", "beta1", beta1, 0, 1);
   checkNumber("Adam", "beta2", beta2, 0, 1);
   checkNumber("Adam", "epsilon", epsilon, 0);

@@ -38,7 +38,7 @@ export function explain(
   signatures: readonly { readonly loaded: LoadedProgram; readonly flags: readonly Flag[] }[],
   options: ExplainOptions = {},
 ): string {
-  checkNames(options, { sweep: true }, `explain ${name}`);
+  checkNames(options, { sweep: "flag" }, `explain ${name}`);
   const { sweep = false } = options;
   if (signatures.length === 0) return `${name}: not called yet`;
   return signatures.map(({ loaded, flags }, i) => {

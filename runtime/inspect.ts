@@ -72,7 +72,7 @@ export function locateNaN(
   args: readonly unknown[],
   options: LocateOptions = {},
 ): Promise<NonFinite | undefined> {
-  checkNames(options, { infinities: true }, "locate a NaN");
+  checkNames(options, { infinities: "flag" }, "locate a NaN");
   const { infinities = true } = options;
   return withCall(f, args, (call) => locate(context("locate a NaN"), call, infinities));
 }

@@ -89,7 +89,7 @@ export function profile(
   args: readonly unknown[],
   options: ProfileOptions = {},
 ): Promise<Profile> {
-  checkNames(options, { runs: true, remember: true }, "profile");
+  checkNames(options, { runs: true, remember: "flag" }, "profile");
   const { runs = 5, remember = false } = options;
   if (!Number.isSafeInteger(runs) || runs < 1) {
     throw new RangeError(`Cannot profile: runs is ${runs}, expected a positive integer`);

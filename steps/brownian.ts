@@ -79,7 +79,7 @@ export interface BrownianPath<Y extends Tree> {
  * ```
  */
 export function brownianPath<Y extends Tree>(options: BrownianPathOptions<Y>): BrownianPath<Y> {
-  checkNames(
+  checkNames<BrownianPathOptions<Tree>>(
     options,
     { key: true, like: true, t0: true, t1: true, levels: true },
     "make a Brownian path",

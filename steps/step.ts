@@ -139,7 +139,11 @@ export function reversible<C extends Tree, A extends readonly unknown[] = [step:
   like: C,
   options: ReversibleOptions<A> = {},
 ): ReversibleStep<C, A> {
-  checkNames(options, { given: true, tolerance: true, seed: true }, "make a reversible step");
+  checkNames<ReversibleOptions<readonly unknown[]>>(options, {
+    given: true,
+    tolerance: true,
+    seed: true,
+  }, "make a reversible step");
   const { given, tolerance = 1e-3, seed = 0 } = options;
   for (const [name, f] of Object.entries({ step, inverse })) {
     if (typeof f === "function") continue;

@@ -169,9 +169,9 @@ const optionNames: Names<DiagnoseOptions> = {
   state: true,
   loss: true,
   optimizer: true,
-  train: true,
+  train: "flag",
   seed: true,
-  lipschitz: true,
+  lipschitz: "flag",
   steps: true,
   name: true,
 };

@@ -105,9 +105,9 @@ export const fitOptionNames: Names<FitOptions> = {
   plateau: true,
   stepsPerSubmit: true,
   out: true,
-  resume: true,
+  resume: "flag",
   settings: true,
   sink: true,
-  signals: true,
+  signals: "flag",
   abort: true,
 };

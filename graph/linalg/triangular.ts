@@ -100,7 +100,11 @@ export function triangularSolve(
   b: Tensor,
   options: TriangularOptions = {},
 ): Tensor {
-  checkNames(options, { lower: true, transpose: true, unitDiagonal: true }, "triangularSolve");
+  checkNames(
+    options,
+    { lower: "flag", transpose: "flag", unitDiagonal: "flag" },
+    "triangularSolve",
+  );
   const { lower = true, transpose = false, unitDiagonal = false } = options;
   const both = sides("triangularSolve", a, b);
   return both.finish(solveTriangle(both.a, both.b, { lower, transpose, unitDiagonal }));

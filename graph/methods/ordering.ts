@@ -52,7 +52,7 @@ export interface TopKOptions {
 }
 
 function plain(options: CumulativeOptions, action: string): Required<CumulativeOptions> {
-  checkNames(options, { exclusive: true, reverse: true }, action);
+  checkNames(options, { exclusive: "flag", reverse: "flag" }, action);
   const { exclusive = false, reverse = false } = options;
   return { exclusive, reverse };
 }
@@ -117,14 +117,14 @@ export abstract class OrderingTensor extends ReductionTensor {
    * ```
    */
   sort(axis: number = -1, options: SortOptions = {}): Tensor {
-    checkNames(options, { descending: true }, "sort");
+    checkNames(options, { descending: "flag" }, "sort");
     const { descending = false } = options;
     return this.wrap(ordering.sort(this.node, axis, descending));
   }
 
   /** The i32 indices that sort along an axis: see `sort`. */
   argsort(axis: number = -1, options: SortOptions = {}): Tensor {
-    checkNames(options, { descending: true }, "argsort");
+    checkNames(options, { descending: "flag" }, "argsort");
     const { descending = false } = options;
     return this.wrap(ordering.argsort(this.node, axis, descending));
   }
@@ -149,7 +149,7 @@ export abstract class OrderingTensor extends ReductionTensor {
     k: number,
     options: TopKOptions = {},
   ): { readonly values: Tensor; readonly indices: Tensor } {
-    checkNames(options, { axis: true, largest: true }, "topK");
+    checkNames(options, { axis: true, largest: "flag" }, "topK");
     const { axis = -1, largest = true } = options;
     const { values, indices } = ordering.topK(this.node, k, axis, largest);
     return { values: this.wrap(values), indices: this.wrap(indices) };

@@ -43,7 +43,7 @@ export interface NormOptions extends ReduceOptions {
   readonly order?: number;
 }
 
-const names: Names<ReduceOptions> = { keepDims: true };
+const names: Names<ReduceOptions> = { keepDims: "flag" };
 const varianceNames: Names<VarianceOptions> = { ...names, correction: true };
 const normNames: Names<NormOptions> = { ...names, order: true };
 

@@ -183,6 +183,9 @@ function columns(record: () => readonly Node[], placeholder: Node): Node[] {
 /** The type of a Jacobian: the tree of the results with the arguments' tree for each tensor. */
 export type Jacobian<R, G> = MapLeaves<R, Tensor, MapLeaves<G, Tensor, Tensor>>;
 
+/** Positions of arguments. */
+type Argnums = number | readonly number[];
+
 /** Which argument a Jacobian is with respect to. */
 export interface JacobianOptions<N extends number | readonly number[]> {
   /**
@@ -223,7 +226,11 @@ export function jacobian<
   f: (...args: A) => R,
   options: JacobianOptions<N> = {},
 ): (...args: A) => Jacobian<R, Gradient<A, N>> {
-  checkNames(options, { argnums: true, mode: true }, `take the jacobian of ${nameOf(f)}`);
+  checkNames<JacobianOptions<Argnums>>(
+    options,
+    { argnums: true, mode: true },
+    `take the jacobian of ${nameOf(f)}`,
+  );
   const { argnums, mode } = options;
   const action = "take the jacobian of";
   if (mode !== undefined && mode !== "forward" && mode !== "reverse") {
@@ -267,7 +274,11 @@ export function jacfwd<
   f: (...args: A) => R,
   options: Omit<JacobianOptions<N>, "mode"> = {},
 ): (...args: A) => Jacobian<R, Gradient<A, N>> {
-  checkNames(options, { argnums: true }, `take the jacobian of ${nameOf(f)}`);
+  checkNames<Omit<JacobianOptions<Argnums>, "mode">>(
+    options,
+    { argnums: true },
+    `take the jacobian of ${nameOf(f)}`,
+  );
   return jacobian(f, { ...options, mode: "forward" });
 }
 
@@ -285,7 +296,11 @@ export function jacrev<
   f: (...args: A) => R,
   options: Omit<JacobianOptions<N>, "mode"> = {},
 ): (...args: A) => Jacobian<R, Gradient<A, N>> {
-  checkNames(options, { argnums: true }, `take the jacobian of ${nameOf(f)}`);
+  checkNames<Omit<JacobianOptions<Argnums>, "mode">>(
+    options,
+    { argnums: true },
+    `take the jacobian of ${nameOf(f)}`,
+  );
   return jacobian(f, { ...options, mode: "reverse" });
 }
 
@@ -341,7 +356,11 @@ export function hessian<
   f: (...args: A) => Tensor,
   options: Omit<JacobianOptions<N>, "mode"> = {},
 ): (...args: A) => Jacobian<Gradient<A, N>, Gradient<A, N>> {
-  checkNames(options, { argnums: true }, `take the hessian of ${nameOf(f)}`);
+  checkNames<Omit<JacobianOptions<Argnums>, "mode">>(
+    options,
+    { argnums: true },
+    `take the hessian of ${nameOf(f)}`,
+  );
   const { argnums } = options;
   const chosen = argnums === undefined ? {} : { argnums };
   return jacobian(grad(f, chosen), chosen) as (

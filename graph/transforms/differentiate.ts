@@ -136,7 +136,7 @@ export function valueAndGrad(
   options: GradOptions = {},
 ): (...args: readonly unknown[]) => [unknown, unknown] {
   const action = "differentiate";
-  checkNames(options, { argnums: true, hasAux: true }, `${action} ${nameOf(f)}`);
+  checkNames(options, { argnums: true, hasAux: "flag" }, `${action} ${nameOf(f)}`);
   const { argnums = 0, hasAux = false } = options;
   const positions = typeof argnums === "number" ? [argnums] : argnums;
   const differentiated = (...args: readonly unknown[]): [unknown, unknown] => {

@@ -1,5 +1,5 @@
 /** A misspelt option does not go unheard: `deno run` does not look at types. */
-import { assertRejects, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import * as rg from "../../mod.ts";
 
 await rg.init({ software: "allow" });
@@ -124,3 +124,27 @@ for (const [name, call] of Object.entries(calls)) {
     );
   });
 }
+
+Deno.test("a flag is true or false, and nothing like them", () => {
+  const image = rg.ones([1, 4, 4, 1]);
+  for (const wrong of [1, 0, "false", null] as const) {
+    const flag = wrong as never;
+    for (
+      const [name, call] of [
+        ["ceil", () => rg.maxPool(image, 2, { ceil: flag })],
+        ["ceil", () => rg.nn.maxPool(2, { ceil: flag })],
+        ["countPadding", () => rg.averagePool(image, 2, { countPadding: flag })],
+        ["keepDims", () => x.sum(0, { keepDims: flag })],
+        ["descending", () => x.sort(0, { descending: flag })],
+        ["alignCorners", () => rg.upsample(image, { scale: 2, alignCorners: flag })],
+        ["nesterov", () => rg.optim.trace(0.9, { nesterov: flag })],
+        ["bias", () => rg.nn.linear(2, 2, { bias: flag })],
+        ["hasAux", () => rg.grad(sum as never, { hasAux: flag })],
+      ] as const
+    ) {
+      const found = wrong === "false" ? '"false"' : String(wrong);
+      assertThrows(call, TypeError, `${name} is ${found}, expected true or false`);
+    }
+  }
+  assertEquals(rg.maxPool(image, 2, { ceil: undefined } as never).shape, [1, 2, 2, 1]);
+});

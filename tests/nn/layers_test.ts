@@ -1,6 +1,7 @@
 import {
   assert,
   assertEquals,
+  assertMatch,
   assertNotEquals,
   assertStrictEquals,
   assertThrows,
@@ -249,6 +250,53 @@ Deno.test("layers refuse options that nobody would read, and epsilons that are n
     ) assertThrows(make, RangeError, `epsilon is ${found}, expected a number >= 0`);
   }
   assertEquals(nn.layerNorm(4, { epsilon: 0 }).name, "layerNorm(4)");
+});
+
+Deno.test("layers refuse to be told what no layer listens to", () => {
+  const { conv, convTranspose, dropout, embedding, gpt, gruCell, layerNorm, linear, mlp } = nn;
+  const key = random.key(1), x = ones([2, 4, 4]), image = ones([2, 5, 5, 4]);
+  const sizes = { vocabulary: 4, length: 4, features: 4, layers: 1, heads: 1 };
+  const layers: readonly (readonly [nn.Layer | nn.StatefulLayer, Tensor])[] = [
+    [linear(4, 4), x],
+    [mlp([4, 4]), x],
+    [embedding(4, 4), x.cast("i32")],
+    [conv(4, 4, 3), image],
+    [convTranspose(4, 4, 3), image],
+    [layerNorm(4), x],
+    [nn.rmsNorm(4), x],
+    [nn.groupNorm(2, 4), x],
+    [nn.batchNorm(4), x],
+    [nn.learnedPositions(4, 4), x],
+    [dropout(0.1), x],
+    [nn.recurrent(gruCell(4, 4)), x],
+    [nn.multiHeadAttention(4, 2), x],
+    [nn.sequential([nn.relu, linear(4, 4)]), x],
+    [nn.residual(linear(4, 4)), x],
+    [gpt(sizes), x.cast("i32").slice(null, null, 0)],
+  ];
+  for (const [layer, x] of layers) {
+    const params = layer.init(key);
+    const apply = (options: object) =>
+      "initState" in layer
+        ? layer.apply(params, layer.initState(), x, options)
+        : layer.apply(params, x, options);
+    apply({ train: true, key });
+    const said = assertThrows(() => apply({ training: true }), TypeError);
+    assertMatch(said.message, /^Cannot apply .*: there is an option training, expected train, key/);
+    assertThrows(() => apply({ train: 1, key }), TypeError, "train is 1, expected true or false");
+  }
+});
+
+Deno.test("conv() says so where its size is none", () => {
+  for (
+    const [size, found] of [[{ height: 3 }, "an object"], ["3", '"3"'], [undefined, "undefined"]]
+  ) {
+    assertThrows(
+      () => nn.conv(1, 1, size as never),
+      TypeError,
+      `Cannot make conv: the size is ${found}, expected a number or an array of them`,
+    );
+  }
 });
 
 Deno.test("layers around others refuse what is no layer", () => {

@@ -327,3 +327,23 @@ Deno.test("optimizers take all their options, and refuse those that nobody would
     );
   }
 });
+
+Deno.test("transformations refuse options that nobody would read, an optimizer's too", () => {
+  const { scaleByAdadelta, scaleByAdagrad, scaleByAdam, scaleByAdamax, scaleByAmsgrad } = optim;
+  const { scaleByLion, scaleByNadam, scaleByRadam, scaleByRms, scaleByTrustRatio } = optim;
+  const all = [scaleByAdadelta, scaleByAdagrad, scaleByAdam, scaleByAdamax, scaleByAmsgrad];
+  for (
+    const make of [...all, scaleByLion, scaleByNadam, scaleByRadam, scaleByRms, scaleByTrustRatio]
+  ) {
+    make({});
+    for (const wrong of [{ beta: 0.9 }, { rate: 0.1 }]) {
+      assertThrows(
+        () => make(wrong as object),
+        TypeError,
+        `: there is an option ${Object.keys(wrong)[0]}, expected `,
+      );
+    }
+  }
+  const flag = { nesterov: 1 } as never;
+  assertThrows(() => optim.trace(0.9, flag), TypeError, "nesterov is 1, expected true or false");
+});
