@@ -6,7 +6,8 @@
  * @module
  */
 import { describe } from "../graph/describe.ts";
-import type { TypedArray } from "../graph/dtype.ts";
+import { type DType, dtypes, type TypedArray } from "../graph/dtype.ts";
+import { type Shape, showShape, sizeOf } from "../graph/shape.ts";
 
 /** An element type in a file. */
 export interface Stored {
@@ -69,4 +70,38 @@ export type StoredName = keyof typeof stored;
 export function expectBytes(value: unknown, action: string): void {
   if (value instanceof Uint8Array) return;
   throw new TypeError(`Cannot ${action}: it is ${describe(value)}, expected a Uint8Array`);
+}
+
+/**
+ * Throws unless data are what a dtype and a shape say: written as they are, others would make a file
+ * that nobody can read, or other numbers.
+ *
+ * @throws {TypeError} If they are not.
+ */
+export function expectHost(
+  what: string,
+  { dtype, shape, data }: {
+    readonly dtype: DType;
+    readonly shape: Shape;
+    readonly data: TypedArray;
+  },
+): void {
+  const fail = (is: string, expected: string): never => {
+    throw new TypeError(`Cannot encode ${what}: ${is}, expected ${expected}`);
+  };
+  if (!Object.hasOwn(dtypes, dtype)) {
+    fail(`its dtype is ${describe(dtype)}`, Object.keys(dtypes).join(", "));
+  }
+  const { array } = dtypes[dtype];
+  if (!(data instanceof array)) {
+    fail(`its data are ${describe(data)}`, `a ${array.name} for ${dtype}`);
+  }
+  if (data.length === sizeOf(shape)) return;
+  fail(`it has ${data.length} values for shape ${showShape(shape)}`, `${sizeOf(shape)}`);
+}
+
+/** Throws unless tensors are in a map by their names. */
+export function expectMap(tensors: unknown, action: string): void {
+  if (tensors instanceof Map) return;
+  throw new TypeError(`Cannot ${action}: they are ${describe(tensors)}, expected a Map by name`);
 }

@@ -11,7 +11,7 @@
 import { checkNames } from "../graph/describe.ts";
 import type { DType } from "../graph/dtype.ts";
 import { showShape, sizeOf } from "../graph/shape.ts";
-import { expectBytes, stored, type StoredName } from "./elements.ts";
+import { expectBytes, expectHost, expectMap, stored, type StoredName } from "./elements.ts";
 import type { HostTensor } from "./safetensors.ts";
 import { readZip, writeZip } from "./zip.ts";
 
@@ -32,7 +32,7 @@ const kinds: { readonly [letter: string]: string } = { f: "f", i: "i", u: "u" };
 /**
  * The bytes of an npy file.
  *
- * @throws {TypeError} If data and shape do not agree.
+ * @throws {TypeError} If data, dtype and shape do not agree.
  *
  * @example Usage
  * ```ts
@@ -43,13 +43,9 @@ const kinds: { readonly [letter: string]: string } = { f: "f", i: "i", u: "u" };
  * assertEquals(rg.data.decodeNpy(rg.data.encodeNpy(x)), x);
  * ```
  */
-export function encodeNpy({ dtype, shape, data }: HostTensor): Uint8Array<ArrayBuffer> {
-  if (data.length !== sizeOf(shape)) {
-    throw new TypeError(
-      `Cannot encode an array: it has ${data.length} values for shape ${showShape(shape)}, ` +
-        `expected ${sizeOf(shape)}`,
-    );
-  }
+export function encodeNpy(x: HostTensor): Uint8Array<ArrayBuffer> {
+  expectHost("an array", x);
+  const { dtype, shape, data } = x;
   const sizes = shape.length === 1 ? `${shape[0]},` : shape.join(", ");
   const dict = `{'descr': '${codes[dtype]}', 'fortran_order': False, 'shape': (${sizes}), }`;
   // Padded with spaces, so that the data begins at a multiple of 64.
@@ -197,6 +193,7 @@ export async function encodeNpz(
   options: NpzOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   checkNames(options, { compress: "flag" }, "write an npz file");
+  expectMap(arrays, "encode arrays");
   const { compress = false } = options;
   const files = [...arrays].map(([name, x]) => [`${name}.npy`, encodeNpy(x)] as const);
   return await writeZip(new Map(files), compress);

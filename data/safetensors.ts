@@ -10,7 +10,7 @@
  */
 import type { DType, TypedArray } from "../graph/dtype.ts";
 import { type Shape, showShape, sizeOf } from "../graph/shape.ts";
-import { expectBytes, stored, type StoredName } from "./elements.ts";
+import { expectBytes, expectHost, expectMap, stored, type StoredName } from "./elements.ts";
 
 /** A tensor on the host: bool as a `Uint32Array` of 0 and 1. */
 export interface HostTensor {
@@ -64,7 +64,7 @@ const METADATA = "__metadata__";
  * @param tensors Tensors by name.
  * @param metadata Text to keep beside them.
  *
- * @throws {TypeError} If a name is `__metadata__`, or data and shape don't agree.
+ * @throws {TypeError} If a name is `__metadata__`, or data, dtype and shape don't agree.
  *
  * @example Usage
  * ```ts
@@ -82,6 +82,8 @@ export function encodeSafetensors(
   tensors: ReadonlyMap<string, HostTensor>,
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array<ArrayBuffer> {
+  expectMap(tensors, "encode tensors");
+  for (const [name, tensor] of tensors) expectHost(`tensor ${name}`, tensor);
   // Wide elements first, so that every tensor begins at a multiple of its element's width.
   const order = [...tensors].sort(([, a], [, b]) => stored[b.dtype].bytes - stored[a.dtype].bytes);
   const header = new Map<string, unknown>();
@@ -90,13 +92,6 @@ export function encodeSafetensors(
   for (const [name, { dtype, shape, data }] of order) {
     if (name === METADATA) {
       throw new TypeError(`Cannot encode tensors: a name is ${METADATA}, expected another`);
-    }
-    if (data.length !== sizeOf(shape)) {
-      throw new TypeError(
-        `Cannot encode tensor ${name}: it has ${data.length} values for shape ${
-          showShape(shape)
-        }, expected ${sizeOf(shape)}`,
-      );
     }
     const begin = end;
     end += data.length * stored[dtype].bytes;

@@ -98,6 +98,9 @@ export async function* fromStream<B = { readonly [name: string]: Tensor }>(
 function iteratorOf(
   source: AsyncIterable<HostBatch> | Iterable<HostBatch>,
 ): AsyncIterator<HostBatch> | Iterator<HostBatch> {
+  if (source instanceof ReadableStream && source.locked) {
+    throw new TypeError("Cannot read a stream: it is locked, expected one that nobody else reads");
+  }
   if (source !== null && typeof source === "object") {
     if (Symbol.asyncIterator in source) return source[Symbol.asyncIterator]();
     if (Symbol.iterator in source) return source[Symbol.iterator]();

@@ -5,7 +5,7 @@
  * @module
  */
 
-/** `"text"`, `undefined`, `an array of 3`, `a Map`, `Tensor f32[2]`. */
+/** `"text"`, `undefined`, `an array of 3`, `a Uint8Array of 3`, `a Map`, `Tensor f32[2]`. */
 export function describe(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "function" || typeof value === "symbol") return `a ${typeof value}`;
@@ -13,10 +13,14 @@ export function describe(value: unknown): string {
   if (typeof value !== "object" || value === null) return String(value);
   const prototype = Object.getPrototypeOf(value);
   if (prototype === null || prototype === Object.prototype) return "an object";
+  const { name } = prototype.constructor, article = /^[AEIOU]/.test(name) ? "an" : "a";
+  // A typed array would print all that it holds.
+  if (ArrayBuffer.isView(value)) {
+    return `${article} ${name}${"length" in value ? ` of ${value.length}` : ""}`;
+  }
   // What says more of itself than `[object Map]` is quoted.
   const own = String(value);
-  const { name } = prototype.constructor;
-  return own.startsWith("[object ") ? `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}` : own;
+  return own.startsWith("[object ") ? `${article} ${name}` : own;
 }
 
 /** A tree that was returned where another was expected, by its outermost names. */

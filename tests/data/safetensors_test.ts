@@ -1,6 +1,14 @@
-import { assertEquals, assertInstanceOf, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { encodeNpy, encodeNpz } from "../../data/npy.ts";
 import { decodeSafetensors, encodeSafetensors, type HostTensor } from "../../data/safetensors.ts";
 import { Generator } from "../../data/shuffle.ts";
+import { tensor } from "../../graph/create.ts";
 
 const samples: ReadonlyMap<string, HostTensor> = new Map<string, HostTensor>([
   ["flags", { dtype: "bool", shape: [3], data: Uint32Array.of(1, 0, 1) }],
@@ -53,6 +61,32 @@ Deno.test("encodeSafetensors() refuses data that does not fit its shape, and the
     TypeError,
     "expected another",
   );
+});
+
+Deno.test("files are not written of data that are not their dtype's", async () => {
+  const found = [
+    [
+      { dtype: "f32", data: new Float64Array(2) },
+      "its data are a Float64Array of 2, expected a Float32Array for f32",
+    ],
+    [{ dtype: "f32", data: new Int32Array(2) }, "expected a Float32Array for f32"],
+    [{ dtype: "bool", data: new Uint8Array(2) }, "expected a Uint32Array for bool"],
+    [
+      { dtype: "f64", data: new Float64Array(2) },
+      'its dtype is "f64", expected f32, f16, i32, u32',
+    ],
+    [tensor([1, 2]), "its data are a function, expected a Float32Array"],
+  ] as const;
+  for (const [wrong, message] of found) {
+    const x = Object.assign(wrong, { shape: [2] }) as never, named = new Map([["w", x]]);
+    assertThrows(() => encodeSafetensors(named), TypeError, "Cannot encode tensor w: ");
+    assertThrows(() => encodeSafetensors(named), TypeError, message);
+    assertThrows(() => encodeNpy(x), TypeError, message);
+    await assertRejects(() => encodeNpz(named), TypeError, message);
+  }
+  const record = { w: 1 } as never;
+  assertThrows(() => encodeSafetensors(record), TypeError, "they are an object, expected a Map");
+  await assertRejects(() => encodeNpz(record), TypeError, "they are an object, expected a Map");
 });
 
 Deno.test("decodeSafetensors() reads a file as the reference implementation writes it", () => {

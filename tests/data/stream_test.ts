@@ -72,6 +72,9 @@ Deno.test("fromStream() hands on the source's error in its turn, and refuses non
   assertEquals(count, 1);
   await assertRejects(() => fromStream([], { prefetch: 0 }).next(), RangeError, "prefetch is 0");
   await assertRejects(() => fromStream(3 as never).next(), TypeError, "it is number");
+  const locked = source(1).stream;
+  locked.getReader();
+  await assertRejects(() => fromStream(locked).next(), TypeError, "it is locked, expected one");
   await assertRejects(() => fromStream([new Map()] as never).next(), TypeError, "Cannot flatten");
 });
 
