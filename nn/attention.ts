@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { arange } from "../graph/create.ts";
+import { arange, ones } from "../graph/create.ts";
 import { checkNames, type Names } from "../graph/describe.ts";
 import { isFloat } from "../graph/dtype.ts";
 import { where } from "../graph/operations.ts";
@@ -80,7 +80,7 @@ export function dotProductAttention(
 ): Tensor {
   checkNames(options, attentionNames, "apply dotProductAttention");
   check("dotProductAttention", q, k, v, options);
-  const scale = options.scale ?? q.shape.at(-1)! ** -0.5;
+  const scale = options.scale ?? Math.max(1, q.shape.at(-1)!) ** -0.5;
   // A number belongs to the scores, where it is part of the product's kernel. A tensor's gradient
   // would then need the scores, and in f16 they might be too large before they are scaled.
   const late = typeof scale === "number" && q.dtype === "f32";
@@ -147,12 +147,12 @@ export function l2Attention(
 ): Tensor {
   checkNames(options, attentionNames, "apply l2Attention");
   check("l2Attention", q, k, v, options);
-  const scale = options.scale ?? q.shape.at(-1)! ** -0.5;
+  const scale = options.scale ?? Math.max(1, q.shape.at(-1)!) ** -0.5;
   // ‖q‖² is the same for all keys of a query, and softmax does not see it: what remains of
   // -‖q - k‖² is 2 q·k - ‖k‖², a dot product of vectors with one more component.
   // In f32, since ‖k‖² is soon beyond f16.
   const [a, b, values] = [q, k, v].map((x) => x.cast("f32")) as [Tensor, Tensor, Tensor];
-  const one = a.slice(...a.shape.map((): null => null).slice(1), [0, 1]).mul(0).add(1);
+  const one = ones([...a.shape.slice(0, -1), 1]);
   const length = b.square().sum(-1, { keepDims: true });
   const keys = join(b, length.neg().mul(scale));
   return narrowed(attend(join(a.mul(2).mul(scale), one), keys, values, options), q, k, v);

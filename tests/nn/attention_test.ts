@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { ones, tensor } from "../../graph/create.ts";
+import { ones, tensor, zeros } from "../../graph/create.ts";
 import * as random from "../../graph/random.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import { grad, hvp, vmap } from "../../graph/transforms.ts";
@@ -87,6 +87,15 @@ Deno.test("causal attention of more queries than keys gives the first ones nothi
   assertEquals(wanted[0], [0, 0]);
   for (const memory of ["full", "lean"] as const) {
     await assertValues(nn.dotProductAttention(q, k, v, { causal: true, memory }), wanted, 1e-5);
+  }
+});
+
+Deno.test("attention without features is the mean of the values", async () => {
+  const none = zeros([2, 0]), v = tensor([[1], [3]]);
+  for (const memory of ["full", "lean"] as const) {
+    for (const attend of [nn.dotProductAttention, nn.l2Attention]) {
+      await assertValues(attend(none, none, v, { memory }), [[2], [2]]);
+    }
   }
 });
 
