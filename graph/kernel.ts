@@ -57,6 +57,11 @@ const MOST_GROUPS = 65_535;
 const identifier = /^[A-Za-z][A-Za-z0-9_]*$/;
 const RESULT = "result";
 
+/** What the compiler reads. */
+function withoutComments(wgsl: string): string {
+  return wgsl.replace(/\/\*[\s\S]*?\*\//g, " ").replace(/\/\/.*$/gm, " ");
+}
+
 function check(options: KernelOptions): void {
   checkNames(options, {
     name: true,
@@ -92,10 +97,12 @@ function check(options: KernelOptions): void {
   if (twice !== undefined) {
     fail(`${twice} is the name of two buffers`, `different ones (the output is "${RESULT}")`);
   }
+  const taken = ["main", ...labels.flatMap((label) => [`${label}_size`, `${label}_shape`])];
+  const double = labels.find((label) => taken.includes(label));
+  if (double !== undefined) fail(`an input is called ${double}`, "a word that means nothing else");
   const stray = vectors.find((label) => !labels.includes(label));
   if (stray !== undefined) fail(`vectors has ${stray}`, `names among ${labels.join(", ")}`);
-  // Comments are none of our business.
-  const text = wgsl.replace(/\/\*[\s\S]*?\*\//g, " ").replace(/\/\/.*$/gm, " ");
+  const text = withoutComments(wgsl);
   if (!/@compute\b/.test(text) || !/\bfn\s+main\s*\(/.test(text)) {
     fail("its text has no entry point", "@compute @workgroup_size(…) fn main(…)");
   }
@@ -108,7 +115,7 @@ function check(options: KernelOptions): void {
 
 /** Workgroups for one invocation an element, by the size of a workgroup that the text states. */
 function groupsFor(name: string, wgsl: string, size: number): number {
-  const [, sizes] = /@workgroup_size\s*\(([^)]*)\)/.exec(wgsl) ?? [];
+  const [, sizes] = /@workgroup_size\s*\(([^)]*)\)/.exec(withoutComments(wgsl)) ?? [];
   const factors = (sizes ?? "").split(",").filter((part) => part.trim() !== "")
     .map((part) => Number(part.trim().replace(/[ui]$/, "")));
   if (factors.length === 0 || !factors.every((n) => Number.isInteger(n) && n > 0)) {
@@ -196,7 +203,15 @@ export function kernel(options: KernelOptions): (...inputs: Tensor[]) => Tensor 
   Object.defineProperty(run, "name", { value: name });
   const known = vjp === undefined ? run : customVjp<Tensor[], Tensor>(
     run,
-    (g, result, ...given) => [...vjp(g, result, ...given)],
+    (g, result, ...given) => {
+      const pulled: unknown = vjp(g, result, ...given);
+      if (Array.isArray(pulled)) return pulled;
+      throw new TypeError(
+        `Cannot pull back through ${name}: the rule returned ${
+          describe(pulled)
+        }, expected an array with a cotangent for each input`,
+      );
+    },
   );
   const called = (...given: Tensor[]): Tensor => {
     const wrong = given.findIndex((x) => !(x instanceof Tensor));

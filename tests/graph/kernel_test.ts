@@ -95,6 +95,12 @@ Deno.test("kernel() takes one tensor for two inputs, other dtypes, vectors", asy
   assertEquals([y.dtype, await y.array()], ["f16", [3.375, -8]]);
 });
 
+Deno.test("a comment does not say how large a workgroup is", async () => {
+  await gpu();
+  const wgsl = `// once @workgroup_size(256)\n/* or @workgroup_size(512) */${cubeOptions.wgsl}`;
+  await assertValues(kernel({ ...cubeOptions, wgsl })(ones([300])), new Array(300).fill(1));
+});
+
 Deno.test("a kernel is one dispatch of a program, and fuses with nothing", async () => {
   await gpu();
   const f = compile((x: Tensor) => cube(x.add(1)).mul(2), { donate: [0] });
@@ -142,6 +148,8 @@ Deno.test("kernel() says what is wrong with its definition", () => {
   wrong({ name: "a b" }, "the name is");
   wrong({ inputs: ["x", "x"] }, "x is the name of two buffers");
   wrong({ inputs: ["result"] }, "result is the name of two buffers");
+  wrong({ inputs: ["x", "x_size"] }, "an input is called x_size, expected a word that means");
+  wrong({ inputs: ["main"] }, "an input is called main, expected a word that means nothing else");
   wrong({ inputs: ["x", "w"] }, "its text never uses w");
   wrong({ vectors: ["z"] }, "vectors has z");
   wrong({ workgroups: [4] as never }, "workgroups is an array of 1, expected a function");
@@ -177,6 +185,14 @@ Deno.test("kernel() says what is wrong with a call, before the device", () => {
     TypeError,
     "it has no vjp",
   );
+  for (const [wrong, found] of [[undefined, "undefined"], [ones([2]), "Tensor f32[2]"]] as const) {
+    const bare = kernel({ ...cubeOptions, vjp: () => wrong as never });
+    assertThrows(
+      () => grad((x: Tensor) => bare(x).sum())(ones([2])),
+      TypeError,
+      `Cannot pull back through cube: the rule returned ${found}, expected an array`,
+    );
+  }
 });
 
 Deno.test("a text that does not compile is reported with its own line", async () => {
