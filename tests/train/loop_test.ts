@@ -9,6 +9,7 @@ import { where } from "../../graph/operations.ts";
 import { full } from "../../graph/create.ts";
 import type { Tensor } from "../../graph/tensor.ts";
 import * as random from "../../graph/random.ts";
+import { realize } from "../../graph/realize.ts";
 import { leaves } from "../../optim/tree.ts";
 import { init, memory, synchronize } from "../../runtime/init.ts";
 import { loadTree } from "../../train/checkpoint.ts";
@@ -303,6 +304,23 @@ Deno.test("fit() holds no more memory after many epochs than after one", async (
   await synchronize();
   const { kinds } = memory();
   assert(kinds.parameters.peak > 0 && kinds.state.peak > 0);
+});
+
+Deno.test("fit() counts parameters and state as such, also those that were on the device before", async () => {
+  const layer = nn.sequential([nn.linear(8, 4096), nn.linear(4096, 3)]);
+  const params = await realize(layer.init(random.key(3)));
+  const bytes = leaves(params).reduce((sum, p) => sum + 4 * p.size, 0);
+  await synchronize();
+  const before = memory().kinds;
+  // What other tests have left is little, and may be collected meanwhile.
+  const grew = (kind: "parameters" | "state", by: number) => {
+    const { live } = memory().kinds[kind];
+    assert(live > before[kind].live + 0.9 * by, `${kind}: ${live} after ${before[kind].live}`);
+  };
+  const { args } = await fit(toyRun({ model: { ...layer, init: () => params }, epochs: 1 }));
+  grew("parameters", bytes);
+  grew("state", 2 * bytes);
+  assertEquals(args.length, 2); // what is counted is held until here
 });
 
 Deno.test("evaluate() counts every sample once, whatever fills the last batch", async () => {
