@@ -446,7 +446,7 @@ Deno.test("sketch() refuses what it can't do, where it is asked", async () => {
   );
   assertThrows(
     () => rg.sketch(product, { ...bad, shared: 1 as unknown as boolean }),
-    RangeError,
+    TypeError,
     "shared",
   );
   assertThrows(() => rg.sketch(product, { ...bad, batch: -1 }), RangeError, "batch is -1");
