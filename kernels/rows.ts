@@ -12,6 +12,8 @@
  *   one after the other;
  * - *shifted*, for software adapters with subgroups: 8 lanes have rows that lie side by side in
  *   memory and are of a number that four does not divide, in vectors that belong to them in part;
+ * - *late*, for the same: 8 lanes share a row that begins anywhere in memory, as pieces of rows of
+ *   an odd length do, in vectors of which the first and last are its own in part;
  * - in a *team*: 32 invocations share a row, one per partial sum (hardware), or 8 lanes of one
  *   subgroup, four partial sums each (software with subgroups).
  *
@@ -21,6 +23,7 @@ import { sizeOf } from "../graph/shape.ts";
 import { rowsAreInner } from "./region.ts";
 import { interleave, rowsFrame } from "./rows/layout.ts";
 import { inFours, partialsOf, type Serial, writeSerial } from "./rows/serial.ts";
+import { latenessOf, writeLate } from "./rows/late.ts";
 import { canShift, writeShifted } from "./rows/shifted.ts";
 import { canStagger, type Team, writeTeam } from "./rows/team.ts";
 import { type Job, operationsOf, type Way } from "./shader.ts";
@@ -49,11 +52,16 @@ export function waysOfRows(job: Job): readonly Way[] {
   const shifted: Way = { name: "shifted", write: () => writeShifted(job) };
   const shift = software && shuffle && rows * cols >= few && canShift(job);
 
+  const lately: Way = { name: "late", write: () => writeLate(job, lateness!) };
+  const lateness = software && shuffle ? latenessOf(job) : undefined;
+  const late = lateness !== undefined && (lateness.terms.length > 0 || cols % 4 !== 0);
+
   const abreast = rowsAbreast(job);
   const ways: Way[] = [];
   if (!software) ways.push(inMemory(Math.min(8, rows)));
   else if (shuffle && stagger) ways.push(staggered);
   else if (shift) ways.push(shifted);
+  else if (late) ways.push(lately);
   // Short rows are not worth sharing, nor are rows whose neighbours lie side by side in memory.
   else if (!shuffle || cols < 2 * interleave || rowsAreInner(frame)) {
     ways.push(serial(usualSerial(job)));
@@ -65,6 +73,7 @@ export function waysOfRows(job: Job): readonly Way[] {
   for (const together of [1, 2, 4, 8, 16]) if (together <= rows) ways.push(inMemory(together));
   if (software && shuffle && !rowsAreInner(frame)) {
     ways.push(inSubgroup(1));
+    if (late) ways.push(lately);
     if (stagger) ways.push(staggered);
     if (rows % 4 === 0 && operationsOf(job.region) <= 32) ways.push(inSubgroup(4));
   }

@@ -82,6 +82,15 @@ const cases: Readonly<Record<string, { readonly graph: Graph; readonly donate?: 
       ];
     }),
   },
+  "pieces of rows that begin anywhere": {
+    graph: graphOf([[3, 8195], [8195]], (x, s) => {
+      const total = build.reduce("sum", build.binary("mul", x!, s!), [1]);
+      const centred = build.binary("sub", x!, total);
+      const squares = build.reduce("sum", build.binary("mul", centred, centred), [1]);
+      return [build.reduce("reduceMax", x!, [1]), build.reduce("prod", x!, [1]), total, squares];
+    }),
+    donate: [0],
+  },
   "softmax over the first axis of pairs": {
     graph: graphOf([[131, 2, 27]], (x) => [softmax(x!, 0)]),
   },
