@@ -60,7 +60,7 @@ export function waysOfRows(job: Job): readonly Way[] {
   const ways: Way[] = [];
   if (!software) ways.push(inMemory(Math.min(8, rows)));
   else if (shuffle && stagger) ways.push(staggered);
-  else if (shift) ways.push(shifted);
+  else if (shift && rows * cols <= cached) ways.push(shifted);
   else if (late) ways.push(lately);
   // Short rows are not worth sharing, nor are rows whose neighbours lie side by side in memory.
   else if (!shuffle || cols < 2 * interleave || rowsAreInner(frame)) {
@@ -71,6 +71,7 @@ export function waysOfRows(job: Job): readonly Way[] {
   if (rows * cols < few) return ways;
   ways.push(...serialsOf(job).map(serial));
   for (const together of [1, 2, 4, 8, 16]) if (together <= rows) ways.push(inMemory(together));
+  if (shift) ways.push(shifted);
   if (software && shuffle && !rowsAreInner(frame)) {
     ways.push(inSubgroup(1));
     if (late) ways.push(lately);
@@ -92,6 +93,9 @@ function serialsOf(job: Job): Serial[] {
 }
 
 const mostStatements = 64;
+
+/** Elements up to which caches hold what a team has asked for until its neighbours read the rest. */
+const cached = 2 ** 19;
 
 /** Elements below which a kernel is over before it has begun. */
 const few = 4096;
