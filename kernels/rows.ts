@@ -100,15 +100,17 @@ const cached = 2 ** 19;
 /** Elements below which a kernel is over before it has begun. */
 const few = 4096;
 
-/** Rows next to each other in memory are read in long stretches, as many as there are. */
+/** Many rows next to each other in memory are read in long stretches. */
 function usualSerial(job: Job): Serial {
   const frame = rowsFrame(job);
-  if (!inFours(frame)) return { turns: 1, abreast: 1 };
+  const plain: Serial = { turns: 1, abreast: 1 };
+  // What is over in a moment is compiled for much longer than it runs.
+  if (!inFours(frame) || frame.rows * frame.cols <= 1 << 17) return plain;
   const all = serialsOf(job).filter(({ turns, abreast }) =>
     turns <= 8 && abreast <= 4 && (abreast === 1 || frame.rows >= 512 * abreast)
   );
   const size = ({ turns, abreast }: Serial): number => turns * abreast;
-  return all.reduce((a, b) => size(b) > size(a) ? b : a, { turns: 1, abreast: 1 });
+  return all.reduce((a, b) => size(b) > size(a) ? b : a, plain);
 }
 
 /**
