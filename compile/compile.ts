@@ -142,13 +142,14 @@ function compileSimple(
 ): Priced {
   const check = checking(graph, options);
   const args: Node[] = [...graph.parameters, ...closedLeaves(graph)];
-  const lifted = liftAgain(simple);
+  const nodes = topological(simple), ops = new Set(nodes.map(({ op }) => op));
+  const lifted = ops.has("again") ? liftAgain(simple) : undefined;
   const lowered = check(
     lifted === undefined
-      ? simplify(lower(simple))
+      ? simplify(lower(simple, nodes))
       : simplify(lower(simplify([...lifted.results, ...lifted.followed]))),
   );
-  const recording = check(keepApart(recordLoops(lowered)));
+  const recording = ops.has("loop") ? check(keepApart(recordLoops(lowered))) : lowered;
   const roots = recording.slice(0, simple.length).map(withoutReshapes);
   const asked = lifted && { ...lifted, became: recording.slice(simple.length) };
   const results = [...new Set(roots.filter((n) => !isArgument(n) && sizeOf(n.shape) > 0))];
@@ -240,7 +241,7 @@ function compileSimple(
         }),
       alternatives,
       sweep: () => alternatives().map(offerOf),
-      holds: holdsOf(simple),
+      holds: holdsOf(nodes),
       chart() {
         const times = steps.map(({ region }) => priceOf(region, loops.get(region)));
         return drawMemory(graph.name, { laid, again, times, results, budget: options.memory });
@@ -288,13 +289,13 @@ function expectation({ frame }: Region): { readonly expected?: number } {
 }
 
 /** What is held for ways back, in loops once for every step. */
-function holdsOf(roots: readonly Node[], steps = 1): Hold[] {
-  return topological(roots).flatMap((node): Hold[] => {
+function holdsOf(nodes: readonly Node[], steps = 1): Hold[] {
+  return nodes.flatMap((node): Hold[] => {
     if (is(node, "hold")) return [{ ...avalOf(node), ...node.attributes, steps }];
     const body = is(node, "loop") ? bodyOf(node) : undefined;
     return body === undefined
       ? []
-      : holdsOf(body.results, steps * (node as Node<"loop">).attributes.length);
+      : holdsOf(topological(body.results), steps * (node as Node<"loop">).attributes.length);
   });
 }
 

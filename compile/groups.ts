@@ -168,22 +168,20 @@ export class Groups {
     let met = false;
     // Ranks grow along every path, so what lies outside of the two is on none between them.
     const forwards = (next: Group): void => {
-      if (next === to) met ||= direct;
-      else if (next.rank < to.rank && !after.has(next)) {
-        after.add(next);
-        onwards.push(next);
-        met ||= before.has(next);
-      }
+      if (next.rank >= to.rank || after.has(next)) return;
+      after.add(next);
+      onwards.push(next);
+      met ||= before.has(next);
     };
     const backwards = (next: Group): void => {
-      if (next === from || next.rank <= from.rank || before.has(next)) return;
+      if (next.rank <= from.rank || before.has(next)) return;
       before.add(next);
       back.push(next);
       met ||= after.has(next);
     };
+    this.#before(to, (next) => next === from ? met ||= direct : backwards(next));
+    if (met || back.length === 0) return met;
     this.#after(from, forwards);
-    if (met || onwards.length === 0) return met;
-    this.#before(to, backwards);
     while (!met && onwards.length > 0 && back.length > 0) {
       this.#after(onwards.pop()!, forwards);
       this.#before(back.pop()!, backwards);

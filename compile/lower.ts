@@ -274,10 +274,10 @@ function turned(
   );
 }
 
-/** The nodes with every rule applied. */
-export function lower(roots: readonly Node[]): Node[] {
+/** The nodes with every rule applied; `order` is all that they depend on, if that was walked before. */
+export function lower(roots: readonly Node[], order = topological(roots)): Node[] {
   const done = new Map<Node, Node>();
-  const order = topological(roots), uses = usesOf(order, roots);
+  const uses = usesOf(order, roots);
   const lowered = (node: Node): Node => done.get(node)!;
   for (const node of order) {
     const same = build.rebuild(node, node.inputs.map(lowered));

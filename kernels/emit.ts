@@ -64,7 +64,14 @@ export interface Buffer {
 interface Scope {
   readonly variables: Set<string>;
   readonly lines: string[];
+  /** Names of what was bound here, by what it is. */
   readonly known: Map<string, string>;
+  /** These names. */
+  readonly names: Set<string>;
+}
+
+function emptyScope(variables: readonly string[] = []): Scope {
+  return { variables: new Set(variables), lines: [], known: new Map(), names: new Set() };
 }
 
 /** The variable that tells the four elements of a vector apart. */
@@ -116,12 +123,12 @@ export class Emitter {
   stale = false;
   /** The lane that is computed by itself, where the four can't be computed side by side. */
   private lane: number | undefined;
-  private readonly scopes: Scope[] = [{ variables: new Set(), lines: [], known: new Map() }];
+  private readonly scopes: Scope[] = [emptyScope()];
   private counter = 0;
 
   /** Opens a scope in which a variable is known. */
   open(...variables: string[]): void {
-    this.scopes.push({ variables: new Set(variables), lines: [], known: new Map() });
+    this.scopes.push(emptyScope(variables));
   }
 
   /** Makes a variable known in the innermost scope. */
@@ -162,6 +169,7 @@ export class Emitter {
     const name = this.fresh(prefix);
     scope.lines.push(`let ${name} = ${text};`);
     scope.known.set(key, name);
+    scope.names.add(name);
     return name;
   }
 
@@ -271,11 +279,10 @@ export class Emitter {
   }
 
   private depthOfText(text: string): number {
-    const names = text.match(/[A-Za-z_]\w*/g) ?? [];
+    const used = text.match(/[A-Za-z_]\w*/g) ?? [];
     for (let depth = this.scopes.length - 1; depth > 0; depth--) {
-      const { known, variables } = this.scopes[depth]!;
-      const bound = new Set(known.values());
-      if (names.some((name) => bound.has(name) || variables.has(name))) return depth;
+      const { names, variables } = this.scopes[depth]!;
+      if (used.some((name) => names.has(name) || variables.has(name))) return depth;
     }
     return 0;
   }

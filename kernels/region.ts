@@ -250,6 +250,7 @@ export function footprint(
 
 /** Where views and products read at an index vector, by what that follows from. */
 const viewed = new WeakMap<readonly Index[], Map<string, readonly (readonly Index[])[]>>();
+const looks = new WeakMap<Node, string>();
 
 /** Where the operands of a node are read, given its own index: the same vectors for nodes that are alike. */
 function indicesBelow(
@@ -262,8 +263,12 @@ function indicesBelow(
   if (kinds[op] !== "movement" && op !== "dot") return find();
   let known = viewed.get(index);
   if (known === undefined) viewed.set(index, known = new Map());
-  let key = `${op} ${attributeKey(attributes)} ${node.shape}`;
-  for (const { shape } of inputs) key += ` ${shape}`;
+  let key = looks.get(node);
+  if (key === undefined) {
+    key = `${op} ${attributeKey(attributes)} ${node.shape}`;
+    for (const { shape } of inputs) key += ` ${shape}`;
+    looks.set(node, key);
+  }
   let indices = known.get(key);
   if (indices === undefined) known.set(key, indices = find());
   return indices;
