@@ -173,6 +173,7 @@ function chooseTakeovers(
     claim(result, nearest(result, overwritable(regions[home.get(result)!]!, result)));
   }
   for (const result of stored) {
+    if (takeovers.has(result)) continue;
     const region = regions[home.get(result)!]!;
     claim(
       result,

@@ -130,11 +130,16 @@ export function outputsByProduct(
  */
 const mostSteps = 65_000;
 
-/** Steps of a row's loops where one invocation goes through it alone: every phase, and the stores. */
+/**
+ * Steps of a row's loops where one invocation goes through it alone: every phase, and the stores. Or
+ * more than these, where even that is allowed.
+ */
 function stepsOf(frame: Frame, { body }: Footprint): number {
   if (frame.is !== "rows") return 0;
   const steps = rowsAreInner(frame) ? frame.cols : frame.cols / 4;
-  return steps * (phasesAmong(body.keys()).length + 1);
+  // There are no more phases than values, and rows are seldom long enough to count them.
+  const most = steps * (body.size + 1);
+  return most > mostSteps ? steps * (phasesAmong(body.keys()).length + 1) : most;
 }
 
 /** Pairs of value and place in a kernel, at most: views cost no operations, but have to end. */
