@@ -11,6 +11,7 @@ import { showShape } from "../graph/shape.ts";
 import type { Storage } from "../graph/storage.ts";
 import { type Dispatch, type OutsidePlan, type Program, uniformsOf } from "../compile/program.ts";
 import { type Course, isSteered, played, type Script } from "../compile/script.ts";
+import type { Lease } from "./collect.ts";
 import type { Context } from "./context.ts";
 import { Bindings, LoadedDispatch } from "./dispatch.ts";
 import { DeviceError } from "./errors.ts";
@@ -45,6 +46,8 @@ export class LoadedProgram {
   readonly #workspaceSlots: readonly number[];
   /** What it keeps of these between runs. */
   readonly #workspace = new Map<number, Block>();
+  /** Given up with the program: a function made in a loop need not wait for the job's end. */
+  readonly #leases: readonly Lease[] = [];
   readonly #keep: boolean;
   /** Whether the course of a run is decided while it runs, so that it is a task in the line. */
   readonly isSteered: boolean;
@@ -94,8 +97,9 @@ export class LoadedProgram {
     if (!keepWorkspace) return;
     for (const slot of this.#workspaceSlots) {
       const { bytes } = program.slots[slot]!;
-      this.#workspace.set(slot, this.holding.take(ledger, bytes, "activations"));
+      this.#workspace.set(slot, ledger.take(bytes, "activations"));
     }
+    this.#leases = context.collector.watch([...this.#workspace.values()]);
   }
 
   /** What the device would refuse, or silently not do, is refused here. */
@@ -269,6 +273,7 @@ export class LoadedProgram {
     if (this.#disposed) return;
     this.#disposed = true;
     this.holding.release();
+    for (const lease of this.#leases) this.context.end(lease);
   }
 }
 

@@ -154,3 +154,17 @@ Deno.test("a compiled function that nobody can call any more gives its memory ba
   }
   assert(held() - before < 4 * workspace, `${held() - before} bytes`);
 });
+
+Deno.test("functions compiled in a loop without an await give their workspace back", async () => {
+  const x = await realize(ones([4096, 1]));
+  await x.data();
+  resetPeak();
+  const { live } = memory();
+  let y = x;
+  // A product of one step of k is a loop all the same, and so are the columns' maxima: 64 MiB between.
+  for (let i = 0; i < 14; i++) y = compile((x: Tensor) => x.matmul(x.transpose()).max(0))(x);
+  const { peak } = memory();
+  console.log(`14 × 64 MiB: peak ${(peak - live) / MiB} MiB`);
+  assert(peak - live < 640 * MiB, `peak is ${peak}, live was ${live}`);
+  assertEquals(await y.max().item(), 1);
+});
