@@ -56,7 +56,9 @@ export class Tensor extends IndexingTensor {
    * @internal
    */
   protected override wrap(node: Node): Tensor {
-    return new Tensor(node, node !== this.node);
+    const result = new Tensor(node, node !== this.node);
+    result.follow(this);
+    return result;
   }
 
   /**
