@@ -9,8 +9,8 @@
 import { type Graph, type Node, objectId } from "../graph/node.ts";
 import type { Region } from "../kernels/region.ts";
 import { prepareBack } from "./back.ts";
+import { spread, undominated } from "./frontier.ts";
 import { prepareLoop } from "./loop.ts";
-import { spread, undominated } from "./plan.ts";
 import type { PreparedLoop } from "./prepared.ts";
 import { mergeOutside, type OutsidePlan, type Program, type Target, timeOf } from "./program.ts";
 import { type Compile, compileLoop } from "./steps.ts";

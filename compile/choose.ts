@@ -17,9 +17,9 @@ import { forwardOf, makeReplay, replayInputs, statesAt } from "../graph/loops/re
 import { replaceResults } from "../graph/loops/tidy.ts";
 import { is, type Node } from "../graph/node.ts";
 import { topological } from "../graph/walk.ts";
+import { undominated } from "./frontier.ts";
 import { type Choice, ladderOf, needOf } from "./ladder.ts";
 import { attempted, type Priced, type Pricing, trade } from "./pricing.ts";
-import { undominated } from "./plan.ts";
 import { offerOf, type OutsidePlan, type Program, timeOf } from "./program.ts";
 
 /** What was chosen, by the way back that it is for. */

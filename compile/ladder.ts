@@ -12,7 +12,7 @@ import { online, onlineOver, revolve, revolveOver } from "../checkpoint/strategy
 import type { AutoPlan } from "../graph/loops/auto.ts";
 import { replayInputs } from "../graph/loops/replay.ts";
 import type { Node } from "../graph/node.ts";
-import { spread, undominated } from "./plan.ts";
+import { spread, undominated } from "./frontier.ts";
 import { nowhere, type OutsidePlan } from "./program.ts";
 import { bytesOfState, Snapshots } from "./snapshots.ts";
 import { tapeShapeOf } from "./tape.ts";

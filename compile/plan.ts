@@ -1,8 +1,8 @@
 /**
  * The planner: under a budget of bytes, which values are kept and which are made again. It knows
  * nothing of forward and backward: wherever most is alive, what is idle there can be let go of and
- * made again later. Which values to hold is chosen by minimum cut and knapsack
- * (checkpoint/recompute.ts), with the values that cross some evenly spread moments held in any case,
+ * made again later. Which values to hold is chosen by minimum cut and knapsack (hold.ts),
+ * with the values that cross some evenly spread moments held in any case,
  * so that nothing has to be run again from the very beginning (Chen et al. 2016, "Training deep nets
  * with sublinear memory cost"); for chains also by the dynamic program (stages.ts). Where values may
  * wait outside of the device, all of that is tried with and without.
@@ -14,7 +14,8 @@
  *
  * @module
  */
-import { selectWithin, smallest, type Value } from "../checkpoint/recompute.ts";
+import { undominated } from "./frontier.ts";
+import { chosen } from "./hold.ts";
 import type { OutsidePlan } from "./program.ts";
 import {
   type Away,
@@ -25,7 +26,6 @@ import {
   type Moment,
   momentOf,
   remake,
-  savedIn,
   type Schedule,
   timeOfSchedule,
 } from "./schedule.ts";
@@ -107,25 +107,6 @@ export function plansOf(
   return undominated(plans);
 }
 
-/** Plans in the order of time, without those that another beats. */
-export function undominated<P extends { readonly time: number; readonly bytes: number }>(
-  plans: readonly P[],
-): P[] {
-  const sorted = [...plans].sort((a, b) => a.time - b.time || a.bytes - b.bytes);
-  let least = Infinity;
-  return sorted.filter(({ bytes }) => {
-    if (bytes >= least) return false;
-    least = bytes;
-    return true;
-  });
-}
-
-/** Some of a list, evenly, the last among them. */
-export function spread<T>(list: readonly T[], most: number): T[] {
-  if (list.length <= most) return [...list];
-  return Array.from({ length: most }, (_, i) => list[Math.ceil((i + 1) * list.length / most) - 1]!);
-}
-
 /** Bytes that any schedule has alive at some moment: of one region, or at the end. */
 function leastAlive({ recipes, regions, bytes, results }: Kitchen): number {
   const sum = (values: Iterable<number>): number => {
@@ -194,14 +175,14 @@ function reduced(
   const { reads, writes, inside } = recipes[schedule[at]!]!;
   const present = new Set([...reads, ...writes]);
   for (const v of moment.wanted) if (results.has(v) || isTicket(kitchen, v)) present.add(v);
-  const spread = crossing(kitchen, at, moment, segments);
-  let room = target - inside;
-  const held = new Set([...present, ...spread]);
-  for (const v of held) room -= bytes[v]!;
+  const held = new Set([...present, ...crossing(kitchen, moment, segments)]);
+  let left = target - inside;
+  for (const v of held) left -= bytes[v]!;
+  const room = Math.max(0, left);
   const fixed = new Set<number>();
   let ways = waysAway(kitchen, outside);
   for (;;) {
-    const choice = chosen(kitchen, schedule, at, moment, held, fixed, Math.max(0, room), ways);
+    const choice = chosen(kitchen, moment, { held, fixed, room, ways });
     const fitting = outside && withRoom(kitchen, schedule, choice.moved, outside);
     if (fitting !== undefined && fitting.size < choice.moved.size) {
       ways = fitting;
@@ -251,8 +232,7 @@ function withRoom(
  */
 function crossing(
   kitchen: Kitchen,
-  at: number,
-  { made, read, wanted }: Moment,
+  { at, made, read, wanted }: Moment,
   count: number,
 ): Set<number> {
   const { bytes } = kitchen;
@@ -282,111 +262,4 @@ function crossing(
     }
   }
   return result;
-}
-
-/** What to hold after a step, and what of the rest is moved outside of the device. */
-export interface Choice {
-  readonly kept: ReadonlySet<number>;
-  readonly moved: ReadonlyMap<number, Away>;
-}
-
-/**
- * What to hold after step `at` besides `held`, within `room` bytes, and what to move the ways that
- * values may go.
- */
-export function chosen(
-  kitchen: Kitchen,
-  schedule: Schedule,
-  at: number,
-  { made, wanted }: Moment,
-  held: ReadonlySet<number>,
-  fixed: ReadonlySet<number>,
-  room: number,
-  ways: ReadonlyMap<number, Away> = new Map(),
-): Choice {
-  const { recipes, bytes, maker, remaker } = kitchen;
-  const ran = new Set(schedule.slice(0, at + 1));
-  const runs = (r: number): boolean => !recipes[r]!.doomed.some((region) => ran.has(region));
-  const recipeFor = (v: number): number | undefined =>
-    fixed.has(v)
-      ? undefined
-      : runs(remaker[v]!)
-      ? remaker[v]!
-      : runs(maker[v]!)
-      ? maker[v]!
-      : undefined;
-  const isSaved = (ticket: number): boolean => made[ticket]! >= 0;
-  /** Time to have a value back that was moved, and perhaps has been already. */
-  const fetchOf = (v: number): { readonly fetch?: number } => {
-    const saved = savedIn(kitchen, v, isSaved), way = ways.get(v);
-    if (saved !== undefined) return { fetch: recipes[saved.load]!.time };
-    return way === undefined ? {} : { fetch: recipes[way.save]!.time + recipes[way.load]!.time };
-  };
-  const needed = new Set(wanted);
-  const list: Value[] = [], numberOf: number[] = [];
-  const values = new Map<number, number>(), runOf = new Map<number, number>();
-  // Values and runs of several values, what they read before them.
-  const add = (root: number): void => {
-    const stack = [root];
-    while (stack.length > 0) {
-      const v = stack[stack.length - 1]!;
-      if (values.has(v)) {
-        stack.pop();
-        continue;
-      }
-      const r = held.has(v) ? undefined : recipeFor(v);
-      if (r !== undefined) {
-        const missing = recipes[r]!.reads.filter((x) => !values.has(x));
-        if (missing.length > 0) {
-          stack.push(...missing);
-          continue;
-        }
-      }
-      stack.pop();
-      const common = { bytes: bytes[v]!, needed: needed.has(v), ...fetchOf(v) };
-      if (r === undefined) {
-        const given = held.has(v) || made[v]! < 0;
-        push(v, { ...common, time: 0, inputs: [], ...(given ? { given } : { once: true }) });
-        continue;
-      }
-      const { time, reads, writes } = recipes[r]!;
-      const inputs = reads.map((x) => values.get(x)!);
-      // Others that the region writes may come from parts; it runs for those that do not.
-      const own = writes.filter((x) => remaker[x] === r);
-      if (own.length <= 1) {
-        push(v, { ...common, time, inputs });
-        continue;
-      }
-      let run = runOf.get(r);
-      if (run === undefined) {
-        const all = own.reduce((sum, x) => sum + bytes[x]!, 0);
-        runOf.set(r, run = list.length);
-        list.push({ bytes: all, time, inputs });
-        numberOf.push(-1 - r);
-      }
-      push(v, { ...common, time: 0, inputs: [run] });
-    }
-  };
-  const push = (v: number, value: Value): void => {
-    values.set(v, list.length);
-    list.push(value);
-    numberOf.push(v);
-  };
-  for (const v of wanted) add(v);
-  const least = smallest(list);
-  const selection = least.bytes >= room ? least : selectWithin(list, room);
-  const kept = new Set(held), moved = new Map<number, Away>();
-  for (const i of selection.kept) {
-    const number = numberOf[i]!;
-    if (number >= 0) kept.add(number);
-    else {
-      const r = -1 - number;
-      for (const v of recipes[r]!.writes) if (remaker[v] === r && made[v]! >= 0) kept.add(v);
-    }
-  }
-  for (const i of selection.fetched) {
-    const v = numberOf[i]!;
-    if (savedIn(kitchen, v, isSaved) === undefined) moved.set(v, ways.get(v)!);
-  }
-  return { kept, moved };
 }

@@ -7,8 +7,8 @@
  * @module
  */
 import type { CostModel } from "../checkpoint/cost.ts";
+import { undominated } from "./frontier.ts";
 import { BudgetError } from "./planning.ts";
-import { undominated } from "./plan.ts";
 import { offerOf, type Program, timeOf } from "./program.ts";
 
 /** By what plans are found and picked. */

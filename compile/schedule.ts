@@ -186,6 +186,9 @@ export function liveBytes(kitchen: Kitchen, schedule: Schedule): Float64Array {
 
 /** What is there and wanted after a step of a schedule, from what was made up to it. */
 export interface Moment {
+  readonly schedule: Schedule;
+  /** The step. */
+  readonly at: number;
   /** Values made up to the step: the last step that made each, or -1. */
   readonly made: Int32Array;
   /** Values made up to the step: the last step up to it that reads each, or -1. */
@@ -215,7 +218,7 @@ export function momentOf(kitchen: Kitchen, schedule: Schedule, at: number): Mome
     for (const v of writes) settle(v, false);
   }
   for (const v of results) settle(v, true);
-  return { made, read, wanted };
+  return { schedule, at, made, read, wanted };
 }
 
 /** A schedule, or the values that can't be made again: an argument they need is overwritten. */

@@ -9,7 +9,8 @@ import { compileGraph } from "../../compile/compile.ts";
 import { bytesOutside } from "../../compile/away.ts";
 import { isMove, lastLoads, movesOf } from "../../compile/moves.ts";
 import { partsOf } from "../../compile/parts.ts";
-import { chosen, effortFor, plansOf } from "../../compile/plan.ts";
+import { chosen } from "../../compile/hold.ts";
+import { effortFor, plansOf } from "../../compile/plan.ts";
 import {
   bytesAway,
   type Kitchen,
@@ -312,9 +313,10 @@ Deno.test("of an even chain is kept what PyTorch keeps", () => {
   const { reads, writes } = from.recipes[start[at]!]!;
   const present = new Set([...reads, ...writes, ...from.results]);
   const product = Math.max(...from.recipes.map(({ time }) => time));
+  const bounds = { held: present, fixed: new Set<number>(), ways: new Map() };
   const MiB = 2 ** 20;
   for (let budget = 0; budget <= 10; budget++) {
-    const { kept } = chosen(from, start, at, moment, present, new Set(), budget * MiB);
+    const { kept } = chosen(from, moment, { ...bounds, room: budget * MiB });
     const bytes = [...kept].filter((v) => !present.has(v))
       .reduce((sum, v) => sum + from.bytes[v]!, 0);
     const made = remake(from, start, at, kept);
