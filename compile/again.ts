@@ -13,7 +13,7 @@ import { is, type Node } from "../graph/node.ts";
 import { topological } from "../graph/walk.ts";
 import { isAnchor } from "../kernels/legal.ts";
 import type { Region } from "../kernels/region.ts";
-import { type Away, forgetting, type Kitchen, type Schedule, withSaves } from "./schedule.ts";
+import { type Away, forgetting, type Schedule, type TaskGraph, withSaves } from "./schedule.ts";
 import { withoutReshapes } from "./store.ts";
 
 /** A graph with checkpoints taken apart. */
@@ -106,11 +106,11 @@ export interface Asked extends Lifted {
  */
 export function honoured(
   asked: Asked,
-  kitchen: Kitchen,
+  graph: TaskGraph,
   regions: readonly Region[],
   start: Schedule,
 ): Schedule {
-  const { values, results } = kitchen;
+  const { values, results } = graph;
   const moved = new Map<number, Away>();
   const became = asked.became.map(withoutReshapes);
   const total = new Map<Node, number>();
@@ -124,7 +124,7 @@ export function honoured(
     const away = asked.away[g], dropped = new Set<number>();
     const waiting = new Set([...away?.values ?? []].map((i) => became[i]!));
     const move = (v: number): void => {
-      const way = kitchen.away[v]!.find(({ store }) => store === away!.store);
+      const way = graph.away[v]!.find(({ store }) => store === away!.store);
       if (way === undefined) return;
       moved.set(v, way);
       dropped.add(v);
@@ -133,19 +133,19 @@ export function honoured(
       if (waiting.has(node)) return move(v);
       // A reshape of an argument is in the copy, and still is what is held.
       if (!copied.has(node) || !isEarly(node) || held.has(node) || results.has(v)) return;
-      const region = regions[kitchen.maker[v]!]!;
+      const region = regions[graph.maker[v]!]!;
       if (standsFor(node, region, waiting, stored)) move(v);
       else if (!standsFor(node, region, held, stored)) dropped.add(v);
     });
     return { dropped, late: lateRegions(regions, copied, isEarly) };
   });
-  const saving = withSaves(kitchen, start, start.length - 1, moved);
+  const saving = withSaves(graph, start, start.length - 1, moved);
   const fixed = new Set<number>();
   for (;;) {
     const forgotten = new Map<number, Set<number>>();
     for (const { dropped, late } of wishes) {
       const at = saving.findIndex((r) =>
-        late.has(r) && kitchen.recipes[r]!.reads.some((v) => dropped.has(v) && !fixed.has(v))
+        late.has(r) && graph.tasks[r]!.reads.some((v) => dropped.has(v) && !fixed.has(v))
       );
       if (at < 0) continue;
       const gone = forgotten.get(at) ?? new Set<number>();
@@ -153,7 +153,7 @@ export function honoured(
       forgotten.set(at, gone);
     }
     if (forgotten.size === 0) return start;
-    const made = forgetting(kitchen, saving, forgotten);
+    const made = forgetting(graph, saving, forgotten);
     if ("schedule" in made) return made.schedule;
     for (const v of made.lost) fixed.add(v);
   }

@@ -6,7 +6,7 @@
  * @module
  */
 import { selectWithin, smallest, type Value } from "../checkpoint/recompute.ts";
-import { type Away, type Kitchen, type Moment, savedIn } from "./schedule.ts";
+import { type Away, type Moment, savedIn, type TaskGraph } from "./schedule.ts";
 
 /** What to hold, and what of the rest is moved outside of the device. */
 export interface Choice {
@@ -27,8 +27,8 @@ export interface Bounds {
 }
 
 /** The choice of least time. */
-export function chosen(kitchen: Kitchen, moment: Moment, bounds: Bounds): Choice {
-  const problem = new Problem(kitchen, moment, bounds);
+export function chosen(graph: TaskGraph, moment: Moment, bounds: Bounds): Choice {
+  const problem = new Problem(graph, moment, bounds);
   const least = smallest(problem.entries);
   const { kept, fetched } = least.bytes >= bounds.room
     ? least
@@ -51,7 +51,7 @@ class Problem {
   readonly #ran: ReadonlySet<number>;
 
   constructor(
-    private readonly kitchen: Kitchen,
+    private readonly graph: TaskGraph,
     private readonly moment: Moment,
     private readonly bounds: Bounds,
   ) {
@@ -77,7 +77,7 @@ class Problem {
     const stack = [root];
     while (stack.length > 0) {
       const v = stack.at(-1)!, region = this.#entryOf.has(v) ? undefined : this.#remakerOf(v);
-      const { reads } = region === undefined ? { reads: [] } : this.kitchen.recipes[region]!;
+      const { reads } = region === undefined ? { reads: [] } : this.graph.tasks[region]!;
       const missing = reads.filter((x) => !this.#entryOf.has(x));
       if (missing.length > 0) {
         stack.push(...missing);
@@ -86,7 +86,7 @@ class Problem {
       stack.pop();
       if (this.#entryOf.has(v)) continue;
       const made = region === undefined ? this.#unmade(v) : this.#made(region);
-      const value = { bytes: this.kitchen.bytes[v]!, needed: needed.has(v), ...this.#fetch(v) };
+      const value = { bytes: this.graph.bytes[v]!, needed: needed.has(v), ...this.#fetch(v) };
       this.#entryOf.set(v, this.#push({ ...value, ...made }, [v]));
     }
   }
@@ -98,9 +98,9 @@ class Problem {
 
   /** The region that would make a value again. */
   #remakerOf(v: number): number | undefined {
-    const { recipes, remaker, maker } = this.kitchen, { held, fixed } = this.bounds;
+    const { tasks, remaker, maker } = this.graph, { held, fixed } = this.bounds;
     if (held.has(v) || fixed.has(v)) return undefined;
-    return [remaker[v]!, maker[v]!].find((r) => !recipes[r]!.doomed.some((x) => this.#ran.has(x)));
+    return [remaker[v]!, maker[v]!].find((r) => !tasks[r]!.doomed.some((x) => this.#ran.has(x)));
   }
 
   /** A value that is not made again: it is there, or it must be held. */
@@ -111,7 +111,7 @@ class Problem {
 
   /** A value that a region makes, alone or with others in one run. */
   #made(region: number): Pick<Value, "time" | "inputs"> {
-    const { recipes, remaker, bytes } = this.kitchen, { time, reads, writes } = recipes[region]!;
+    const { tasks, remaker, bytes } = this.graph, { time, reads, writes } = tasks[region]!;
     const inputs = reads.map((x) => this.#entryOf.get(x)!);
     // Others that the region writes may come from parts; it runs for those that do not.
     const own = writes.filter((x) => remaker[x] === region);
@@ -130,12 +130,12 @@ class Problem {
 
   /** Time to have a value back that is moved, or has been already. */
   #fetch(v: number): { readonly fetch?: number } {
-    const { recipes } = this.kitchen, saved = this.#saved(v), way = this.bounds.ways.get(v);
-    if (saved !== undefined) return { fetch: recipes[saved.load]!.time };
-    return way === undefined ? {} : { fetch: recipes[way.save]!.time + recipes[way.load]!.time };
+    const { tasks } = this.graph, saved = this.#saved(v), way = this.bounds.ways.get(v);
+    if (saved !== undefined) return { fetch: tasks[saved.load]!.time };
+    return way === undefined ? {} : { fetch: tasks[way.save]!.time + tasks[way.load]!.time };
   }
 
   #saved(v: number): Away | undefined {
-    return savedIn(this.kitchen, v, (ticket) => this.moment.made[ticket]! >= 0);
+    return savedIn(this.graph, v, (ticket) => this.moment.made[ticket]! >= 0);
   }
 }

@@ -1,11 +1,11 @@
 /**
  * The planner: under a budget of bytes, which values are kept and which are made again. It knows
  * nothing of forward and backward: wherever most is alive, what is idle there can be let go of and
- * made again later. Which values to hold is chosen by minimum cut and knapsack (hold.ts),
- * with the values that cross some evenly spread moments held in any case,
- * so that nothing has to be run again from the very beginning (Chen et al. 2016, "Training deep nets
- * with sublinear memory cost"); for chains also by the dynamic program (stages.ts). Where values may
- * wait outside of the device, all of that is tried with and without.
+ * made again later. Which values to hold is chosen by minimum cut and knapsack (hold.ts), with the
+ * values that cross some evenly spread moments held in any case, so that nothing has to be run again
+ * from the very beginning (Chen et al. 2016, "Training deep nets with sublinear memory cost"); for
+ * chains also by the dynamic program (stages.ts). Where values may wait outside of the device, all of
+ * that is tried with and without.
  *
  * Every candidate is allocated by the real allocator, so what a plan takes is known to the byte.
  * The candidates do not depend on the budget: it only picks among them. So more memory never makes
@@ -21,12 +21,12 @@ import {
   type Away,
   bytesAway,
   isTicket,
-  type Kitchen,
   liveBytes,
   type Moment,
   momentOf,
   remake,
   type Schedule,
+  type TaskGraph,
   timeOfSchedule,
 } from "./schedule.ts";
 import { chainSchedules } from "./stages.ts";
@@ -62,14 +62,14 @@ export function effortFor(regions: number, most = 24): Effort {
  * @param outside Bytes that may wait outside of the device.
  */
 export function plansOf(
-  kitchen: Kitchen,
+  graph: TaskGraph,
   start: Schedule,
   effort: Effort,
   bytesOf: (schedule: Schedule) => number,
   outside: OutsidePlan = { host: 0, disk: 0 },
 ): Plan[] {
   // What waits outside because a checkpoint asks for it comes on top.
-  const asked = bytesAway(kitchen, start);
+  const asked = bytesAway(graph, start);
   const room = { host: outside.host + asked.host, disk: outside.disk + asked.disk };
   const plans: Plan[] = [];
   const seen = new Set<string>();
@@ -77,15 +77,15 @@ export function plansOf(
     const key = schedule.join();
     if (seen.has(key)) return;
     seen.add(key);
-    const time = timeOfSchedule(kitchen, schedule), away = bytesAway(kitchen, schedule);
+    const time = timeOfSchedule(graph, schedule), away = bytesAway(graph, schedule);
     if (away.host > room.host || away.disk > room.disk) return;
     // All that is alive at once is the least it could take.
     if (plans.some((plan) => plan.bytes <= most && plan.time <= time)) return;
     plans.push({ schedule, time, bytes: bytesOf(schedule) });
   };
-  const live = Math.max(0, ...liveBytes(kitchen, start));
+  const live = Math.max(0, ...liveBytes(graph, start));
   consider(start, live);
-  const least = leastAlive(kitchen);
+  const least = leastAlive(graph);
   const rooms = outside.host + outside.disk > 0 ? [undefined, room] : [undefined];
   for (const room of rooms) {
     for (const segments of effort.segments) {
@@ -93,7 +93,7 @@ export function plansOf(
       for (let level = 1, missed = 0; level <= effort.levels && missed < 2; level++) {
         const target = live - (live - least) * level / effort.levels;
         let reached = live;
-        for (const found of reductions(kitchen, start, { segments, target, room })) {
+        for (const found of reductions(graph, start, { segments, target, room })) {
           consider(found.schedule, found.most);
           reached = found.most;
         }
@@ -101,21 +101,21 @@ export function plansOf(
       }
     }
   }
-  for (const schedule of chainSchedules(kitchen, start, effort.levels)) {
-    consider(schedule, Math.max(0, ...liveBytes(kitchen, schedule)));
+  for (const schedule of chainSchedules(graph, start, effort.levels)) {
+    consider(schedule, Math.max(0, ...liveBytes(graph, schedule)));
   }
   return undominated(plans);
 }
 
 /** Bytes that any schedule has alive at some moment: of one region, or at the end. */
-function leastAlive({ recipes, regions, bytes, results }: Kitchen): number {
+function leastAlive({ tasks, regions, bytes, results }: TaskGraph): number {
   const sum = (values: Iterable<number>): number => {
     let total = 0;
     for (const v of values) total += bytes[v]!;
     return total;
   };
   let least = sum(results);
-  for (const { reads, writes, inside } of recipes.slice(0, regions)) {
+  for (const { reads, writes, inside } of tasks.slice(0, regions)) {
     least = Math.max(least, inside + sum(new Set([...reads, ...writes])));
   }
   return least;
@@ -139,15 +139,15 @@ interface Cut {
  * helps any more.
  */
 function* reductions(
-  kitchen: Kitchen,
+  graph: TaskGraph,
   start: Schedule,
   how: Cut,
 ): Generator<{ readonly schedule: Schedule; readonly most: number }> {
   let schedule = start;
-  let { most, at } = fullest(kitchen, schedule);
+  let { most, at } = fullest(graph, schedule);
   for (let cut = 0; cut < mostCuts && most > how.target; cut++) {
-    const next = reduced(kitchen, schedule, at, how);
-    const after = fullest(kitchen, next);
+    const next = reduced(graph, schedule, at, how);
+    const after = fullest(graph, next);
     if (after.most >= most) return;
     schedule = next;
     ({ most, at } = after);
@@ -155,9 +155,9 @@ function* reductions(
   }
 }
 
-function fullest(kitchen: Kitchen, schedule: Schedule): { most: number; at: number } {
+function fullest(graph: TaskGraph, schedule: Schedule): { most: number; at: number } {
   let most = -1, at = 0;
-  liveBytes(kitchen, schedule).forEach((bytes, i) => {
+  liveBytes(graph, schedule).forEach((bytes, i) => {
     if (bytes > most) [most, at] = [bytes, i];
   });
   return { most, at };
@@ -165,37 +165,37 @@ function fullest(kitchen: Kitchen, schedule: Schedule): { most: number; at: numb
 
 /** The schedule with less held after step `at`: at most `target` bytes where that can be. */
 function reduced(
-  kitchen: Kitchen,
+  graph: TaskGraph,
   schedule: Schedule,
   at: number,
   { segments, target, room: outside }: Cut,
 ): Schedule {
-  const { recipes, bytes, results } = kitchen;
-  const moment = momentOf(kitchen, schedule, at);
-  const { reads, writes, inside } = recipes[schedule[at]!]!;
+  const { tasks, bytes, results } = graph;
+  const moment = momentOf(graph, schedule, at);
+  const { reads, writes, inside } = tasks[schedule[at]!]!;
   const present = new Set([...reads, ...writes]);
-  for (const v of moment.wanted) if (results.has(v) || isTicket(kitchen, v)) present.add(v);
-  const held = new Set([...present, ...crossing(kitchen, moment, segments)]);
+  for (const v of moment.wanted) if (results.has(v) || isTicket(graph, v)) present.add(v);
+  const held = new Set([...present, ...crossing(graph, moment, segments)]);
   let left = target - inside;
   for (const v of held) left -= bytes[v]!;
   const room = Math.max(0, left);
   const fixed = new Set<number>();
-  let ways = waysAway(kitchen, outside);
+  let ways = waysAway(graph, outside);
   for (;;) {
-    const choice = chosen(kitchen, moment, { held, fixed, room, ways });
-    const fitting = outside && withRoom(kitchen, schedule, choice.moved, outside);
+    const choice = chosen(graph, moment, { held, fixed, room, ways });
+    const fitting = outside && withRoom(graph, schedule, choice.moved, outside);
     if (fitting !== undefined && fitting.size < choice.moved.size) {
       ways = fitting;
       continue;
     }
-    const made = remake(kitchen, schedule, at, choice.kept, fitting);
+    const made = remake(graph, schedule, at, choice.kept, fitting);
     if ("schedule" in made) return made.schedule;
     for (const v of made.lost) fixed.add(v);
   }
 }
 
 /** The store that each value goes to if it is moved: the nearest that there is. */
-function waysAway({ away }: Kitchen, room: OutsidePlan | undefined): ReadonlyMap<number, Away> {
+function waysAway({ away }: TaskGraph, room: OutsidePlan | undefined): ReadonlyMap<number, Away> {
   const found = new Map<number, Away>();
   if (room === undefined) return found;
   away.forEach((ways, v) => {
@@ -207,15 +207,15 @@ function waysAway({ away }: Kitchen, room: OutsidePlan | undefined): ReadonlyMap
 
 /** Those of the values to move for which there is room, dear ones first, in the nearest store with some. */
 function withRoom(
-  kitchen: Kitchen,
+  graph: TaskGraph,
   schedule: Schedule,
   moved: ReadonlyMap<number, Away>,
   room: OutsidePlan,
 ): ReadonlyMap<number, Away> {
-  const { away, bytes, recipes, remaker } = kitchen;
-  const taken = bytesAway(kitchen, schedule);
+  const { away, bytes, tasks, remaker } = graph;
+  const taken = bytesAway(graph, schedule);
   const left = { host: room.host - taken.host, disk: room.disk - taken.disk };
-  const worth = (v: number): number => recipes[remaker[v]!]!.time / bytes[v]!;
+  const worth = (v: number): number => tasks[remaker[v]!]!.time / bytes[v]!;
   const fitting = new Map<number, Away>();
   for (const v of [...moved.keys()].sort((a, b) => worth(b) - worth(a) || a - b)) {
     const way = away[v]!.find(({ store }) => left[store] >= bytes[v]!);
@@ -231,11 +231,11 @@ function withRoom(
  * what is wanted later, each moved a little to where few bytes cross.
  */
 function crossing(
-  kitchen: Kitchen,
+  graph: TaskGraph,
   { at, made, read, wanted }: Moment,
   count: number,
 ): Set<number> {
-  const { bytes } = kitchen;
+  const { bytes } = graph;
   const result = new Set<number>();
   if (count === 0) return result;
   const over = new Float64Array(at + 2), weight = new Float64Array(at + 1);

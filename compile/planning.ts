@@ -18,7 +18,7 @@ import { partsOf } from "./parts.ts";
 import { effortFor, type Plan, plansOf } from "./plan.ts";
 import type { OutsidePlan } from "./program.ts";
 import { isMove } from "./moves.ts";
-import { type Kitchen, kitchenOf, liveBytes, type Schedule } from "./schedule.ts";
+import { liveBytes, type Schedule, type TaskGraph, taskGraphOf } from "./schedule.ts";
 
 /** What was decided. */
 export interface Decision {
@@ -75,7 +75,7 @@ export class BudgetError extends RangeError {
 /** The plans of one program. */
 export class Planning {
   #parts: readonly ReadonlyMap<Node, Region>[] | undefined;
-  readonly #kitchens = new Map<Layout, Kitchen>();
+  readonly #graphs = new Map<Layout, TaskGraph>();
   #candidates: readonly Candidate[] | undefined;
   readonly #peaks = new Map<Candidate, number>();
   /** Where no budget asks for more: everything once, but for what checkpoints ask for. */
@@ -90,7 +90,7 @@ export class Planning {
     const once = regions.map((_, i) => i);
     this.#start = known.asked === undefined
       ? once
-      : honoured(known.asked, this.#kitchenOf(layout), regions, once);
+      : honoured(known.asked, this.#taskGraphOf(layout), regions, once);
   }
 
   /**
@@ -138,11 +138,11 @@ export class Planning {
 
   #all(): readonly Candidate[] {
     if (this.#candidates !== undefined) return this.#candidates;
-    const { layout, known, regions } = this, kitchen = this.#kitchenOf(layout);
-    const alive = liveBytes(kitchen, this.#start);
+    const { layout, known, regions } = this, graph = this.#taskGraphOf(layout);
+    const alive = liveBytes(graph, this.#start);
     const besides = (region: Region): number => {
       const r = regions.indexOf(region);
-      return alive[this.#start.lastIndexOf(r)]! - kitchen.recipes[r]!.inside;
+      return alive[this.#start.lastIndexOf(r)]! - graph.tasks[r]!.inside;
     };
     // What bodies have outside while a loop runs is not there for values that wait meanwhile.
     const given = insideOf(layout.given.loops);
@@ -154,7 +154,7 @@ export class Planning {
     const effort = effortFor(regions.length * layouts.length, known.enough);
     const found = undominated(layouts.flatMap((layout) =>
       plansOf(
-        this.#kitchenOf(layout),
+        this.#taskGraphOf(layout),
         this.#start,
         effort,
         (schedule) => layout.bytesOf(this.#regionsOf(schedule)),
@@ -169,10 +169,10 @@ export class Planning {
     const prices = new Map<Layout, readonly number[]>();
     for (const { layout } of found) {
       if (prices.has(layout)) continue;
-      const { recipes } = this.#kitchenOf(layout), { loops } = layout.given;
+      const { tasks } = this.#taskGraphOf(layout), { loops } = layout.given;
       prices.set(
         layout,
-        recipes.map(({ region }) => this.known.priceOf(region, loops.get(region))),
+        tasks.map(({ region }) => this.known.priceOf(region, loops.get(region))),
       );
     }
     return found.map((plan) => {
@@ -181,29 +181,29 @@ export class Planning {
     }).sort((a, b) => a.time - b.time || a.bytes - b.bytes);
   }
 
-  #kitchenOf(layout: Layout): Kitchen {
-    let kitchen = this.#kitchens.get(layout);
-    if (kitchen === undefined) {
+  #taskGraphOf(layout: Layout): TaskGraph {
+    let graph = this.#graphs.get(layout);
+    if (graph === undefined) {
       const { regions, known: { limits, timeOf, asked, outside } } = this;
       const { results, takeovers, loops } = layout.given;
       const parts = this.#parts ??= regions.map((region) => partsOf(region, limits));
-      kitchen = kitchenOf(
+      const runs = {
         regions,
         parts,
         results,
         takeovers,
-        (region) => timeOf(region, loops.get(region)),
-        storesOf(asked, outside),
-        (region) => scratchOf(loops.get(region)),
-      );
-      this.#kitchens.set(layout, kitchen);
+        timeOf: (region: Region) => timeOf(region, loops.get(region)),
+        insideOf: (region: Region) => scratchOf(loops.get(region)),
+      };
+      graph = taskGraphOf(runs, storesOf(asked, outside));
+      this.#graphs.set(layout, graph);
     }
-    return kitchen;
+    return graph;
   }
 
   #regionsOf(schedule: Schedule): Region[] {
     // Whatever memory loops run in, regions have the same numbers.
-    return schedule.map((r) => this.regions[r] ?? this.#kitchenOf(this.layout).recipes[r]!.region);
+    return schedule.map((r) => this.regions[r] ?? this.#taskGraphOf(this.layout).tasks[r]!.region);
   }
 
   /** Bytes of everything, known only when its kernels are written. */

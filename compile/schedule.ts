@@ -17,7 +17,7 @@ import { isArgument } from "./store.ts";
 import { bytesOf } from "./order.ts";
 
 /** Something that can run: a region of the program, a part of one, or a move. */
-export interface Recipe {
+export interface Task {
   readonly region: Region;
   /** Microseconds. */
   readonly time: number;
@@ -38,21 +38,21 @@ export interface Away {
   readonly store: Outside;
   /** What is there as long as the value is kept outside, as a value. */
   readonly ticket: number;
-  /** Recipes. */
+  /** The tasks that move it. */
   readonly save: number;
   readonly load: number;
 }
 
-/** All that can run, and the values that it is about. */
-export interface Kitchen {
+/** All that can run, and the values that tasks hand on to each other. */
+export interface TaskGraph {
   /** Values of the program, then tickets. */
   readonly values: readonly Node[];
   readonly bytes: readonly number[];
   /** Regions of the program in the order without a budget, then parts, then moves. */
-  readonly recipes: readonly Recipe[];
-  /** How many of the recipes are regions of the program. */
+  readonly tasks: readonly Task[];
+  /** How many of the tasks are regions of the program. */
   readonly regions: number;
-  /** For each value the region that makes it, and the cheapest recipe that does. */
+  /** For each value the region that makes it, and the cheapest task that does. */
   readonly maker: readonly number[];
   readonly remaker: readonly number[];
   /** Values that must be there at the end. */
@@ -61,25 +61,34 @@ export interface Kitchen {
   readonly away: readonly (readonly Away[])[];
 }
 
-/** Recipes by number in the order in which they run. */
+/** Tasks by number in the order in which they run. */
 export type Schedule = readonly number[];
 
+/** The regions of a program in the order in which they run, and what is known of them. */
+export interface Runs {
+  readonly regions: readonly Region[];
+  /** For each region the parts that make single values of it. */
+  readonly parts: readonly ReadonlyMap<Node, Region>[];
+  readonly results: readonly Node[];
+  /** For each result that overwrites an argument that argument. */
+  readonly takeovers: ReadonlyMap<Node, Node>;
+  /** Microseconds that a region, a part or a move takes. */
+  readonly timeOf: (region: Region) => number;
+  /** Bytes that a region needs while it runs. @default none */
+  readonly insideOf?: (region: Region) => number;
+}
+
 /** Gathers what can run; values may be moved to `stores`. */
-export function kitchenOf(
-  regions: readonly Region[],
-  parts: readonly ReadonlyMap<Node, Region>[],
-  results: readonly Node[],
-  takeovers: ReadonlyMap<Node, Node>,
-  timeOf: (region: Region) => number,
+export function taskGraphOf(
+  { regions, parts, results, takeovers, timeOf, insideOf = () => 0 }: Runs,
   stores: readonly Outside[] = [],
-  insideOf: (region: Region) => number = () => 0,
-): Kitchen {
+): TaskGraph {
   const values = regions.flatMap(({ outputs }) => outputs);
   const numbers = new Map(values.map((node, i) => [node, i]));
   const maker = regions.flatMap(({ outputs }, i) => outputs.map(() => i));
   const destroyer = new Map<Node, number>();
   for (const [result, argument] of takeovers) destroyer.set(argument, maker[numbers.get(result)!]!);
-  const recipe = (region: Region): Recipe => ({
+  const task = (region: Region): Task => ({
     region,
     time: timeOf(region),
     inside: insideOf(region),
@@ -87,17 +96,17 @@ export function kitchenOf(
     writes: region.outputs.map((x) => numbers.get(x)!),
     doomed: region.inputs.flatMap((x) => destroyer.get(x) ?? []),
   });
-  const recipes = regions.map((region, r): Recipe => {
-    const once = recipe(region);
+  const tasks = regions.map((region, r): Task => {
+    const once = task(region);
     return sendsStates(region) ? { ...once, doomed: [...once.doomed, r] } : once;
   });
   const remaker = [...maker];
   parts.forEach((own, i) => {
     for (const [node, part] of own) {
-      const made = recipe(part);
-      if (made.time > 0.5 * recipes[i]!.time) continue;
-      remaker[numbers.get(node)!] = recipes.length;
-      recipes.push(made);
+      const made = task(part);
+      if (made.time > 0.5 * tasks[i]!.time) continue;
+      remaker[numbers.get(node)!] = tasks.length;
+      tasks.push(made);
     }
   });
   const wanted = new Set(results);
@@ -105,7 +114,7 @@ export function kitchenOf(
     wanted.has(node) ? [] : stores.map((store): Away => {
       const { ticket, save, load } = movesOf(node, store);
       numbers.set(ticket, values.push(ticket) - 1);
-      const moves = [save, load].map((region) => recipes.push(recipe(region)) - 1);
+      const moves = [save, load].map((region) => tasks.push(task(region)) - 1);
       maker.push(moves[0]!);
       remaker.push(moves[0]!);
       return { store, ticket: values.length - 1, save: moves[0]!, load: moves[1]! };
@@ -114,7 +123,7 @@ export function kitchenOf(
   return {
     values,
     bytes: values.map(bytesOf),
-    recipes,
+    tasks,
     regions: regions.length,
     maker,
     remaker,
@@ -125,7 +134,7 @@ export function kitchenOf(
 
 /** The pair of moves by which a value comes back, if something has saved it: its ticket is there. */
 export function savedIn(
-  { away }: Kitchen,
+  { away }: TaskGraph,
   v: number,
   isThere: (ticket: number) => boolean,
 ): Away | undefined {
@@ -134,7 +143,7 @@ export function savedIn(
 
 /** Bytes outside of the device at a schedule's fullest moment, store by store. */
 export function bytesAway(
-  { away, bytes, recipes }: Kitchen,
+  { away, bytes, tasks }: TaskGraph,
   schedule: Schedule,
 ): { readonly [S in Outside]: number } {
   const ends = new Map<number, number>();
@@ -142,10 +151,10 @@ export function bytesAway(
   away.forEach((ways, v) =>
     ways.forEach(({ ticket, store }) => owner.set(ticket, { store, bytes: bytes[v]! }))
   );
-  schedule.forEach((r, i) => recipes[r]!.reads.forEach((v) => owner.has(v) && ends.set(v, i)));
+  schedule.forEach((r, i) => tasks[r]!.reads.forEach((v) => owner.has(v) && ends.set(v, i)));
   const now = { host: 0, disk: 0 }, peak = { host: 0, disk: 0 };
   schedule.forEach((r, i) => {
-    const { reads, writes } = recipes[r]!;
+    const { reads, writes } = tasks[r]!;
     for (const v of writes) {
       const own = owner.get(v);
       if (own === undefined) continue;
@@ -158,18 +167,18 @@ export function bytesAway(
 }
 
 /** Microseconds of all that runs. */
-export function timeOfSchedule({ recipes }: Kitchen, schedule: Schedule): number {
-  return schedule.reduce((sum, r) => sum + recipes[r]!.time, 0);
+export function timeOfSchedule({ tasks }: TaskGraph, schedule: Schedule): number {
+  return schedule.reduce((sum, r) => sum + tasks[r]!.time, 0);
 }
 
 /** For each step the bytes that are alive in it, arguments not counted. */
-export function liveBytes(kitchen: Kitchen, schedule: Schedule): Float64Array {
-  const { recipes, bytes, results } = kitchen;
+export function liveBytes(graph: TaskGraph, schedule: Schedule): Float64Array {
+  const { tasks, bytes, results } = graph;
   const live = new Float64Array(schedule.length + 1);
   const end = new Int32Array(bytes.length).fill(-1);
   for (const v of results) end[v] = schedule.length;
   for (let i = schedule.length - 1; i >= 0; i--) {
-    const { reads, writes, inside } = recipes[schedule[i]!]!;
+    const { reads, writes, inside } = tasks[schedule[i]!]!;
     live[i]! += inside;
     live[i + 1]! -= inside;
     for (const v of writes) {
@@ -198,11 +207,11 @@ export interface Moment {
 }
 
 /** Looks at a schedule right after step `at`. */
-export function momentOf(kitchen: Kitchen, schedule: Schedule, at: number): Moment {
-  const { recipes, bytes, results } = kitchen;
+export function momentOf(graph: TaskGraph, schedule: Schedule, at: number): Moment {
+  const { tasks, bytes, results } = graph;
   const made = new Int32Array(bytes.length).fill(-1), read = new Int32Array(bytes.length).fill(-1);
   for (let i = 0; i <= at; i++) {
-    const { reads, writes } = recipes[schedule[i]!]!;
+    const { reads, writes } = tasks[schedule[i]!]!;
     for (const v of reads) read[v] = i;
     for (const v of writes) made[v] = i;
   }
@@ -213,7 +222,7 @@ export function momentOf(kitchen: Kitchen, schedule: Schedule, at: number): Mome
     if (isRead) wanted.push(v);
   };
   for (let i = at + 1; i < schedule.length; i++) {
-    const { reads, writes } = recipes[schedule[i]!]!;
+    const { reads, writes } = tasks[schedule[i]!]!;
     for (const v of reads) settle(v, true);
     for (const v of writes) settle(v, false);
   }
@@ -229,7 +238,7 @@ export type Remade = { readonly schedule: Schedule } | { readonly lost: Readonly
  * rest is there again right before it is read: loaded where it is `moved`, else made.
  */
 export function remake(
-  kitchen: Kitchen,
+  graph: TaskGraph,
   schedule: Schedule,
   at: number,
   kept: Iterable<number>,
@@ -237,11 +246,11 @@ export function remake(
 ): Remade {
   const gone = new Set<number>();
   for (const r of schedule.slice(0, at + 1)) {
-    for (const v of kitchen.recipes[r]!.writes) if (!isTicket(kitchen, v)) gone.add(v);
+    for (const v of graph.tasks[r]!.writes) if (!isTicket(graph, v)) gone.add(v);
   }
   for (const v of kept) gone.delete(v);
-  const saving = withSaves(kitchen, schedule, at, moved);
-  return forgetting(kitchen, saving, new Map([[at + 1 + saving.length - schedule.length, gone]]));
+  const saving = withSaves(graph, schedule, at, moved);
+  return forgetting(graph, saving, new Map([[at + 1 + saving.length - schedule.length, gone]]));
 }
 
 /** True of a loop that keeps states outside of the device for its way back. */
@@ -251,20 +260,20 @@ function sendsStates({ frame }: Region): boolean {
 }
 
 /** True of what stands for a value that waits outside of the device. */
-export function isTicket({ away }: Kitchen, v: number): boolean {
+export function isTicket({ away }: TaskGraph, v: number): boolean {
   return v >= away.length;
 }
 
 /** The schedule in which values are saved as soon as they are made for the last time up to `at`. */
 export function withSaves(
-  { recipes }: Kitchen,
+  { tasks }: TaskGraph,
   schedule: Schedule,
   at: number,
   moved: ReadonlyMap<number, Away>,
 ): Schedule {
   const left = new Map(moved), after = new Map<number, number[]>();
   for (let i = at; i >= 0 && left.size > 0; i--) {
-    for (const v of recipes[schedule[i]!]!.writes) {
+    for (const v of tasks[schedule[i]!]!.writes) {
       const away = left.get(v);
       if (away === undefined) continue;
       left.delete(v);
@@ -276,20 +285,20 @@ export function withSaves(
 
 /** The schedule in which values are let go of before some steps, and made again before they are read. */
 export function forgetting(
-  kitchen: Kitchen,
+  graph: TaskGraph,
   schedule: Schedule,
   forgotten: ReadonlyMap<number, Iterable<number>>,
 ): Remade {
-  const { recipes, maker, remaker } = kitchen;
+  const { tasks, maker, remaker } = graph;
   const isHere = (v: number): boolean => here.has(v);
   const here = new Set<number>(), ran = new Set<number>(), lost = new Set<number>();
   const steps: number[] = [];
   const run = (r: number): void => {
     steps.push(r);
     ran.add(r);
-    for (const v of recipes[r]!.writes) here.add(v);
+    for (const v of tasks[r]!.writes) here.add(v);
   };
-  const runs = (r: number): boolean => !recipes[r]!.doomed.some((region) => ran.has(region));
+  const runs = (r: number): boolean => !tasks[r]!.doomed.some((region) => ran.has(region));
   const make = (wanted: number): void => {
     const stack = [wanted];
     while (stack.length > 0) {
@@ -298,34 +307,34 @@ export function forgetting(
         stack.pop();
         continue;
       }
-      const r = savedIn(kitchen, v, isHere)?.load ??
+      const r = savedIn(graph, v, isHere)?.load ??
         (runs(remaker[v]!) ? remaker[v]! : maker[v]!);
       if (!runs(r)) {
         lost.add(v);
         here.add(v);
         continue;
       }
-      const missing = recipes[r]!.reads.filter((x) => !here.has(x));
+      const missing = tasks[r]!.reads.filter((x) => !here.has(x));
       if (missing.length > 0) stack.push(...missing);
       else run(r);
     }
   };
   schedule.forEach((r, i) => {
     for (const v of forgotten.get(i) ?? []) here.delete(v);
-    for (const v of recipes[r]!.reads) if (!here.has(v)) make(v);
+    for (const v of tasks[r]!.reads) if (!here.has(v)) make(v);
     run(r);
   });
-  return lost.size > 0 ? { lost } : { schedule: pruned(kitchen, steps) };
+  return lost.size > 0 ? { lost } : { schedule: pruned(graph, steps) };
 }
 
 /** The schedule without runs of which nobody reads anything. */
-export function pruned({ recipes, bytes, results }: Kitchen, schedule: Schedule): Schedule {
+export function pruned({ tasks, bytes, results }: TaskGraph, schedule: Schedule): Schedule {
   const wanted = new Uint8Array(bytes.length);
   for (const v of results) wanted[v] = 1;
   const steps: number[] = [];
   for (let i = schedule.length - 1; i >= 0; i--) {
     const r = schedule[i]!;
-    const { reads, writes } = recipes[r]!;
+    const { reads, writes } = tasks[r]!;
     if (!writes.some((v) => wanted[v] === 1)) continue;
     for (const v of writes) wanted[v] = 0;
     for (const v of reads) wanted[v] = 1;

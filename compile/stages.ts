@@ -7,7 +7,7 @@
  * @module
  */
 import { leastBudget, peakOf, planChain, type Stage } from "../checkpoint/chain.ts";
-import { type Kitchen, liveBytes, momentOf, pruned, type Schedule } from "./schedule.ts";
+import { liveBytes, momentOf, pruned, type Schedule, type TaskGraph } from "./schedule.ts";
 
 /** Stages at most: the dynamic program takes the cube of their number. */
 const mostStages = 64;
@@ -23,11 +23,11 @@ interface Chain {
 
 /** Schedules by which a chain goes there and back, from much memory to little. */
 export function* chainSchedules(
-  kitchen: Kitchen,
+  graph: TaskGraph,
   start: Schedule,
   levels: number,
 ): Generator<Schedule> {
-  const chain = chainOf(kitchen, start);
+  const chain = chainOf(graph, start);
   if (chain === undefined) return;
   const { stages } = chain, n = stages.length;
   const keepAll = [
@@ -37,17 +37,17 @@ export function* chainSchedules(
   const [most, least] = [peakOf(stages, keepAll), leastBudget(stages)];
   for (let level = 1; level <= levels; level++) {
     const budget = Math.max(least, most - (most - least) * level / levels);
-    const schedule = scheduleOf(kitchen, chain, planChain(stages, budget).actions);
+    const schedule = scheduleOf(graph, chain, planChain(stages, budget).actions);
     if (schedule !== undefined) yield schedule;
   }
 }
 
-function chainOf(kitchen: Kitchen, start: Schedule): Chain | undefined {
-  const { recipes, bytes } = kitchen;
+function chainOf(graph: TaskGraph, start: Schedule): Chain | undefined {
+  const { tasks, bytes } = graph;
   if (new Set(start).size < start.length) return undefined;
-  const live = liveBytes(kitchen, start);
+  const live = liveBytes(graph, start);
   const at = live.reduce((best, b, i) => b > live[best]! ? i : best, 0);
-  const { made, read, wanted } = momentOf(kitchen, start, at);
+  const { made, read, wanted } = momentOf(graph, start, at);
   // How many values cross from each step to the next, and which, as a sum of numbers.
   const count = new Int32Array(at + 2), which = new Float64Array(at + 2);
   bytes.forEach((_, v) => {
@@ -88,15 +88,15 @@ function chainOf(kitchen: Kitchen, start: Schedule): Chain | undefined {
   }
   const late = start.slice(at + 1).map((step) => ({
     step,
-    reads: recipes[step]!.reads.reduce(
+    reads: tasks[step]!.reads.reduce(
       (most, v) => made[v]! < 0 ? most : Math.max(most, stageOf[made[v]!]!),
       -1,
     ),
   }));
   const back = steps.map(() => 0);
-  for (const { step, reads } of late) if (reads >= 0) back[reads]! += recipes[step]!.time;
+  for (const { step, reads } of late) if (reads >= 0) back[reads]! += tasks[step]!.time;
   const stages = steps.map((stage, s): Stage => ({
-    forward: stage.reduce((sum, r) => sum + recipes[r]!.time, 0),
+    forward: stage.reduce((sum, r) => sum + tasks[r]!.time, 0),
     backward: back[s]!,
     output: chosen[s] === undefined ? 0 : bytes[chosen[s]!.value]!,
     kept: kept[s]!,
@@ -106,14 +106,14 @@ function chainOf(kitchen: Kitchen, start: Schedule): Chain | undefined {
 
 /** The steps of a plan; undefined if one would read an argument that is overwritten by then. */
 function scheduleOf(
-  kitchen: Kitchen,
+  graph: TaskGraph,
   { steps, late }: Chain,
   actions: ReturnType<typeof planChain>["actions"],
 ): Schedule | undefined {
   const schedule: number[] = [], ran = new Set<number>();
   let legal = true;
   const run = (r: number): void => {
-    legal &&= !kitchen.recipes[r]!.doomed.some((region) => ran.has(region));
+    legal &&= !graph.tasks[r]!.doomed.some((region) => ran.has(region));
     ran.add(r);
     schedule.push(r);
   };
@@ -130,5 +130,5 @@ function scheduleOf(
     while (reads >= 0 && !here.has(reads) && next < actions.length) advance();
     run(step);
   }
-  return legal ? pruned(kitchen, schedule) : undefined;
+  return legal ? pruned(graph, schedule) : undefined;
 }

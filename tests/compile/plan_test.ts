@@ -13,12 +13,12 @@ import { chosen } from "../../compile/hold.ts";
 import { effortFor, plansOf } from "../../compile/plan.ts";
 import {
   bytesAway,
-  type Kitchen,
-  kitchenOf,
   liveBytes,
   momentOf,
   remake,
   type Schedule,
+  type TaskGraph,
+  taskGraphOf,
   timeOfSchedule,
 } from "../../compile/schedule.ts";
 import { chainSchedules } from "../../compile/stages.ts";
@@ -36,9 +36,10 @@ import { limits, prepare, type Prepared, replay, target } from "./replay.ts";
 
 const costs = modelled(rooflines.software);
 
-function kitchen({ regions, takeovers, wanted }: Prepared): Kitchen {
+function tasksOf({ regions, takeovers, wanted }: Prepared): TaskGraph {
   const parts = regions.map((region) => partsOf(region, limits));
-  return kitchenOf(regions, parts, wanted, takeovers, (region) => costs.time(workOf(region)));
+  const timeOf = (region: Region): number => costs.time(workOf(region));
+  return taskGraphOf({ regions, parts, results: wanted, takeovers, timeOf });
 }
 
 /** Few operations to a kernel, so that small graphs have many regions. */
@@ -61,12 +62,12 @@ function learning(recipe: Recipe): { graph: Graph; data: TypedArray[] } {
 /** All plans of a graph, each replayed: bytes and time. */
 function plans(graph: Graph, donate: readonly number[] = []): { bytes: number; time: number }[] {
   const prepared = prepare(graph, donate, small);
-  const from = kitchen(prepared), start = prepared.regions.map((_, i) => i);
+  const from = tasksOf(prepared), start = prepared.regions.map((_, i) => i);
   return plansOf(
     from,
     start,
     effortFor(start.length),
-    (schedule) => replay(prepared, schedule.map((r) => from.recipes[r]!.region)),
+    (schedule) => replay(prepared, schedule.map((r) => from.tasks[r]!.region)),
   );
 }
 
@@ -118,10 +119,11 @@ Deno.test("plans that move values away keep them apart, within what may wait out
         const parts = regions.map((region) => partsOf(region, limits));
         const timeOf = (region: Region): number =>
           isMove(region) ? microseconds : costs.time(workOf(region));
-        const from = kitchenOf(regions, parts, wanted, takeovers, timeOf, ["host", "disk"]);
+        const runs = { regions, parts, results: wanted, takeovers, timeOf };
+        const from = taskGraphOf(runs, ["host", "disk"]);
         const start = regions.map((_, i) => i), effort = effortFor(start.length);
         const regionsOf = (schedule: Schedule): Region[] =>
-          schedule.map((r) => from.recipes[r]!.region);
+          schedule.map((r) => from.tasks[r]!.region);
         const bytesOf = (schedule: Schedule): number => replay(prepared, regionsOf(schedule));
         const found = plansOf(from, start, effort, bytesOf, { host, disk });
         for (const { schedule } of found) {
@@ -151,7 +153,7 @@ Deno.test("remake() gives what is read, whatever is kept, and runs nothing for n
   fc.assert(
     fc.property(recipes(10, 30), fc.nat(), fc.nat(), (recipe, at, keep) => {
       const prepared = prepare(learning(recipe).graph, [], small);
-      const from = kitchen(prepared), start = prepared.regions.map((_, i) => i);
+      const from = tasksOf(prepared), start = prepared.regions.map((_, i) => i);
       const step = at % Math.max(1, start.length);
       if (start.length === 0) return;
       const { wanted } = momentOf(from, start, step);
@@ -159,7 +161,7 @@ Deno.test("remake() gives what is read, whatever is kept, and runs nothing for n
       const kept = wanted.filter((v) => from.results.has(v) || random() < 0.5);
       const made = remake(from, start, step, kept);
       assert("schedule" in made);
-      replay(prepared, made.schedule.map((r) => from.recipes[r]!.region));
+      replay(prepared, made.schedule.map((r) => from.tasks[r]!.region));
       const [before, after] = [start, made.schedule].map((s) => timeOfSchedule(from, s));
       assert(after! >= before! * (1 - 1e-9), `${after} µs after ${before}`);
       // Everything kept is the schedule as it was.
@@ -179,7 +181,7 @@ Deno.test("a value that needs an overwritten argument is kept", () => {
   const graph: Graph = { name: "f", parameters: [x, y], results: [next, late] };
   const prepared = prepare(graph, [0]);
   assertEquals(prepared.takeovers.size, 1);
-  const from = kitchen(prepared), start = prepared.regions.map((_, i) => i);
+  const from = tasksOf(prepared), start = prepared.regions.map((_, i) => i);
   const at = prepared.regions.findIndex(({ outputs }) => outputs.includes(next));
   assert(at > prepared.regions.findIndex(({ outputs }) => outputs.includes(product)));
   const made = remake(from, start, at, from.results);
@@ -191,11 +193,11 @@ Deno.test("a value that needs an overwritten argument is kept", () => {
 Deno.test("a chain goes there and back by the dynamic program, in less memory than in one level", () => {
   for (const kind of ["residual", "gelu", "normalised"] as const) {
     const prepared = prepare(differentiated(kind, 40, 64), []);
-    const from = kitchen(prepared), start = prepared.regions.map((_, i) => i);
+    const from = tasksOf(prepared), start = prepared.regions.map((_, i) => i);
     const found = [...chainSchedules(from, start, 8)];
     assertEquals(found.length, 8);
     const bytes = [start, ...found].map((schedule) =>
-      replay(prepared, schedule.map((r) => from.recipes[r]!.region))
+      replay(prepared, schedule.map((r) => from.tasks[r]!.region))
     );
     const times = [start, ...found].map((schedule) => timeOfSchedule(from, schedule));
     for (let i = 1; i < times.length; i++) {
@@ -306,13 +308,13 @@ Deno.test("of an even chain is kept what PyTorch keeps", () => {
   // x.cos(), then five times a product and a cosine, of 512 × 512: test_ac.py of PyTorch, which
   // keeps five products where it may. Here it is four and what the last is used up for, as large.
   const prepared = prepare(differentiated("cosine", 5, 512), []);
-  const from = kitchen(prepared), start = prepared.regions.map((_, i) => i);
+  const from = tasksOf(prepared), start = prepared.regions.map((_, i) => i);
   const live = liveBytes(from, start);
   const at = live.indexOf(Math.max(...live));
   const moment = momentOf(from, start, at);
-  const { reads, writes } = from.recipes[start[at]!]!;
+  const { reads, writes } = from.tasks[start[at]!]!;
   const present = new Set([...reads, ...writes, ...from.results]);
-  const product = Math.max(...from.recipes.map(({ time }) => time));
+  const product = Math.max(...from.tasks.map(({ time }) => time));
   const bounds = { held: present, fixed: new Set<number>(), ways: new Map() };
   const MiB = 2 ** 20;
   for (let budget = 0; budget <= 10; budget++) {
@@ -321,8 +323,8 @@ Deno.test("of an even chain is kept what PyTorch keeps", () => {
       .reduce((sum, v) => sum + from.bytes[v]!, 0);
     const made = remake(from, start, at, kept);
     assert("schedule" in made);
-    const products = made.schedule.filter((r) => from.recipes[r]!.time > product / 2).length -
-      start.filter((r) => from.recipes[r]!.time > product / 2).length;
+    const products = made.schedule.filter((r) => from.tasks[r]!.time > product / 2).length -
+      start.filter((r) => from.tasks[r]!.time > product / 2).length;
     // With more than five PyTorch keeps no more; here a cosine is a kernel, and worth its bytes.
     assertEquals([bytes / MiB, products], [Math.min(budget, 10), Math.max(0, 5 - budget)]);
   }
