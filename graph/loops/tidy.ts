@@ -212,15 +212,12 @@ function inputsRead(node: Node): readonly Node[] {
 
 /** One loop fewer, or undefined where no two take the same steps. */
 function mergeOnce(roots: readonly Node[]): Node[] | undefined {
-  const groups = new Map<string, Node<"loop">[]>();
-  for (const node of loopsBelow(roots)) {
-    const { length, reverse, running, replay } = node.attributes;
-    const key = `${length} ${reverse} ${running === undefined}`;
-    if (replay !== undefined) continue;
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [node]);
-    else group.push(node);
-  }
+  const loops = loopsBelow(roots).filter(({ attributes }) => attributes.replay === undefined);
+  const groups = Map.groupBy(
+    loops,
+    ({ attributes: { length, reverse, running } }) =>
+      `${length} ${reverse} ${running === undefined}`,
+  );
   for (const group of groups.values()) {
     if (group.length < 2) continue;
     const shared = shareBodies(group);

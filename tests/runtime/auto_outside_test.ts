@@ -7,13 +7,11 @@
 import { assert, assertAlmostEquals, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import * as rg from "../../mod.ts";
 import { firstDifference } from "../gpu.ts";
+import { normal } from "./bits.ts";
 
 await rg.init({ software: "allow" });
 
 type T = rg.Tensor;
-
-const normal = (seed: number, shape: readonly number[]): T =>
-  rg.random.normal(rg.random.key(seed), shape);
 
 /** Steps that take far longer than moving their state. */
 const size = 64, state = 4 * size * size, length = 16;

@@ -8,21 +8,12 @@ import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows }
 import fc from "fast-check";
 import * as rg from "../../mod.ts";
 import "../seed.ts";
+import { bitsOf, normal } from "./bits.ts";
 
 await rg.init({ software: "allow" });
 
 type T = rg.Tensor;
 type Motion = { x: T; v: T };
-
-const normal = (seed: number, shape: readonly number[]): T =>
-  rg.random.normal(rg.random.key(seed), shape);
-
-async function bitsOf(tensors: readonly T[]): Promise<Uint8Array[]> {
-  return await Promise.all(tensors.map(async (x) => {
-    const data = await x.data();
-    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
-  }));
-}
 
 const pair = rg.steps.leapfrog({ force: (x: T) => x.sin().neg(), h: 0.05 });
 

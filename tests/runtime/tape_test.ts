@@ -8,22 +8,11 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import * as rg from "../../mod.ts";
 import "../seed.ts";
+import { bitsOf, normal } from "./bits.ts";
 
 await rg.init({ software: "allow" });
 
 type T = rg.Tensor;
-
-const normal = (seed: number, shape: readonly number[]): T =>
-  rg.random.normal(rg.random.key(seed), shape);
-
-/** Bits of all tensors of a list. */
-async function bitsOf(tensors: readonly T[]): Promise<Uint8Array[]> {
-  await rg.realize(tensors);
-  return await Promise.all(tensors.map(async (x) => {
-    const data = await x.data();
-    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
-  }));
-}
 
 type Loss = (backward: rg.Backward) => (...args: T[]) => T;
 
