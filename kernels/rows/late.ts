@@ -128,8 +128,11 @@ export function writeLate(job: Job, late: Index): Body {
     }
     emitter.aligned = undefined;
     const loop = emitter.close();
+    const vectors = emitter.fresh("vectors");
+    // The bound is one that a reader of the text can tell, too.
     emitter.line(
-      `for (var c = part; c < (${count} + late + 3) / 4; c += 8) {`,
+      `let ${vectors} = min((${count} + late + 3) / 4, ${Math.ceil((cols + 3) / 4)});`,
+      `for (var c = part; c < ${vectors}; c += 8) {`,
       "let k = c * 4 - late;",
       `let own = vec4<u32>(vec4<i32>(k) + vec4<i32>(0, 1, 2, 3)) < vec4<u32>(u32(${count}));`,
       ...loop,
