@@ -125,13 +125,25 @@ function ownPlaces(frame: Frame): Places {
   const key = frame.is === "rows" ? `${frame.shape} ${frame.axes}` : `${frameSize(frame)}`;
   let known = places.get(key);
   if (known === undefined) {
-    if (places.size >= mostFrames) places.clear();
+    noteOne();
     places.set(key, known = remembering(placesOf(frame, {})));
   }
   return known;
 }
 
-const mostFrames = 256;
+/** Frames, and index vectors found for them, that are kept at most. */
+const mostKept = 1 << 15;
+let kept = 0;
+
+/**
+ * Notes that one more is kept. All hang on the places of frames, and go with them: else a program
+ * that takes a slice at ever another place would leave some of each behind.
+ */
+function noteOne(): void {
+  if (++kept <= mostKept) return;
+  places.clear();
+  kept = 1;
+}
 
 /** The same places, each found once for a shape. */
 function remembering({ full, row }: Places): Places {
@@ -140,7 +152,10 @@ function remembering({ full, row }: Places): Places {
     return (shape) => {
       const key = shape.join();
       let index = known.get(key);
-      if (index === undefined) known.set(key, index = find(shape));
+      if (index === undefined) {
+        noteOne();
+        known.set(key, index = find(shape));
+      }
       return index;
     };
   };
@@ -270,7 +285,10 @@ function indicesBelow(
     looks.set(node, key);
   }
   let indices = known.get(key);
-  if (indices === undefined) known.set(key, indices = find());
+  if (indices === undefined) {
+    noteOne();
+    known.set(key, indices = find());
+  }
   return indices;
 }
 
