@@ -396,6 +396,8 @@ export class Emitter {
   private inside(e: Index, lower: number, upper: number): Value | undefined {
     const tests = (x: Index): string => {
       const parts: string[] = [];
+      // Any lane may have any place of an aligned row, its first and its last as well.
+      if (this.aligned !== undefined) x = { ...x, min: e.min, max: e.max };
       if (x.min < lower) parts.push(`(${this.index(x)}) >= ${lower}`);
       if (x.max >= upper) parts.push(`(${this.index(x)}) < ${upper}`);
       return parts.length === 0 ? "true" : parts.join(" && ");

@@ -7,6 +7,7 @@
  * @module
  */
 import { is, type Node } from "../../graph/node.ts";
+import { kinds } from "../../graph/primitive.ts";
 import { sizeOf } from "../../graph/shape.ts";
 import { lane, lateOf } from "../emit.ts";
 import {
@@ -37,16 +38,35 @@ function neighbours(cols: number): Index {
   return add(variable("k", cols - 3), lane);
 }
 
+/** Whether something but what a reduction fills its rows up with is told by where an element is. */
+function asksWhere({ region, emitter }: Job): boolean {
+  const filled = new Set<Node>(), inside = new Set(region.outputs);
+  for (const node of inside) {
+    for (const input of node.inputs) if (!region.inputs.includes(input)) inside.add(input);
+    if (kinds[node.op] !== "reduce") continue;
+    let x = node.inputs[0]!;
+    while (is(x, "reshape") && !emitter.buffers.has(x)) x = x.inputs[0]!;
+    filled.add(x);
+  }
+  return [...inside].some((node) =>
+    is(node, "concatenate") || is(node, "pad") && !filled.has(node)
+  );
+}
+
 /** By how much rows begin behind vectors of memory, if all that is large does so alike. */
 export function latenessOf(job: Job): Index | undefined {
   const frame = rowsFrame(job), { rows, cols } = frame;
-  if (rowsAreInner(frame) || cols < longest || hasFullOutputs(job)) return undefined;
+  if (rowsAreInner(frame) || cols < longest || hasFullOutputs(job) || asksWhere(job)) {
+    return undefined;
+  }
   const at = new Map([["row", variable("r", rows)], ["col", neighbours(cols)]]);
   let late: Index | undefined;
   for (const [{ shape }, places] of footprintOf(job.region).reads) {
-    if (2 * sizeOf(shape) < rows * cols) continue;
     for (const place of places.values()) {
       const address = unclamped(flatten(place.map((e) => substitute(e, at)), shape));
+      // A vector begins up to three before a row, or before its end: quotients would not hold there.
+      if (dependsOn(address, "k") && factorOf(address, "k") === undefined) return undefined;
+      if (2 * sizeOf(shape) < rows * cols) continue;
       const own = lateOf(substitute(address, new Map([["lane", constant(0)]])), "k");
       if (
         factorOf(address, "lane") !== 1 || own === undefined || dependsOn(own, "k") ||

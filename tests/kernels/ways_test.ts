@@ -91,6 +91,21 @@ const cases: Readonly<Record<string, { readonly graph: Graph; readonly donate?: 
     }),
     donate: [0],
   },
+  "rows that begin anywhere, with padding that something else is made of": {
+    graph: graphOf([[40, 131]], (x) => {
+      const padded = build.pad(x!, [0, 1], [0, 3], 2);
+      return [
+        build.reduce("sum", build.unary("neg", padded), [1]),
+        build.reduce("sum", build.unary("neg", build.concatenate([x!, x!], 1)), [1]),
+      ];
+    }),
+  },
+  "pieces of rows that begin anywhere, with padding that something else is made of": {
+    graph: graphOf([[3, 8195]], (x) => {
+      const padded = build.pad(x!, [0, 1], [0, 2], 2);
+      return [build.reduce("sum", build.unary("neg", padded), [1])];
+    }),
+  },
   "softmax over the first axis of pairs": {
     graph: graphOf([[131, 2, 27]], (x) => [softmax(x!, 0)]),
   },
