@@ -30,11 +30,6 @@ export function installExecutor(executor: Executor | undefined): void {
   current = executor;
 }
 
-/** Whether values can be asked for. */
-export function hasExecutor(): boolean {
-  return current !== undefined;
-}
-
 /** The executor in charge, or an error in the name of the action. */
 export function executor(action: string): Executor {
   if (current === undefined) {

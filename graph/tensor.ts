@@ -56,9 +56,7 @@ export class Tensor extends IndexingTensor {
    * @internal
    */
   protected override wrap(node: Node): Tensor {
-    const result = new Tensor(node, node !== this.node);
-    result.follow(this);
-    return result;
+    return new Tensor(node, node !== this.node);
   }
 
   /**

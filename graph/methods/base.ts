@@ -11,7 +11,7 @@
 import { leaf, type Operand } from "../build.ts";
 import { describe } from "../describe.ts";
 import type { DType, TypedArray } from "../dtype.ts";
-import { executor, hasExecutor } from "../executor.ts";
+import { executor } from "../executor.ts";
 import { is, type Node, showAval } from "../node.ts";
 import { expression } from "../print.ts";
 import { insideTransform } from "../scope.ts";
@@ -46,16 +46,11 @@ export function nodeOf(
 
 const READ = "read a value";
 
-/** How long a running total stays an expression, and of how many numbers it is one. */
-const longestChain = 512, fewNumbers = 1024;
-
 /** The part of a tensor that has nothing to do with arithmetic. */
 export abstract class TensorBase {
   #node: Node | undefined;
   /** False for a second handle on a leaf: disposing of it must not take the data from the first. */
   #owns: boolean;
-  /** Methods applied one to the other's result since there was a value. */
-  #links = 0;
   /** Sizes of the axes; `[]` is a scalar. */
   readonly shape: Shape;
   /** The element type. */
@@ -116,20 +111,6 @@ export abstract class TensorBase {
       x.#owns = unclaimed.delete(node);
       x.#node = leaves.get(node)!;
     }
-  }
-
-  /**
-   * Notes that this is the result of a method of another tensor. A few numbers that are changed and
-   * changed again are a running total: from time to time it is computed, or it would hold on to all
-   * that was ever added to it, and take as long when it is read at last.
-   */
-  protected follow(other: TensorBase): void {
-    const node = this.node;
-    if (is(node, "leaf") || node.traced) return;
-    this.#links = other.#links + 1;
-    if (this.#links < longestChain || this.size > fewNumbers) return;
-    if (!insideTransform() && hasExecutor()) TensorBase.settle([this]);
-    this.#links = 0;
   }
 
   /** Those that have to be computed; throws where that is not possible now. */
