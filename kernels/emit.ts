@@ -14,7 +14,6 @@ import { type DType, dtypes } from "../graph/dtype.ts";
 import { is, type Node } from "../graph/node.ts";
 import { isElementwise, kinds } from "../graph/primitive.ts";
 import {
-  add,
   advance,
   constant,
   dependsOn,
@@ -27,11 +26,9 @@ import {
   mod,
   offset,
   onlyQuotient,
-  scale,
   type Step,
   substitute,
   toWGSL,
-  unclamped,
   variable,
 } from "./index.ts";
 import { indexKey, operandIndices } from "./views.ts";
@@ -84,17 +81,6 @@ function vectorAt(address: Index): Index | undefined {
   return factorOf(address, "lane") === 1 && isMultiple(first, 4) ? div(first, 4) : undefined;
 }
 
-/**
- * By how much what a variable counts begins behind a vector of memory, if it moves the address by
- * one each: the rest of the address by four.
- */
-export function lateOf(address: Index, name: string): Index | undefined {
-  const { terms } = address,
-    own = terms.find(({ atom }) => atom.is === "variable" && atom.name === name);
-  if (own === undefined || factorOf(address, name) !== 1) return undefined;
-  return mod(add(address, scale(variable(name, own.max + 1), -1)), 4);
-}
-
 /** Writes the body of one kernel. */
 export class Emitter {
   /** Buffer of each value that is in memory. */
@@ -113,12 +99,6 @@ export class Emitter {
    * A device may write all of a vector to change one component, so none may be another's meanwhile.
    */
   byComponent = false;
-  /**
-   * A variable that, counted in elements, begins vectors of memory that begin so much late, by 4: what
-   * four neighbours from there are that lie beside it in memory is a vector, too. They may reach past
-   * what they are of by three at either end, and nobody uses them there.
-   */
-  aligned: { readonly name: string; readonly late: Index } | undefined;
   /** A buffer stopped being a vector in this pass, so what was written before is wrong. */
   stale = false;
   /** The lane that is computed by itself, where the four can't be computed side by side. */
@@ -337,8 +317,6 @@ export class Emitter {
     if (vector !== undefined) {
       return { text: wrap(`${buffer.name}[${this.index(vector)}]`, 4), width: 4 };
     }
-    const whole = buffer.vector ? this.alignedAt(unclamped(address)) : undefined;
-    if (whole !== undefined) return { text: wrap(`${buffer.name}[${whole}]`, 4), width: 4 };
     const type = `vec4<${dtypes[node.dtype].stored}>`;
     const quotient = onlyQuotient(address, "lane");
     const factor = quotient && factorOf(quotient.of, "lane")!;
@@ -372,13 +350,6 @@ export class Emitter {
     return { text: wrap(`${type}(${each.join(", ")})`, 4), width: 4 };
   }
 
-  /** Which vector of memory four neighbours are that begin where {@linkcode aligned} tells. */
-  private alignedAt(address: Index): string | undefined {
-    if (this.aligned === undefined || factorOf(address, "lane") !== 1) return undefined;
-    const { name, late } = this.aligned, first = substitute(address, lanes[0]!);
-    return lateOf(first, name)?.key === late.key ? `(${this.index(first)}) / 4` : undefined;
-  }
-
   private single(buffer: Buffer, address: Index): string {
     if (buffer.vector && this.byComponent) {
       const at = this.index(address);
@@ -396,8 +367,6 @@ export class Emitter {
   private inside(e: Index, lower: number, upper: number): Value | undefined {
     const tests = (x: Index): string => {
       const parts: string[] = [];
-      // Any lane may have any place of an aligned row, its first and its last as well.
-      if (this.aligned !== undefined) x = { ...x, min: e.min, max: e.max };
       if (x.min < lower) parts.push(`(${this.index(x)}) >= ${lower}`);
       if (x.max >= upper) parts.push(`(${this.index(x)}) < ${upper}`);
       return parts.length === 0 ? "true" : parts.join(" && ");

@@ -301,11 +301,6 @@ export function inBlocks(a: Index): Index {
   });
 }
 
-/** The expression without clamps: the same wherever none changes anything. */
-export function unclamped(a: Index): Index {
-  return rebuild(a, () => undefined, (of) => of);
-}
-
 function rebuild(
   a: Index,
   valueOf: (name: string) => Index | undefined,

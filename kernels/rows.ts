@@ -10,10 +10,6 @@
  * - *serial*, for software adapters: an invocation has a row to itself, or four neighbouring rows
  *   where rows are contiguous in memory (sums over the outer axes), and runs over the partial sums
  *   one after the other;
- * - *shifted*, for software adapters with subgroups: 8 lanes have rows that lie side by side in
- *   memory and are of a number that four does not divide, in vectors that belong to them in part;
- * - *late*, for the same: 8 lanes share a row that begins anywhere in memory, as pieces of rows of
- *   an odd length do, in vectors of which the first and last are its own in part;
  * - in a *team*: 32 invocations share a row, one per partial sum (hardware), or 8 lanes of one
  *   subgroup, four partial sums each (software with subgroups).
  *
@@ -23,8 +19,6 @@ import { sizeOf } from "../graph/shape.ts";
 import { rowsAreInner } from "./region.ts";
 import { interleave, rowsFrame } from "./rows/layout.ts";
 import { inFours, partialsOf, type Serial, writeSerial } from "./rows/serial.ts";
-import { latenessOf, writeLate } from "./rows/late.ts";
-import { canShift, writeShifted } from "./rows/shifted.ts";
 import { canStagger, type Team, writeTeam } from "./rows/team.ts";
 import { type Job, operationsOf, type Way } from "./shader.ts";
 
@@ -49,32 +43,21 @@ export function waysOfRows(job: Job): readonly Way[] {
   const stagger = cols % 4 !== 0 && canStagger(cols) && rows >= 4 && !rowsAreInner(frame) &&
     operationsOf(job.region) <= 32;
 
-  const shifted: Way = { name: "shifted", write: () => writeShifted(job) };
-  const shift = software && shuffle && rows * cols >= few && canShift(job);
-
-  const lately: Way = { name: "late", write: () => writeLate(job, lateness!) };
-  const lateness = software && shuffle ? latenessOf(job) : undefined;
-  const late = lateness !== undefined && (lateness.terms.length > 0 || cols % 4 !== 0);
-
   const abreast = rowsAbreast(job);
   const ways: Way[] = [];
   if (!software) ways.push(inMemory(Math.min(8, rows)));
   else if (shuffle && stagger) ways.push(staggered);
-  else if (shift && rows * cols <= cached) ways.push(shifted);
-  else if (late) ways.push(lately);
   // Short rows are not worth sharing, nor are rows whose neighbours lie side by side in memory.
   else if (!shuffle || cols < 2 * interleave || rowsAreInner(frame)) {
     ways.push(serial(usualSerial(job)));
   } else ways.push(inSubgroup(abreast));
 
   // What is over before it has begun needs no other way.
-  if (rows * cols < few) return ways;
+  if (rows * cols < 4096) return ways;
   ways.push(...serialsOf(job).map(serial));
   for (const together of [1, 2, 4, 8, 16]) if (together <= rows) ways.push(inMemory(together));
-  if (shift) ways.push(shifted);
   if (software && shuffle && !rowsAreInner(frame)) {
     ways.push(inSubgroup(1));
-    if (late) ways.push(lately);
     if (stagger) ways.push(staggered);
     if (rows % 4 === 0 && operationsOf(job.region) <= 32) ways.push(inSubgroup(4));
   }
@@ -93,12 +76,6 @@ function serialsOf(job: Job): Serial[] {
 }
 
 const mostStatements = 64;
-
-/** Elements up to which caches hold what a team has asked for until its neighbours read the rest. */
-const cached = 2 ** 19;
-
-/** Elements below which a kernel is over before it has begun. */
-const few = 4096;
 
 /** Many rows next to each other in memory are read in long stretches. */
 function usualSerial(job: Job): Serial {

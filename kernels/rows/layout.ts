@@ -7,7 +7,6 @@
 import type { Node } from "../../graph/node.ts";
 import { kinds } from "../../graph/primitive.ts";
 import { sizeOf } from "../../graph/shape.ts";
-import type { Buffer } from "../emit.ts";
 import { flatten, type Index } from "../index.ts";
 import { footprintOf, frameSize, phasesAmong, placeIn, type Places } from "../region.ts";
 import type { Job } from "../shader.ts";
@@ -34,29 +33,19 @@ function isFull(job: Job, node: Node): boolean {
   return sizeOf(node.shape) === frameSize(job.frame) && kinds[node.op] !== "reduce";
 }
 
-/** An output, and the buffer that it is written to. */
-export interface Written {
-  readonly node: Node;
-  readonly buffer: Buffer;
-}
-
 /** Outputs with one value per element. */
-export function fullOutputsOf(job: Job): Written[] {
-  return job.region.outputs.map((node, i) => ({ node, buffer: job.outputs[i]! }))
-    .filter(({ node }) => isFull(job, node));
-}
-
-/** Whether there are outputs with one value per element. */
 export function hasFullOutputs(job: Job): boolean {
-  return fullOutputsOf(job).length > 0;
+  return job.region.outputs.some((node) => isFull(job, node));
 }
 
 /** Writes the outputs that have one value per element, at the places given. */
 export function writeFullOutputs(job: Job, places: Places): void {
   const { emitter } = job;
+  const full = job.region.outputs.map((node, i) => ({ node, buffer: job.outputs[i]! }))
+    .filter(({ node }) => isFull(job, node));
   const { shape } = rowsFrame(job);
   emitter.storeAll(
-    fullOutputsOf(job).map(({ node, buffer }) => ({
+    full.map(({ node, buffer }) => ({
       buffer,
       value: () => emitter.value(node, places.full(node.shape)),
     })),
