@@ -58,7 +58,7 @@ function quadText(shape: TileShape): (q: string) => string {
 
 /** How a tile's operands are read: in vectors along an axis, or one by one. */
 interface Reading {
-  /** Steps of k at a time: as many as a vector along k has, else one. */
+  /** Steps of k at a time: more than one where both operands come in vectors. */
   readonly depth: 1 | 2 | 4;
   readonly left: "k" | "m" | "single";
   /** Vectors of neighbouring columns, vectors along k, or single columns strided over the lanes. */
